@@ -1,0 +1,41 @@
+"""Transfer learning as ordinary scikit-learn estimators."""
+
+import importlib
+
+__version__ = "0.1.0.dev0"
+
+# Names are imported on first use (PEP 562), so that `import sktransfer` costs next to nothing and a numpy adapter
+# never pays for torch.
+_ROOM_OF = {
+    "AdaptedClassifier": "adaptation",
+    "AdaptedRegressor": "adaptation",
+    "FineTunedClassifier": "fine_tuning",
+    "MMDAdapter": "adaptation",
+    "PretrainedFeatureExtractor": "feature_extraction",
+    "clear_cache": "_frozen",
+    "coral_distance": "metrics",
+    "list_backbones": "backbones",
+    "load_backbone": "backbones",
+    "make_domain_shift": "datasets",
+    "make_image_domains": "datasets",
+    "mmd_distance": "metrics",
+    "pack_domains": "utils._domains",
+    "proxy_a_distance": "metrics",
+}
+_ROOMS = {"adaptation", "backbones", "base", "datasets", "exceptions", "feature_extraction", "fine_tuning", "metrics"}
+
+__all__ = sorted(_ROOM_OF) + ["__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name):
+    if name in _ROOM_OF:
+        value = getattr(importlib.import_module(f"sktransfer.{_ROOM_OF[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _ROOMS:
+        return importlib.import_module(f"sktransfer.{name}")
+    raise AttributeError(f"module 'sktransfer' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(set(globals()) | set(_ROOM_OF) | _ROOMS)

@@ -1,0 +1,84 @@
+"""What is computed on a picture: pooled features of some layers, or the map at a stage boundary."""
+
+from typing import NamedTuple
+
+import torch
+
+from sktransfer.backbones import Backbone, Tap
+
+__all__ = ["POOLINGS", "Boundary", "PooledLayers"]
+
+POOLINGS = ("avg", "max", "avgmax", "gem", "cls", "flatten")
+
+_GEM_POWER, _GEM_FLOOR = 3.0, 1e-6
+
+
+class PooledLayers(NamedTuple):
+    """Features of one or several layers, pooled and concatenated: ``(n, d)``, or one map ``(n, C, H, W)``."""
+
+    backbone: Backbone
+    taps: tuple[Tap, ...]
+    pooling: str | None
+
+    @property
+    def key(self) -> str:
+        """Everything that decides the numbers, but the picture and its preprocessing."""
+        return f"{self.backbone.fingerprint}|{[tuple(tap) for tap in self.taps]}|{self.pooling}"
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the features of a batch of preprocessed pictures."""
+        parts = [self._pool(output) for output in self.backbone.outputs(x, list(self.taps))]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one picture's features."""
+        parts = [self._pool(output) for output in self.backbone.probe(list(self.taps))]
+        return (sum(part.shape[1] for part in parts), *parts[0].shape[2:])
+
+    def _pool(self, x):
+        if x.ndim == 2:
+            return x
+        if self.pooling == "flatten":
+            return (self.backbone.as_map(x)[0] if x.ndim == 4 else x).flatten(1)
+        maps, token = self.backbone.as_map(x)
+        if self.pooling == "cls":
+            if token is None:
+                raise ValueError(
+                    f"pooling='cls': {self.backbone.name} has no class token. Use 'avg', 'max', 'avgmax' or 'gem'."
+                )
+            return token
+        return maps if self.pooling is None else _POOL[self.pooling](maps)
+
+
+def _gem(maps):
+    # Radenovic, Tolias & Chum 2019: the generalised mean, between the mean (power 1) and the maximum (infinity).
+    return maps.clamp(min=_GEM_FLOOR).pow(_GEM_POWER).mean((2, 3)).pow(1 / _GEM_POWER)
+
+
+_POOL = {
+    "avg": lambda maps: maps.mean((2, 3)),
+    "max": lambda maps: maps.amax((2, 3)),
+    "avgmax": lambda maps: (maps.mean((2, 3)) + maps.amax((2, 3))) / 2,
+    "gem": _gem,
+}
+
+
+class Boundary(NamedTuple):
+    """The output of everything before stage `start`; with ``start=None`` the pooled features of the whole network."""
+
+    backbone: Backbone
+    start: int | None
+
+    @property
+    def key(self) -> str:
+        """Everything that decides the numbers, but the picture and its preprocessing."""
+        return f"{self.backbone.fingerprint}|boundary {self.start}"
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the boundary features of a batch of preprocessed pictures."""
+        return self.backbone.boundary(x, self.start)
+
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one picture's boundary features."""
+        with torch.inference_mode():
+            return tuple(self(torch.zeros((1, *self.backbone.config["input_size"]))).shape[1:])

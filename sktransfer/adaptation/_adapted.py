@@ -1,0 +1,159 @@
+"""AdaptedClassifier and AdaptedRegressor: any scikit-learn estimator, fitted for the target domain."""
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import assert_all_finite
+from sklearn.utils.multiclass import check_classification_targets
+
+from sktransfer.adaptation._base_adapted import BaseAdapted
+
+__all__ = ["AdaptedClassifier", "AdaptedRegressor"]
+
+
+class AdaptedClassifier(ClassifierMixin, BaseAdapted):
+    """Classify target rows by what labelled source rows teach.
+
+    The adapter is fitted on all rows and the classifier on the source rows, adapted (by an adapter) or weighted (by a
+    weighter). Labels of target rows are not read. Which rows are the target says the adapter's `target_domain`.
+
+    Parameters
+    ----------
+    estimator : classifier or None, default=None
+        Any classifier; None takes ``LogisticRegression(max_iter=1000)``.
+    adapter : adapter, weighter or None, default=None
+        Feature-level adapter or instance weighter; None takes ``MMDAdapter()``. With a weighter, an estimator whose
+        ``fit`` takes no `sample_weight` is fitted on source rows resampled by weight, with a warning.
+    use_target_labels : bool, default=False
+        Whether target rows that have a label also teach the estimator, and the adapter may read them.
+    random_state : int, RandomState or None, default=None
+        Seed of the resampling, where there is any.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        The classifier fitted on adapted or weighted source rows.
+    adapter_ : adapter or weighter
+        The adapter fitted on all rows.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    minus_one_is_missing_ : bool
+        Whether -1 in integer labels means "no label" in :meth:`score`; not where a source label is -1.
+    n_features_in_ : int
+        Number of features seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen in fit, where all are strings.
+
+    See Also
+    --------
+    AdaptedRegressor : The same for regression.
+    sktransfer.pack_domains : Builds X, y and sample_domain from source and target samples.
+
+    References
+    ----------
+    .. [1] S. J. Pan, Q. Yang, "A Survey on Transfer Learning", IEEE Transactions on Knowledge and Data Engineering
+       22(10), 2010.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sktransfer import AdaptedClassifier, MMDAdapter, make_domain_shift
+    >>> X, y, sample_domain = make_domain_shift(shift="subspace", n_features=5, random_state=0)
+    >>> model = AdaptedClassifier(LogisticRegression(), MMDAdapter(n_components=2))
+    >>> model = model.fit(X, y, sample_domain=sample_domain)
+    >>> target = sample_domain == "target"
+    >>> model.score(X[target], y[target]) > LogisticRegression().fit(X[~target], y[~target]).score(X[target], y[target])
+    True
+    """
+
+    def _default_estimator(self) -> LogisticRegression:
+        return LogisticRegression(max_iter=1000)
+
+    def _check_targets(self, labels: np.ndarray) -> None:
+        if labels.dtype.kind == "f":
+            assert_all_finite(labels, input_name="y")
+        check_classification_targets(labels)
+
+    @staticmethod
+    def _holds_minus_one(labels: np.ndarray) -> bool:
+        return -1 in labels.tolist()
+
+    @staticmethod
+    def _score(y_true: np.ndarray, y_pred: np.ndarray, *, sample_weight: np.ndarray | None) -> float:
+        return float(accuracy_score(y_true, y_pred, sample_weight=sample_weight))
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """Class labels, shape (n_classes,)."""
+        return self.estimator_.classes_
+
+
+class AdaptedRegressor(RegressorMixin, BaseAdapted):
+    """Predict numbers for target rows by what source rows with known numbers teach.
+
+    The adapter is fitted on all rows and the regressor on the source rows, adapted (by an adapter) or weighted (by a
+    weighter). Targets of target rows are not read. Which rows are the target says the adapter's `target_domain`.
+
+    Parameters
+    ----------
+    estimator : regressor or None, default=None
+        Any regressor of one output; None takes ``Ridge()``.
+    adapter : adapter, weighter or None, default=None
+        Feature-level adapter or instance weighter; None takes ``MMDAdapter()``. With a weighter, an estimator whose
+        ``fit`` takes no `sample_weight` is fitted on source rows resampled by weight, with a warning.
+    use_target_labels : bool, default=False
+        Whether target rows that have a label also teach the estimator, and the adapter may read them.
+    random_state : int, RandomState or None, default=None
+        Seed of the resampling, where there is any.
+
+    Attributes
+    ----------
+    estimator_ : regressor
+        The regressor fitted on adapted or weighted source rows.
+    adapter_ : adapter or weighter
+        The adapter fitted on all rows.
+    minus_one_is_missing_ : bool
+        Whether -1 in integer y means "no label" in :meth:`score`; not where a source label is negative.
+    n_features_in_ : int
+        Number of features seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen in fit, where all are strings.
+
+    See Also
+    --------
+    AdaptedClassifier : The same for classification.
+    sktransfer.pack_domains : Builds X, y and sample_domain from source and target samples.
+
+    References
+    ----------
+    .. [1] S. J. Pan, Q. Yang, "A Survey on Transfer Learning", IEEE Transactions on Knowledge and Data Engineering
+       22(10), 2010.
+
+    Examples
+    --------
+    >>> from sktransfer import AdaptedRegressor, make_domain_shift
+    >>> X, y, sample_domain = make_domain_shift(shift="subspace", n_features=5, n_classes=None, random_state=0)
+    >>> model = AdaptedRegressor().fit(X, y, sample_domain=sample_domain)
+    >>> model.predict(X[:3]).shape
+    (3,)
+    """
+
+    def _default_estimator(self) -> Ridge:
+        return Ridge()
+
+    def _check_targets(self, labels: np.ndarray) -> None:
+        if labels.dtype.kind == "c":
+            raise ValueError(f"Complex data not supported: y is of dtype {labels.dtype}.")
+        if labels.dtype.kind not in "iufb":
+            raise ValueError(f"A regressor needs numbers as y, got {labels[0]!r} (dtype {labels.dtype}).")
+        assert_all_finite(labels, input_name="y")
+
+    @staticmethod
+    def _holds_minus_one(labels: np.ndarray) -> bool:
+        # Signed numbers: -1 is as good a value as the others.
+        return bool((labels < 0).any())
+
+    @staticmethod
+    def _score(y_true: np.ndarray, y_pred: np.ndarray, *, sample_weight: np.ndarray | None) -> float:
+        return float(r2_score(y_true, y_pred, sample_weight=sample_weight))

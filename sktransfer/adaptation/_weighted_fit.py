@@ -1,0 +1,117 @@
+"""Fit an estimator on weighted rows, also one that takes no weights."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn import get_config
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import has_fit_parameter
+
+from sktransfer.utils._stacking import take_rows
+
+__all__ = ["fit_weighted", "resample_by_weight"]
+
+
+def resample_by_weight(weights: np.ndarray, *, random_state: int | np.random.RandomState | None = None) -> np.ndarray:
+    """Draw as many rows as there are, each as often as its weight says, by systematic resampling.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_samples,)
+        Non-negative weights, not all zero.
+    random_state : int, RandomState or None, default=None
+        Seed of the one number that is drawn.
+
+    Returns
+    -------
+    rows : ndarray of int of shape (n_samples,)
+        Positions, ascending. A row with the share p of all weight comes floor(n p) or ceil(n p) times.
+    """
+    n = len(weights)
+    offset = check_random_state(random_state).uniform()
+    steps = np.cumsum(weights / np.sum(weights))
+    rows = np.searchsorted(steps, (np.arange(n) + offset) / n, side="right")
+    # Rounding may leave the last step a little short of 1; the last row with any weight stands there.
+    return np.minimum(rows, np.flatnonzero(weights)[-1])
+
+
+def fit_weighted(
+    estimator: Any,
+    X: Any,
+    y: np.ndarray,
+    *,
+    weights: np.ndarray | None,
+    fit_params: dict,
+    random_state: int | np.random.RandomState | None = None,
+) -> Any:
+    """Fit `estimator` on rows that weigh as `weights` says.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A scikit-learn estimator; it is fitted in place.
+    X : array-like of shape (n_samples, n_features)
+        Rows.
+    y : ndarray of shape (n_samples,)
+        Labels.
+    weights : ndarray of shape (n_samples,) or None
+        Weights of a weighter; None fits without.
+    fit_params : dict
+        Further arguments of ``fit``; a `sample_weight` among them multiplies the weights.
+    random_state : int, RandomState or None, default=None
+        Seed of the resampling.
+
+    Returns
+    -------
+    estimator : estimator
+        The fitted estimator.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative or not finite, or all are zero.
+    """
+    if weights is None:
+        return estimator.fit(X, y, **fit_params)
+    _check_weights(weights)
+    name = _weight_parameter(estimator)
+    given = fit_params.get(name or "sample_weight")
+    if given is not None:
+        weights = weights * np.asarray(given)
+        _check_weights(weights)
+    if name is not None:
+        return estimator.fit(X, y, **{**fit_params, name: weights})
+    warnings.warn(
+        f"The fit of {type(estimator).__name__} takes no sample_weight; it is fitted on {len(weights)} source rows "
+        f"resampled by their weights instead. random_state seeds the resampling.",
+        UserWarning,
+        stacklevel=4,
+    )
+    rows = resample_by_weight(weights, random_state=random_state)
+    per_row = {
+        key: take_rows(value, rows) if hasattr(value, "__len__") and len(value) == len(y) else value
+        for key, value in fit_params.items()
+        if key != "sample_weight"
+    }
+    return estimator.fit(take_rows(X, rows), y[rows], **per_row)
+
+
+def _check_weights(weights: np.ndarray) -> None:
+    if not np.isfinite(weights).all() or (weights < 0).any() or not (weights > 0).any():
+        raise ValueError(
+            f"Weights of source rows must be finite, not negative, and not all zero; got values from {weights.min()} "
+            f"to {weights.max()}."
+        )
+
+
+def _weight_parameter(estimator: Any) -> str | None:
+    """Return the name by which ``estimator.fit`` takes weights, None if it takes none."""
+    if isinstance(estimator, Pipeline):
+        # With metadata routing a pipeline passes weights only to steps that request them.
+        last_name, last = estimator.steps[-1]
+        routing = get_config()["enable_metadata_routing"]
+        takes = not routing and has_fit_parameter(last, "sample_weight")
+        return f"{last_name}__sample_weight" if takes else None
+    return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None

@@ -1,0 +1,320 @@
+"""The backbone: a network in eval mode with its stages, its preprocessing and the fingerprint of its weights."""
+
+import copy
+import difflib
+import functools
+import threading
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from sktransfer.backbones._stages import Chain, find_chain, forward_features, pre_logits, strip_classifier
+from sktransfer.backbones._timm import data_config
+from sktransfer.backbones._weights import classifier_names, fingerprint
+from sktransfer.utils._persistence import NetworkPreamble
+
+__all__ = ["Backbone", "Suffix", "Tap"]
+
+
+class Tap(NamedTuple):
+    """A place in a backbone whose output is wanted: ``kind`` is "features", "map", "stage" or "module"."""
+
+    kind: str
+    where: int | str = ""
+
+
+class Backbone:
+    """A pretrained network, ready for inference and never changed.
+
+    Obtained from :func:`load_backbone`. The module is in eval mode with gradients switched off and is shared by all
+    estimators of the process: fine-tuning works on copies.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network, owned by this object from now on.
+    name : str
+        For messages.
+    reference : dict or None, default=None
+        Arguments of :func:`load_backbone` that bring the same network back; a backbone with a reference pickles as
+        these few words and its fingerprint, one without as the whole network.
+    has_source_classifier : bool, default=False
+        Whether the classifier of the source task was loaded too.
+    image_size : tuple of int or None, default=None
+        ``(height, width)`` of the input where it differs from the network's own.
+
+    Attributes
+    ----------
+    config : dict
+        ``input_size`` (channels, height, width), ``interpolation``, ``mean``, ``std``, ``crop_pct``, ``crop_mode``.
+    fingerprint : str
+        Digest of all weights and of the input size.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        name: str,
+        reference: dict[str, Any] | None = None,
+        has_source_classifier: bool = False,
+        image_size: tuple[int, int] | None = None,
+    ):
+        self.module = module.eval().requires_grad_(False)
+        self.name = name
+        self.reference = reference
+        self.has_source_classifier = has_source_classifier
+        self.config = data_config(module)
+        if image_size is not None:
+            self.config["input_size"] = (self.config["input_size"][0], *image_size)
+        self.fingerprint = f"{fingerprint(module)}-{'x'.join(map(str, self.config['input_size']))}"
+        self._lock = threading.Lock()
+        self._elsewhere = {}
+
+    def __repr__(self):
+        return f"<Backbone {self.name}: input {self.config['input_size']}, {len(self.stage_names)} stages>"
+
+    def __reduce__(self):
+        if self.reference is not None:
+            return _restore_reference, (self.reference, self.fingerprint)
+        state = {key: value for key, value in self.__dict__.items() if key not in ("_lock", "_elsewhere")}
+        return _new, (NetworkPreamble(),), state
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, _lock=threading.Lock(), _elsewhere={})
+
+    @functools.cached_property
+    def chain(self) -> Chain | None:
+        """Stem, stages and final layers, or None for a network that cannot be entered in the middle."""
+        return find_chain(self.module, self.config["input_size"])
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Module names of the stages, first to last; empty where the network does not tell."""
+        if self.chain is not None:
+            return self.chain.stages
+        info = getattr(self.module, "feature_info", None) or ()
+        names = [entry.get("module", "") for entry in getattr(info, "info", info)]
+        modules = dict(self.module.named_modules())
+        return tuple(name for name in names if name in modules)
+
+    @property
+    def in_chans(self) -> int:
+        """Number of channels that the network takes: 3, or 1 for luminance."""
+        return self.config["input_size"][0]
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """Arguments of :class:`~sktransfer.inputs.ImagePreprocessor` that prepare pictures for this network."""
+        channels, *size = self.config["input_size"]
+        rest = {key: self.config[key] for key in ("interpolation", "mean", "std", "crop_pct", "crop_mode")}
+        return {"input_size": tuple(size), "in_chans": channels, **rest}
+
+    def tap(self, layer: int | str | None, pooling: str | None) -> Tap:
+        """Resolve the parameter ``layer``: None, a stage number or a module name.
+
+        Raises
+        ------
+        ValueError
+            If there is no such stage or module.
+        """
+        if layer is None:
+            # The network's own pooling is what "avg" means before its classifier; any other needs the map.
+            return Tap("features") if pooling == "avg" else Tap("map")
+        if isinstance(layer, str):
+            modules = dict(self.module.named_modules())
+            if layer not in modules or not layer:
+                close = difflib.get_close_matches(layer, modules, n=3)
+                hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+                raise ValueError(f"layer={layer!r} is not a module of {self.name}.{hint}")
+            return Tap("module", layer)
+        n_stages = len(self.stage_names)
+        if not -n_stages <= layer < n_stages:
+            raise ValueError(
+                f"layer={layer!r}: {self.name} has {n_stages} stages {self.stage_names}; pass a number from "
+                f"{-n_stages} to {n_stages - 1}, or a module name."
+            )
+        layer %= n_stages
+        return Tap("stage", layer) if self.chain is not None else Tap("module", self.stage_names[layer])
+
+    def outputs(self, x: torch.Tensor, taps: list[Tap]) -> list[torch.Tensor]:
+        """Output of the network at each tap, from one forward pass that goes no further than it must.
+
+        Parameters
+        ----------
+        x : torch.Tensor of shape (n, channels, height, width)
+            Preprocessed pictures.
+        taps : list of Tap
+
+        Returns
+        -------
+        list of torch.Tensor
+            ``(n, d)`` for "features", maps or tokens as the network lays them out otherwise.
+        """
+        module = self.module_on(x.device)
+        found: dict[Tap, torch.Tensor] = {}
+        stages = sorted(tap.where for tap in taps if tap.kind == "stage")
+        if stages and all(tap.kind == "stage" for tap in taps):
+            self._run_stages(module, x, stages, found)
+        else:
+            modules = [Tap("module", self.chain.stages[i]) for i in stages]
+            modules += [tap for tap in taps if tap.kind == "module"]
+            last = self._run_hooked(module, x, modules, found)
+            found.update({Tap("stage", i): found[Tap("module", self.chain.stages[i])] for i in stages})
+            found[Tap("map")] = last
+            if Tap("features") in taps:
+                found[Tap("features")] = pre_logits(module, last)
+        return [_single_tensor(found[tap], tap) for tap in taps]
+
+    def _run_stages(self, module, x, stages, found):
+        start = 0
+        for stage in dict.fromkeys(stages):
+            x = self.chain.run(module, x, start=start, stop=stage + 1)
+            found[Tap("stage", stage)] = x
+            start = stage + 1
+
+    def _run_hooked(self, module, x, taps, found):
+        if not taps:
+            return forward_features(module, x)
+        # The module is shared by all threads: without the lock one thread's hooks would catch another's pictures.
+        with self._lock:
+            parts = dict(module.named_modules())
+            handles = [
+                parts[tap.where].register_forward_hook(lambda _m, _i, out, tap=tap: found.__setitem__(tap, out))
+                for tap in taps
+            ]
+            try:
+                last = forward_features(module, x)
+                if any(tap not in found for tap in taps):  # a part of the classifier head
+                    self._classify(module, last)
+            finally:
+                for handle in handles:
+                    handle.remove()
+        for tap in taps:
+            if tap not in found:
+                raise ValueError(f"layer={tap.where!r} of {self.name} does not run in a forward pass.")
+        return last
+
+    def boundary(self, x: torch.Tensor, start: int | None) -> torch.Tensor:
+        """Output of everything before stage `start`, where :meth:`suffix` goes on; None for the pooled features."""
+        if start is None:
+            return self.outputs(x, [Tap("features")])[0]
+        return self.chain.run(self.module_on(x.device), x, stop=start)
+
+    def suffix(self, start: int) -> "Suffix":
+        """Copy of everything from stage `start` to the pooled features, to be trained."""
+        return Suffix(self.module, self.chain, start, self.n_features)
+
+    def as_map(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Lay out a feature map as ``(n, C, H, W)``; give the class token ``(n, C)`` of a transformer beside it."""
+        if x.ndim == 4:
+            return (x.permute(0, 3, 1, 2) if getattr(self.module, "output_fmt", None) == "NHWC" else x), None
+        if x.ndim != 3:
+            raise ValueError(
+                f"A layer of {self.name} gives arrays of shape {tuple(x.shape[1:])} a picture, which cannot be pooled; "
+                "pass pooling='flatten' or another layer."
+            )
+        n_prefix = getattr(self.module, "num_prefix_tokens", 0)
+        token, patches = (x[:, 0] if n_prefix else None), x[:, n_prefix:].transpose(1, 2)
+        grid = getattr(getattr(self.module, "patch_embed", None), "grid_size", None) or (patches.shape[2], 1)
+        if grid[0] * grid[1] != patches.shape[2]:
+            grid = (patches.shape[2], 1)
+        return patches.reshape(*patches.shape[:2], *grid), token
+
+    @functools.cached_property
+    def n_features(self) -> int:
+        """Number of pooled features before the classifier."""
+        return self.probe([Tap("features")])[0].shape[1]
+
+    def probe(self, taps: list[Tap]) -> list[torch.Tensor]:
+        """Outputs for one blank picture, to learn their shapes.
+
+        Raises
+        ------
+        ValueError
+            If the network does not take pictures of this size.
+        """
+        try:
+            with torch.inference_mode():
+                return self.outputs(torch.zeros((1, *self.config["input_size"])), taps)
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(
+                f"{self.name} does not take pictures of shape {self.config['input_size']} (channels, height, width): "
+                f"{str(error).splitlines()[0]}. Pass another image_size."
+            ) from error
+
+    def source_proba(self, x: torch.Tensor) -> torch.Tensor:
+        """Probabilities of the classes of the source task, e.g. ImageNet's 1000.
+
+        Parameters
+        ----------
+        x : torch.Tensor of shape (n, channels, height, width)
+            Pictures preprocessed after :attr:`config`.
+
+        Returns
+        -------
+        torch.Tensor of shape (n, n_source_classes)
+            Rows sum to one.
+
+        Raises
+        ------
+        ValueError
+            If the weights came without a classifier.
+        """
+        if not self.has_source_classifier:
+            raise ValueError(
+                f"{self.name} has no classifier of its source task: its weights came without one. Load weights that "
+                "hold the classifier (published ImageNet weights do)."
+            )
+        module = self.module_on(x.device)
+        with torch.inference_mode():
+            return self._classify(module, forward_features(module, x)).softmax(1)
+
+    def _classify(self, module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        return module.forward_head(x) if hasattr(module, "forward_head") else x
+
+    def module_on(self, device: torch.device) -> nn.Module:
+        """The module itself on the CPU, or its one copy on another device."""
+        if device.type == "cpu":
+            return self.module
+        with self._lock:
+            if device not in self._elsewhere:
+                self._elsewhere[device] = copy.deepcopy(self.module).to(device)
+            return self._elsewhere[device]
+
+
+class Suffix(nn.Module):
+    """The last part of a backbone, from a stage boundary (or the picture, ``start=0``) to its pooled features.
+
+    Parameters of the copied network keep their timm names under ``model.``.
+    """
+
+    def __init__(self, module: nn.Module, chain: Chain | None, start: int, n_features: int):
+        super().__init__()
+        self.chain = chain
+        self.start = start
+        self.n_features = n_features
+        drop = chain.steps_before(start) if start else ()
+        self.model = strip_classifier(module, classifier_names(module), drop)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map boundary features ``(n, ...)`` to pooled features ``(n, n_features)``."""
+        last = self.chain.run(self.model, x, start=self.start) if self.start else forward_features(self.model, x)
+        return pre_logits(self.model, last)
+
+
+def _single_tensor(output, tap):
+    if isinstance(output, torch.Tensor):
+        return output
+    raise ValueError(f"layer={tap.where!r} gives {type(output).__name__}, not one tensor; pass another layer.")
+
+
+def _restore_reference(reference, expected):
+    from sktransfer.backbones._load import restore
+
+    return restore(reference, expected)
+
+
+def _new(_preamble):
+    return Backbone.__new__(Backbone)

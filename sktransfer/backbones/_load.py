@@ -1,0 +1,211 @@
+"""Loading backbones, each set of weights once in a process."""
+
+import copy
+import os
+import threading
+from collections import OrderedDict
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+from sklearn.frozen import FrozenEstimator
+from torch import nn
+
+from sktransfer.backbones._backbone import Backbone
+from sktransfer.backbones._timm import BUNDLED, create_timm_model
+from sktransfer.backbones._weights import classifier_names, load_state, read_state
+from sktransfer.exceptions import WeightsMismatchError
+from sktransfer.utils._device import isolated_rng
+
+__all__ = ["forget_backbones", "load_backbone", "restore"]
+
+_KEEP = 4  # networks kept loaded; a search goes through its candidates one after another
+_loaded: OrderedDict[tuple, Backbone] = OrderedDict()
+_lock = threading.RLock()
+
+
+def load_backbone(
+    backbone: Any = "resnet18",
+    *,
+    weights: "str | os.PathLike[str] | None" = "pretrained",
+    image_size: int | tuple[int, int] | None = None,
+    random_state: int = 0,
+) -> Backbone:
+    """Load a network with its weights, preprocessing and stages; the same arguments give the same object.
+
+    Parameters
+    ----------
+    backbone : str, torch.nn.Module or fitted estimator, default="resnet18"
+        A timm name (``"resnet18"``, ``"resnet18.a1_in1k"``, ``"hf-hub:org/name"``, ``"local-dir:folder"``), the bundled
+        ``"sktransfer_mini"``, a network of your own (copied, never changed), or a fitted sktransfer estimator, whose
+        tuned network is taken.
+    weights : str, path-like or None, default="pretrained"
+        ``"pretrained"`` for the published weights (or those that a network of your own holds), the path of a
+        ``.safetensors`` or ``.pth`` state dict, or None for random weights.
+    image_size : int, tuple of int or None, default=None
+        Height and width of the input in pixels; None takes the network's own.
+    random_state : int, default=0
+        Seed of the random weights where ``weights=None``.
+
+    Returns
+    -------
+    Backbone
+        In eval mode, shared by everything in the process that asks for it: work on copies.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If the weights cannot be had; names the ways out.
+    WeightsMismatchError
+        If a weight file does not fit the network; names the layers.
+    ValueError
+        If there is no such network.
+
+    Examples
+    --------
+    >>> from sktransfer import load_backbone
+    >>> backbone = load_backbone("sktransfer_mini")
+    >>> backbone.config["input_size"]
+    (3, 96, 96)
+    >>> backbone is load_backbone("sktransfer_mini")
+    True
+    """
+    size = _check_size(image_size)
+    if isinstance(backbone, FrozenEstimator):
+        backbone = backbone.estimator
+    if isinstance(backbone, Backbone):
+        return backbone
+    if isinstance(backbone, nn.Module):
+        return _from_module(backbone, weights, size)
+    if hasattr(backbone, "_as_backbone"):
+        return _from_estimator(backbone, weights, size)
+    if not isinstance(backbone, str):
+        raise ValueError(
+            f"backbone={backbone!r} is a {type(backbone).__name__}; expected a timm name, 'sktransfer_mini', a "
+            "torch.nn.Module or a fitted sktransfer estimator."
+        )
+    return _from_name(backbone, weights, size, random_state)
+
+
+def forget_backbones() -> None:
+    """Drop the loaded networks that no estimator holds any more."""
+    with _lock:
+        _loaded.clear()
+
+
+def restore(reference: dict[str, Any], expected: str) -> Backbone:
+    """Load what a pickled backbone refers to; its weights must be those it was saved with."""
+    loaded = load_backbone(**reference)
+    if loaded.fingerprint != expected:
+        raise WeightsMismatchError(
+            f"The weights of backbone={reference['backbone']!r} (weights={reference['weights']!r}) are not those that "
+            f"this estimator was fitted with: fingerprint {loaded.fingerprint}, expected {expected}. Put the old "
+            "weight file back, or fit the estimator again."
+        )
+    return loaded
+
+
+def _check_size(image_size):
+    if image_size is None:
+        return None
+    size = (image_size, image_size) if isinstance(image_size, Integral) else tuple(image_size)
+    if len(size) != 2 or not all(isinstance(side, Integral) and side > 0 for side in size):
+        raise ValueError(f"image_size={image_size!r}: expected a positive int or (height, width) in pixels.")
+    return tuple(int(side) for side in size)
+
+
+def _resize_input(module, size):
+    # Transformers hold one position embedding a patch: timm resamples it for another grid.
+    if size is not None and hasattr(module, "set_input_size"):
+        module.set_input_size(img_size=size)
+
+
+def _from_module(module, weights, size):
+    if weights is None:
+        raise ValueError(
+            f"weights=None asks for random weights, which sktransfer draws for timm names only; backbone is a "
+            f"{type(module).__name__} with weights of its own. Pass weights='pretrained' to use those."
+        )
+    module = copy.deepcopy(module)
+    has_classifier = bool(classifier_names(module))
+    if weights != "pretrained":
+        has_classifier = load_state(module, read_state(weights), str(weights))
+    _resize_input(module, size)
+    return Backbone(
+        module, name=type(module).__name__, has_source_classifier=has_classifier, image_size=size
+    )
+
+
+def _from_estimator(estimator, weights, size):
+    if weights != "pretrained":
+        raise ValueError(
+            f"weights={weights!r} together with backbone=a fitted {type(estimator).__name__}: the estimator brings its "
+            "own weights. Leave weights at 'pretrained'."
+        )
+    backbone = estimator._as_backbone()
+    if size is None or size == tuple(backbone.config["input_size"][1:]):
+        return backbone
+    module = copy.deepcopy(backbone.module)
+    _resize_input(module, size)
+    return Backbone(
+        module, name=backbone.name, has_source_classifier=backbone.has_source_classifier, image_size=size
+    )
+
+
+def _from_name(name, weights, size, random_state):
+    weights = weights if weights in ("pretrained", None) else os.fspath(weights)
+    seed = random_state if weights is None else 0  # pretrained weights are the same whatever the seed
+    reference = {"backbone": name, "weights": weights, "image_size": size, "random_state": seed}
+    key = (*reference.values(), *_file_states(name, weights))
+    with _lock:
+        if key not in _loaded:
+            module, has_classifier = _build(name, weights, seed)
+            _resize_input(module, size)
+            _loaded[key] = Backbone(
+                module,
+                name=name,
+                reference=reference,
+                has_source_classifier=has_classifier,
+                image_size=size,
+            )
+            while len(_loaded) > _KEEP:
+                _loaded.popitem(last=False)
+        _loaded.move_to_end(key)
+        return _loaded[key]
+
+
+def _file_states(name, weights):
+    """Size and time of the files behind a backbone: one that was written anew is loaded anew."""
+    files = [] if weights in ("pretrained", None) else [Path(weights)]
+    if name.startswith("local-dir:"):
+        files += sorted(Path(name.removeprefix("local-dir:")).glob("*"))
+    elif name in BUNDLED:
+        files += sorted(BUNDLED[name].glob("*"))
+    return tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file())
+
+
+def _build(name, weights, seed):
+    with isolated_rng(seed):  # what a file does not hold (a classifier) is drawn alike every time
+        if weights == "pretrained":
+            module = create_timm_model(name, pretrained=True)
+            return module, getattr(module, "num_classes", 0) > 0
+        if weights is None:
+            return create_timm_model(name, pretrained=False), False
+        state = read_state(weights)
+        return _build_for(name, state, weights)
+
+
+def _build_for(name, state, source):
+    """Build the network with as many input channels and classes as the weights have, and load them."""
+    module = create_timm_model(name, pretrained=False)
+    options = {}
+    for option, layer, axis in (
+        ("in_chans", (getattr(module, "pretrained_cfg", None) or {}).get("first_conv"), 1),
+        ("num_classes", next(iter(classifier_names(module)), None), 0),
+    ):
+        own, given = module.state_dict().get(f"{layer}.weight"), state.get(f"{layer}.weight")
+        if own is not None and given is not None and own.ndim == given.ndim and own.shape[axis] != given.shape[axis]:
+            options[option] = given.shape[axis]
+    if options:
+        module = create_timm_model(name, pretrained=False, **options)
+    return module, load_state(module, state, str(source))

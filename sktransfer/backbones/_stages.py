@@ -1,0 +1,113 @@
+"""A network as a chain: stem, stages, final layers.
+
+Training only the last stages on cached features needs a network that can be entered in the middle. timm's families
+keep their parts under a few names, in execution order; the chain read off those names is believed only after it gave
+the same output as the network's own forward pass.
+"""
+
+import copy
+from operator import attrgetter
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+__all__ = ["Chain", "find_chain", "forward_features", "pre_logits", "strip_classifier"]
+
+_CONTAINERS = ("blocks", "stages", "layers")
+_RUNS = (("layer1", "layer2", "layer3", "layer4"), ("s1", "s2", "s3", "s4"))
+_HEADS = {"global_pool", "head", "fc", "classifier", "fc_norm", "head_drop", "attn_pool"}
+
+
+class Chain(NamedTuple):
+    """Names of the parts of a network, in the order in which they run.
+
+    Each name is an attribute path of the network; applied one after another they are its ``forward_features``.
+    """
+
+    stem: tuple[str, ...]
+    stages: tuple[str, ...]
+    tail: tuple[str, ...]
+
+    def run(self, model: nn.Module, x: torch.Tensor, *, start: int = 0, stop: int | None = None) -> torch.Tensor:
+        """Run `model` from boundary `start` to boundary `stop`.
+
+        Boundary ``k`` lies before stage ``k``; ``0`` as `start` includes the stem, ``None`` as `stop` the final layers.
+        """
+        steps = (() if start else self.stem) + self.stages[start:stop] + (self.tail if stop is None else ())
+        for step in steps:
+            x = attrgetter(step)(model)(x)
+        return x
+
+    def steps_before(self, start: int) -> tuple[str, ...]:
+        """Names of the parts that run before boundary `start`."""
+        return self.stem + self.stages[:start] if start else ()
+
+
+def find_chain(model: nn.Module, input_size: tuple[int, int, int]) -> Chain | None:
+    """Read the chain off a network's parts and verify it; None where the network is no such chain.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        In eval mode.
+    input_size : tuple of int
+        ``(channels, height, width)`` of its input.
+    """
+    chain = _read_chain(model)
+    if chain is None:
+        return None
+    x = torch.randn((1, *input_size), generator=torch.Generator().manual_seed(0))
+    device = next(model.parameters(), x).device
+    with torch.inference_mode():
+        expected = forward_features(model, x.to(device))
+        try:
+            got = chain.run(model, x.to(device))
+        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
+            return None  # parts that do not take each other's output: not a chain
+    same = isinstance(expected, torch.Tensor) and got.shape == expected.shape
+    return chain if same and torch.allclose(got, expected, rtol=1e-4, atol=1e-5) else None
+
+
+def _read_chain(model: nn.Module) -> Chain | None:
+    children = [name for name, _ in model.named_children()]
+    if isinstance(model, nn.Sequential):
+        return Chain((), tuple(children), ()) if children else None
+    run = next((run for run in _RUNS if set(run) <= set(children)), None)
+    container = next((name for name in _CONTAINERS if name in children), None)
+    if run is None and container is None:
+        return None
+    first, last = (run[0], run[-1]) if run else (container, container)
+    stages = run or tuple(f"{container}.{name}" for name, _ in getattr(model, container).named_children())
+    stem = tuple(children[: children.index(first)])
+    if hasattr(model, "_pos_embed"):  # a method of vision transformers, between the patches and the blocks
+        stem = tuple("_pos_embed" if name == "pos_drop" else name for name in stem)
+    after = children[children.index(last) + 1 :]
+    tail = tuple(after[: next((i for i, name in enumerate(after) if name in _HEADS), len(after))])
+    return Chain(stem, stages, tail)
+
+
+def forward_features(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Last feature map of a network: timm's ``forward_features``, or the output of any other module."""
+    return model.forward_features(x) if hasattr(model, "forward_features") else model(x)
+
+
+def pre_logits(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Turn the output of :func:`forward_features` into ``(n, d)`` features, as the network itself does it."""
+    if hasattr(model, "forward_head"):
+        x = model.forward_head(x, pre_logits=True)
+    if isinstance(x, tuple | list):  # distilled transformers give one feature a token
+        x = torch.stack(list(x)).mean(0)
+    if x.ndim == 4:
+        x = x.mean((2, 3))
+    return x.mean(1) if x.ndim == 3 else x
+
+
+def strip_classifier(model: nn.Module, names: tuple[str, ...], drop: tuple[str, ...]) -> nn.Module:
+    """Copy a network without its classifier and without the parts named in `drop` (they become identities)."""
+    memo = {}
+    for name in (*names, *drop):
+        part = attrgetter(name)(model)
+        if isinstance(part, nn.Module):
+            memo[id(part)] = nn.Identity()  # deepcopy takes this for the part's copy: its weights are never copied
+    return copy.deepcopy(model, memo)

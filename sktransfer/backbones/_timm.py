@@ -1,0 +1,190 @@
+"""timm, and nothing but timm: the one file that imports it."""
+
+import difflib
+import fnmatch
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import huggingface_hub
+import torch
+from torch import nn
+
+from sktransfer.exceptions import WeightsNotFoundError
+from sktransfer.utils._compat import load_torchvision_operators
+
+load_torchvision_operators()
+import timm  # noqa: E402
+import timm.data  # noqa: E402
+import timm.optim  # noqa: E402
+
+__all__ = ["BUNDLED", "create_optimizer", "create_timm_model", "data_config", "list_backbones", "train_transform"]
+
+BUNDLED = {"sktransfer_mini": Path(__file__).parent / "sktransfer_mini"}
+
+_PROBE_SECONDS = 3.0
+_offline_lock = threading.RLock()
+
+
+def list_backbones(pattern: str = "*") -> list[str]:
+    """List the names that ``backbone=`` takes, without a network.
+
+    Parameters
+    ----------
+    pattern : str, default="*"
+        Shell-style pattern, e.g. ``"resnet*"``.
+
+    Returns
+    -------
+    list of str
+        The bundled ``"sktransfer_mini"`` where it matches, then timm's architectures in alphabetic order. A timm name
+        may be followed by a weight tag (``"resnet18.a1_in1k"``).
+
+    Examples
+    --------
+    >>> from sktransfer import list_backbones
+    >>> list_backbones("sktransfer*")
+    ['sktransfer_mini']
+    >>> "mobilenetv2_100" in list_backbones("mobilenet*")
+    True
+    """
+    return fnmatch.filter(BUNDLED, pattern) + timm.list_models(pattern)
+
+
+def create_timm_model(name: str, *, pretrained: bool, **kwargs: Any) -> nn.Module:
+    """Create the timm model `name`, its published weights loaded where `pretrained`.
+
+    Parameters
+    ----------
+    name : str
+        A name of :func:`list_backbones`, ``"name.tag"``, ``"hf-hub:org/name"`` or ``"local-dir:folder"``.
+    pretrained : bool
+        Load the published weights; from the hub they are downloaded once and kept in its cache.
+    **kwargs
+        Passed to timm's ``create_model``.
+
+    Raises
+    ------
+    ValueError
+        If timm knows no such architecture.
+    WeightsNotFoundError
+        If the weights cannot be had, within seconds.
+    """
+    if name in BUNDLED:
+        name = f"local-dir:{BUNDLED[name]}"
+    try:
+        with _no_hopeless_downloads(name, pretrained):
+            return timm.create_model(name, pretrained=pretrained, **kwargs)
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, RuntimeError | ValueError) and not _is_missing_weights(error):
+            raise _unknown_name(name, error) from error
+        raise weights_not_found(name, error) from error
+
+
+def data_config(model: nn.Module) -> dict[str, Any]:
+    """Return input size, interpolation, mean, std, crop_pct and crop_mode of a model, ImageNet's where it has none."""
+    cfg = getattr(model, "pretrained_cfg", None)
+    return timm.data.resolve_data_config(pretrained_cfg=cfg if cfg is not None else {"input_size": (3, 224, 224)})
+
+
+def train_transform(config: dict[str, Any], augment: str) -> Callable:
+    """Build timm's training transform: PIL picture -> normalised tensor, randomly cropped and flipped.
+
+    Parameters
+    ----------
+    config : dict
+        As :func:`data_config` gives.
+    augment : {"light", "default"}
+        ``"light"``: crops of 70 to 100 % of the area and horizontal flips. ``"default"``: timm's ImageNet recipe
+        (crops of 35 to 100 %, flips, colour changes).
+    """
+    scale, jitter = {"light": ((0.7, 1.0), None), "default": ((0.35, 1.0), 0.3)}[augment]
+    return timm.data.create_transform(
+        **{key: config[key] for key in ("input_size", "mean", "std", "interpolation")},
+        is_training=True,
+        scale=scale,
+        color_jitter=jitter,
+    )
+
+
+def create_optimizer(module: nn.Module, name: str, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """Create one of timm's optimizers over the trainable parameters of `module`.
+
+    Biases and normalisation layers are not decayed.
+    """
+    known = timm.optim.list_optimizers()
+    if name not in known:
+        raise ValueError(f"optimizer={name!r} is not one of timm's optimizers.{_suggest(name, known)}")
+    return timm.optim.create_optimizer_v2(module, opt=name, lr=lr, weight_decay=weight_decay)
+
+
+def weights_not_found(name: str, cause: BaseException) -> WeightsNotFoundError:
+    """Build the error that names the three ways out."""
+    return WeightsNotFoundError(
+        f"No pretrained weights for backbone={name!r}: {str(cause).splitlines()[0] if str(cause) else repr(cause)}. "
+        "Three ways out: (1) pass weights='/path/to/file.safetensors' (or .pth), or backbone='local-dir:/folder' with "
+        "timm's config.json and model.safetensors; (2) run once with a network, after which the weights stay in the "
+        "Hugging Face cache; (3) use backbone='sktransfer_mini', which comes with the package, or weights=None for "
+        "random weights."
+    )
+
+
+def _is_missing_weights(error: Exception) -> bool:
+    # timm says "No pretrained weights exist for NAME" (RuntimeError) where an architecture was never trained, and
+    # "Invalid pretrained config" where there is an empty one.
+    return "pretrained" in str(error)
+
+
+def _unknown_name(name: str, error: Exception) -> ValueError:
+    stem = name.rpartition(":")[2].partition(".")[0]
+    hint = "" if timm.is_model(stem) else _suggest(stem, list_backbones())
+    return ValueError(f"backbone={name!r} cannot be built: {error}.{hint} sktransfer.list_backbones() lists all names.")
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=3)
+    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+@contextmanager
+def _no_hopeless_downloads(name: str, pretrained: bool) -> Iterator[None]:
+    """Let the hub answer from its cache alone where its host cannot be reached.
+
+    Its client would otherwise retry every file for half a minute before it gives up.
+    """
+    if name.startswith("local-dir:") or not (pretrained or name.startswith("hf-hub:")):
+        yield
+        return
+    constants = huggingface_hub.constants
+    with _offline_lock:
+        before = constants.HF_HUB_OFFLINE
+        constants.HF_HUB_OFFLINE = before or not _reachable(constants.ENDPOINT)
+        try:
+            yield
+        finally:
+            constants.HF_HUB_OFFLINE = before
+
+
+def _reachable(url: str) -> bool:
+    """Whether a connection to the host of `url` (or to the proxy in front of it) opens within three seconds."""
+    parts = urlsplit(getproxies().get(urlsplit(url).scheme) or url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    opened = threading.Event()
+
+    def connect():
+        try:
+            socket.create_connection((parts.hostname, port), timeout=_PROBE_SECONDS).close()
+            opened.set()
+        except OSError:
+            pass  # unreachable is an answer, not a failure: `opened` stays unset
+
+    # In a thread of its own, because name resolution has no time limit of its own.
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(_PROBE_SECONDS)
+    return opened.is_set()

@@ -1,0 +1,206 @@
+"""Base classes of adapters and weighters: the domain contract, written once.
+
+An adapter maps rows of both domains to where they agree; a weighter weighs source rows by how much the target needs
+them. Both read roles through :func:`sktransfer.utils._domains.check_domains` and leave to the subclass one method that
+gets plain arrays.
+"""
+
+from abc import ABCMeta, abstractmethod
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sktransfer.utils._compat import fit_context
+from sktransfer.utils._domains import Domains, check_domains
+
+__all__ = ["BaseAdapter", "BaseWeighter"]
+
+
+class _DomainEstimator(BaseEstimator):
+    """Validation and roles of the rows, the same for adapters and weighters."""
+
+    # Requested by default: `cross_validate(pipe, X, y, params={"sample_domain": d})` reaches every step by itself.
+    __metadata_request__fit = {"sample_domain": True}  # noqa: RUF012
+
+    _parameter_constraints: dict = {"target_domain": "no_validation"}  # noqa: RUF012
+
+    def _read_domains(self, X: np.ndarray, y: Any, sample_domain: Any) -> Domains:
+        """Return the roles of the training rows."""
+        return check_domains(sample_domain, y, target_domain=self.target_domain, n_samples=len(X))
+
+    def _fit_domains(self, X: Any, y: Any, sample_domain: Any) -> tuple[np.ndarray, Domains]:
+        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        domains = self._read_domains(X, y, sample_domain)
+        self.source_domains_ = list(domains.source_names)
+        self._fit_rows(X, domains, y)
+        return X, domains
+
+    def _check_rows(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = False
+        return tags
+
+
+class BaseAdapter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _DomainEstimator, metaclass=ABCMeta):
+    """Base of all feature-level adapters.
+
+    A subclass stores its parameters, `target_domain` among them, and writes `_fit_rows(X, domains, y)`, which learns
+    the map and sets `n_features_out_`, and `_transform_rows(X, is_target)`, which applies it. A method that gives its
+    training rows another image than the same rows met later also overrides `_adapt_training_rows`. `y` reaches
+    `_fit_rows` as the caller gave it; only its source rows may be read.
+    """
+
+    __metadata_request__transform = {"sample_domain": True}  # noqa: RUF012
+
+    @abstractmethod
+    def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
+        """Learn the map from validated rows."""
+
+    @abstractmethod
+    def _transform_rows(self, X: np.ndarray, is_target: np.ndarray) -> np.ndarray:
+        """Map validated rows; `is_target` says which are target rows."""
+
+    def _adapt_training_rows(self, X: np.ndarray, domains: Domains) -> np.ndarray:
+        return self._transform_rows(X, domains.is_target)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, *, sample_domain: Any = None) -> "BaseAdapter":
+        """Learn the map from source and target rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows of all domains.
+        y : array-like of shape (n_samples,) or None, default=None
+            Labels; without `sample_domain`, rows with a missing label (NaN, None, or -1 for integers) are the target.
+        sample_domain : array-like of shape (n_samples,) or None, default=None
+            Domain label of each row; rows whose label is in `target_domain` are the target, all others the source.
+
+        Returns
+        -------
+        self : object
+            The fitted adapter.
+
+        Raises
+        ------
+        DomainError
+            If there is no source row or no target row.
+        """
+        self._fit_domains(X, y, sample_domain)
+        return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X: Any, y: Any = None, *, sample_domain: Any = None) -> np.ndarray:
+        """Learn the map and return the adapted training rows, each as what it is: source or target.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows of all domains.
+        y : array-like of shape (n_samples,) or None, default=None
+            Labels, as in :meth:`fit`.
+        sample_domain : array-like of shape (n_samples,) or None, default=None
+            Domain label of each row, as in :meth:`fit`.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_features_out)
+            Adapted rows, in the order of `X`.
+        """
+        X, domains = self._fit_domains(X, y, sample_domain)
+        return self._adapt_training_rows(X, domains)
+
+    def transform(self, X: Any, *, sample_domain: Any = None) -> np.ndarray:
+        """Map rows; new rows need no refitting.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        sample_domain : array-like of shape (n_samples,) or None, default=None
+            Domain label of each row; None takes all rows for target rows.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_features_out)
+            Adapted rows.
+        """
+        X = self._check_rows(X)
+        is_target = np.ones(len(X), dtype=bool)
+        if sample_domain is not None:
+            is_target = check_domains(
+                sample_domain, target_domain=self.target_domain, n_samples=len(X), require_both=False
+            ).is_target
+        return self._transform_rows(X, is_target)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_features_out_
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+class BaseWeighter(_DomainEstimator, metaclass=ABCMeta):
+    """Base of all instance weighters.
+
+    A subclass stores its parameters, `target_domain` among them, and writes `_fit_rows(X, domains, y)`, which sets
+    `weights_`, one weight for each source row in the order of the rows, and `_weigh_rows(X)` for new source rows.
+    """
+
+    @abstractmethod
+    def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
+        """Learn the weights from validated rows."""
+
+    @abstractmethod
+    def _weigh_rows(self, X: np.ndarray) -> np.ndarray:
+        """Weigh validated source rows that were not in the training data."""
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, *, sample_domain: Any = None) -> "BaseWeighter":
+        """Weigh the source rows by how much they look like target rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows of all domains.
+        y : array-like of shape (n_samples,) or None, default=None
+            Labels; without `sample_domain`, rows with a missing label (NaN, None, or -1 for integers) are the target.
+        sample_domain : array-like of shape (n_samples,) or None, default=None
+            Domain label of each row; rows whose label is in `target_domain` are the target, all others the source.
+
+        Returns
+        -------
+        self : object
+            The fitted weighter, its ``weights_`` in the order of the source rows.
+
+        Raises
+        ------
+        DomainError
+            If there is no source row or no target row.
+        """
+        self._fit_domains(X, y, sample_domain)
+        return self
+
+    def predict_weights(self, X: Any) -> np.ndarray:
+        """Weigh source rows that were not in the training data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Source rows.
+
+        Returns
+        -------
+        weights : ndarray of shape (n_samples,)
+            Non-negative weights.
+        """
+        return self._weigh_rows(self._check_rows(X))

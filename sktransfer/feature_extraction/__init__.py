@@ -1,0 +1,5 @@
+"""Frozen features of pretrained networks."""
+
+from sktransfer.feature_extraction._extractor import PretrainedFeatureExtractor
+
+__all__ = ["PretrainedFeatureExtractor"]

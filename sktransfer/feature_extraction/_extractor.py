@@ -1,0 +1,248 @@
+"""Frozen features of a pretrained network, as a transformer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from sktransfer.inputs import ImagePreprocessor, check_samples
+from sktransfer.utils._compat import Interval, StrOptions, fit_context
+from sktransfer.utils._persistence import BackboneHolderMixin
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["PretrainedFeatureExtractor"]
+
+
+class PretrainedFeatureExtractor(
+    BackboneHolderMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
+    """Turn pictures into the features of a pretrained network.
+
+    The network runs in eval mode without gradients, on pictures prepared as it was trained for, and every picture
+    passes it once: features are cached by the content of the picture, so that a grid search over the classifier behind
+    this transformer computes each of them a single time.
+
+    Parameters
+    ----------
+    backbone : str, torch.nn.Module or fitted estimator, default="resnet18"
+        A timm name, ``"hf-hub:org/name"``, ``"local-dir:folder"``, the bundled ``"sktransfer_mini"``, a network of your
+        own, or a fitted sktransfer estimator. See :func:`~sktransfer.load_backbone`.
+    weights : str, path-like or None, default="pretrained"
+        ``"pretrained"``, the path of a ``.safetensors`` or ``.pth`` file, or None for random weights (always the same
+        ones for one network).
+    layer : None, int, str or list of these, default=None
+        Where the features are taken: None for the network's own features before its classifier, the number of a stage
+        (negative counts from the end), or the name of a module. Features of several layers are concatenated.
+    pooling : {"avg", "max", "avgmax", "gem", "cls", "flatten"} or None, default="avg"
+        How a feature map becomes a vector. ``"avg"`` with ``layer=None`` is the network's own pooling (the class token
+        of most transformers); the others apply to the last feature map. ``"gem"`` is the generalised mean of power 3,
+        ``"cls"`` the class token, ``"avgmax"`` the mean of average and maximum. None gives the map itself.
+    image_size : int, tuple of int or None, default=None
+        Height and width in pixels at which the network sees the pictures; None takes its own.
+    image_shape : tuple of int or None, default=None
+        ``(height, width)``, ``(height, width, channels)`` or ``(channels, height, width)`` of flattened pictures, or of
+        arrays whose channel axis cannot be told.
+    batch_size : int, default=32
+        Pictures decoded together; on a CPU the network takes them in micro-batches of at most 8.
+    device : str or torch.device, default="auto"
+        ``"auto"`` takes cuda, mps or cpu, whichever there is.
+    precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
+        Number format of the network; ``"auto"`` takes bfloat16 on CUDA cards that have it and float32 elsewhere.
+    on_error : {"raise", "nan"}, default="raise"
+        What a picture does that cannot be read: raise :class:`~sktransfer.exceptions.InvalidImageError`, or become a
+        row of NaN with a warning.
+    cache : {"memory"}, path-like or None, default="memory"
+        ``"memory"`` keeps up to 512 MiB of features in the process, shared by all estimators; a folder keeps them on
+        disk, for several processes at once; None keeps nothing.
+    n_jobs : int or None, default=None
+        Threads that decode pictures ahead of the network. None takes up to 4, and 1 inside a worker process; -1 takes
+        all cores.
+    verbose : int, default=0
+        Show a progress bar if not 0.
+
+    Attributes
+    ----------
+    backbone_ : Backbone
+        The loaded network. Estimators pickle its name and a fingerprint of its weights instead of the weights.
+    taps_ : tuple of Tap
+        Where the features are taken.
+    n_features_out_ : int
+        Number of features of a picture; channels of the map with ``pooling=None``.
+    input_spec_ : InputSpec
+        What was learned about the input: shape, channel order, value range.
+    n_features_in_ : int
+        Number of columns, where the pictures came flattened.
+    feature_names_in_ : ndarray of str
+        Names of the columns, where X was a data frame with string names.
+
+    See Also
+    --------
+    FineTunedClassifier : Trains the last layers of the network, or all of it, too.
+
+    References
+    ----------
+    .. [1] Yosinski, J., Clune, J., Bengio, Y. & Lipson, H. "How transferable are features in deep neural networks?"
+       NeurIPS 2014.
+    .. [2] Kornblith, S., Shlens, J. & Le, Q. V. "Do better ImageNet models transfer better?" CVPR 2019.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sktransfer import PretrainedFeatureExtractor
+    >>> X, y = load_digits(return_X_y=True)
+    >>> extractor = PretrainedFeatureExtractor("sktransfer_mini")
+    >>> extractor.fit_transform(X[:5]).shape
+    (5, 1280)
+    >>> pipe = make_pipeline(extractor, LogisticRegression(max_iter=1000)).fit(X[:100], y[:100])
+    >>> pipe.predict(X[100:103]).shape
+    (3,)
+    """
+
+    _parameter_constraints = {
+        "backbone": "no_validation",  # load_backbone says more than a type list could
+        "weights": [str, os.PathLike, None],
+        "layer": [None, Integral, str, "array-like"],
+        "pooling": [StrOptions({"avg", "max", "avgmax", "gem", "cls", "flatten"}), None],
+        "image_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
+        "image_shape": [tuple, list, None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "device": "no_validation",
+        "precision": [StrOptions({"auto", "float32", "bfloat16", "float16"})],
+        "on_error": [StrOptions({"raise", "nan"})],
+        "cache": [str, os.PathLike, None],
+        "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        backbone: str | nn.Module | BaseEstimator = "resnet18",
+        *,
+        weights: str | os.PathLike[str] | None = "pretrained",
+        layer: int | str | Sequence[int | str | None] | None = None,
+        pooling: str | None = "avg",
+        image_size: int | tuple[int, int] | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        batch_size: int = 32,
+        device: Any = "auto",
+        precision: str = "auto",
+        on_error: str = "raise",
+        cache: str | os.PathLike[str] | None = "memory",
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ):
+        self.backbone = backbone
+        self.weights = weights
+        self.layer = layer
+        self.pooling = pooling
+        self.image_size = image_size
+        self.image_shape = image_shape
+        self.batch_size = batch_size
+        self.device = device
+        self.precision = precision
+        self.on_error = on_error
+        self.cache = cache
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> PretrainedFeatureExtractor:
+        """Load the network and learn what kind of pictures come: shape, channel order, value range.
+
+        Parameters
+        ----------
+        X : pictures
+            Paths, encoded bytes, PIL images, arrays, flattened arrays or a torch Dataset.
+        y : Ignored
+            Present for the scikit-learn interface.
+
+        Returns
+        -------
+        PretrainedFeatureExtractor
+            The fitted transformer.
+        """
+        self._fit(X)
+        return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
+        """Fit to `X` and give its features; see :meth:`fit` and :meth:`transform`."""
+        return self._features(self._fit(X))
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Compute the features of pictures.
+
+        Parameters
+        ----------
+        X : pictures
+            Of the kind seen in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features_out_), float32
+            Or ``(n_samples, channels, height, width)`` with ``pooling=None``. Does not depend on which other
+            pictures are in the call.
+        """
+        check_is_fitted(self)
+        return self._features(check_samples(self, X, reset=False, image_shape=self.image_shape))
+
+    def _fit(self, X):
+        from sktransfer.backbones import load_backbone
+
+        samples = check_samples(self, X, reset=True, image_shape=self.image_shape)
+        self.backbone_ = load_backbone(self.backbone, weights=self.weights, image_size=self.image_size)
+        layers = self.layer if isinstance(self.layer, list | tuple | np.ndarray) else [self.layer]
+        if not len(layers) or (self.pooling is None and len(layers) > 1):
+            raise ValueError(
+                f"layer={self.layer!r} with pooling={self.pooling!r}: expected at least one layer, and one only where "
+                "pooling=None gives its map."
+            )
+        self.taps_ = tuple(self.backbone_.tap(layer, self.pooling) for layer in layers)
+        self.n_features_out_ = int(self._computation().shape()[0])
+        return samples
+
+    def _computation(self):
+        from sktransfer._frozen import PooledLayers
+
+        return PooledLayers(self.backbone_, self.taps_, self.pooling)
+
+    def _features(self, samples):
+        from sktransfer._frozen import extract
+
+        return extract(
+            samples,
+            self._computation(),
+            ImagePreprocessor(**self.backbone_.preprocessing),
+            batch_size=self.batch_size,
+            device=self.device,
+            precision=self.precision,
+            cache=self.cache,
+            n_jobs=self.n_jobs,
+            on_error=self.on_error,
+            verbose=self.verbose,
+        )
+
+    @property
+    def _n_features_out(self):
+        return self.n_features_out_
+
+    def _as_backbone(self):
+        check_is_fitted(self)
+        return self.backbone_
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags

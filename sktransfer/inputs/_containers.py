@@ -1,0 +1,177 @@
+"""What the user's container is: a table of numbers, an array of pictures, a list of samples, or a lazy sequence."""
+
+import os
+import sys
+from collections.abc import Mapping, Set
+from numbers import Number
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+__all__ = ["ACCEPTED", "is_column_frame", "is_missing", "is_tensor", "open_container", "to_numpy", "unpack"]
+
+ACCEPTED = (
+    "Accepted are: a list, array, Series or one-column DataFrame of file paths (str or Path) or of encoded image "
+    "bytes; a list of PIL images or of arrays; an array or tensor of shape (n, height, width), "
+    "(n, height, width, channels) or (n, channels, height, width); a 2-D array of flattened images; "
+    "a torch Dataset of pictures or of (picture, label) pairs; a Hugging Face datasets column."
+)
+
+
+_TEXT = (str, bytes, os.PathLike)
+
+
+def is_tensor(value: object) -> bool:
+    """Whether a value is a torch tensor, without importing torch for it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def to_numpy(tensor) -> np.ndarray:
+    """Copy a tensor of any device to numpy, where bfloat16 does not exist."""
+    tensor = tensor.detach().cpu()
+    if tensor.dtype.is_floating_point and tensor.dtype.itemsize <= 2:
+        tensor = tensor.float()
+    return tensor.numpy()
+
+
+def is_missing(value: object) -> bool:
+    """Whether a value stands for "no picture": None, NaN, pandas' NA or NaT."""
+    if value is None or type(value).__name__ in {"NAType", "NaTType"}:
+        return True
+    return isinstance(value, Number) and value != value
+
+
+def unpack(item: object) -> tuple:
+    """Find the picture in one entry of X.
+
+    Parameters
+    ----------
+    item : object
+        A path, bytes, PIL image, array, tensor, Hugging Face dict with ``"bytes"`` and ``"path"``, or a tuple that
+        starts with one of these, such as (picture, label).
+
+    Returns
+    -------
+    kind : {"path", "bytes", "image", "array", "missing"}
+        How to read it.
+
+    value : object
+        str for paths; bytes, PIL image and ndarray for the others.
+    """
+    if isinstance(item, tuple) and item:
+        item = item[0]
+    if isinstance(item, dict) and {"bytes", "path"} & item.keys():
+        item = item.get("bytes") or item.get("path")
+    if isinstance(item, (str, os.PathLike)):
+        return "path", os.fspath(item)
+    if isinstance(item, (bytes, bytearray, memoryview)):
+        return "bytes", bytes(item)
+    if isinstance(item, Image.Image):
+        return "image", item
+    if is_missing(item):
+        return "missing", None
+    if is_tensor(item):
+        item = to_numpy(item)
+    if isinstance(item, np.ndarray) and item.ndim in (2, 3) and item.dtype.kind in "buif":
+        return "array", item
+    what = type(item).__name__
+    if isinstance(item, np.ndarray):
+        what = f"an array of shape {item.shape} and dtype {item.dtype}"
+    elif isinstance(item, dict):
+        what = f"a dict of {list(item)}: pass the column of the pictures, such as dataset['image']"
+    raise TypeError(f"a picture cannot be read from {what}. {ACCEPTED}")
+
+
+def is_column_frame(X: object) -> bool:
+    """Whether X is a data frame with a single column that does not hold numbers."""
+    if not hasattr(X, "columns") or len(getattr(X, "shape", ())) != 2 or X.shape[1] != 1:
+        return False
+    return np.asarray(X).dtype.kind not in "buifc"
+
+
+def open_container(X: object) -> tuple:
+    """Tell the four forms of X apart, without reading a picture.
+
+    Parameters
+    ----------
+    X : object
+        What the user passed as X.
+
+    Returns
+    -------
+    form : {"table", "stack", "list", "lazy"}
+        ``"table"``: for :func:`sklearn.utils.validation.validate_data`; ``"stack"``: a numeric array of three or more
+        dimensions; ``"list"``: entries in memory; ``"lazy"``: entries that are made when asked for.
+
+    items : object
+        The table as it came, an ndarray, or a sequence of entries.
+    """
+    _refuse_containers(X)
+    if is_tensor(X):
+        return _open_array(to_numpy(X), X)
+    if hasattr(X, "to_pylist"):
+        return _open_list(X.to_pylist(), X)
+    if isinstance(X, (list, tuple)):
+        return _open_list(X, X)
+    if hasattr(X, "dtypes") or hasattr(X, "to_numpy") or hasattr(X, "__array__") or _is_sparse(X):
+        return _open_array(X if _is_sparse(X) else np.asarray(X), X)
+    return "lazy", X
+
+
+def _is_sparse(X):
+    return hasattr(X, "toarray") and hasattr(X, "nnz")
+
+
+def _refuse_containers(X):
+    if isinstance(X, (str, bytes, bytearray, os.PathLike, Image.Image)):
+        value = f" ({str(X)!r})" if isinstance(X, (str, Path)) else ""
+        raise TypeError(f"X is a single {type(X).__name__}{value}, not a collection of pictures: pass [X]. {ACCEPTED}")
+    if isinstance(X, (Mapping, Set)) or not (hasattr(X, "__len__") or hasattr(X, "__array__") or _is_sparse(X)):
+        raise TypeError(
+            f"X is a {type(X).__name__}, which has no fixed order or no length: pass list(X) or a list. {ACCEPTED}"
+        )
+    torch = sys.modules.get("torch")
+    iterable_only = torch is not None and isinstance(X, torch.utils.data.IterableDataset)
+    if iterable_only or not any(hasattr(X, name) for name in ("__getitem__", "__array__", "to_numpy", "toarray")):
+        raise TypeError(
+            f"X is a {type(X).__name__}, whose entries cannot be had by number: pass a list, or the Dataset that it "
+            f"reads from. {ACCEPTED}"
+        )
+
+
+def _open_array(array, X):
+    kind = getattr(array.dtype, "kind", "O")
+    if _is_sparse(array) or kind in "buifc":
+        return ("table", X) if array.ndim <= 2 else ("stack", array)
+    if array.ndim == 2 and array.shape[1] != 1:
+        if any(isinstance(value, _TEXT) for value in array[:1].flat):
+            raise ValueError(
+                f"X has {array.shape[1]} columns that hold text: expected the one column of the pictures, such as "
+                f"X[['path']]; a ColumnTransformer sends each column where it belongs."
+            )
+        return "table", X
+    if array.ndim > 2:
+        return _open_list(array.tolist(), X)
+    entries = array.ravel()
+    if entries.size and isinstance(entries[0], Number) and not is_missing(entries[0]):
+        return "table", X
+    return "list", entries
+
+
+def _open_list(items, X):
+    first = next((item for item in items if not is_missing(item)), None)
+    if is_tensor(first) and first.ndim <= 1:
+        return _open_array(np.stack([to_numpy(item) for item in items]), X)
+    flat = isinstance(first, np.ndarray) and first.ndim <= 1
+    if isinstance(first, (Number, list)) or flat or (isinstance(first, tuple) and _starts_with_number(first)):
+        inner = next(iter(first), None) if isinstance(first, (list, tuple)) else None
+        if isinstance(inner, (list, tuple)):
+            return "stack", np.asarray(items)
+        return _open_array(np.array(items, dtype=object), X) if isinstance(inner, _TEXT) else ("table", X)
+    return "list", items
+
+
+def _starts_with_number(entry):
+    return not entry or isinstance(entry[0], (Number, list, tuple))

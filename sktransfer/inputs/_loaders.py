@@ -1,0 +1,187 @@
+"""From samples to batches of tensors, read ahead in threads."""
+
+import multiprocessing
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import joblib
+import numpy as np
+import torch
+
+from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
+from sktransfer.inputs._samples import Samples
+
+__all__ = ["iter_batches", "map_ahead", "resolve_threads", "warn_unreadable"]
+
+_BATCHES_AHEAD = 2
+_MOST_THREADS_BY_DEFAULT = 4
+_ROWS_NAMED = 5
+
+
+def resolve_threads(n_jobs: int | None) -> int:
+    """Turn ``n_jobs`` into a number of threads.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        None takes up to 4 threads, and 1 inside a worker process, whose siblings use the other cores. -1 takes all
+        cores, -2 all but one.
+
+    Returns
+    -------
+    int
+        At least 1 and at most the number of cores this process may use.
+    """
+    n_cores = joblib.cpu_count()
+    if n_jobs is None:
+        in_worker = multiprocessing.current_process().name != "MainProcess"
+        return 1 if in_worker else min(_MOST_THREADS_BY_DEFAULT, n_cores)
+    if n_jobs == 0:
+        raise ValueError("n_jobs=0: expected None, a number of threads, or a negative number (-1 is all cores).")
+    return max(1, min(n_jobs if n_jobs > 0 else n_cores + 1 + n_jobs, n_cores))
+
+
+def map_ahead(fn: Callable, items: Iterable, n_threads: int, ahead: int = 32) -> Iterator:
+    """Yield ``fn(item)`` in the order of the items, computed ahead in threads.
+
+    Parameters
+    ----------
+    fn : callable
+        Its exceptions reach the caller at the item they belong to.
+
+    items : iterable
+        Consumed as results are.
+
+    n_threads : int
+        0 and 1 compute in the calling thread, when asked for.
+
+    ahead : int, default=32
+        At most this many results are held or under way.
+
+    Yields
+    ------
+    object
+        One result per item.
+    """
+    if n_threads <= 1:
+        yield from map(fn, items)
+        return
+    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="sktransfer-read")
+    try:
+        pending = deque()
+        for item in items:
+            if len(pending) >= max(ahead, 1):
+                yield pending.popleft().result()
+            pending.append(pool.submit(fn, item))
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def iter_batches(
+    samples: Samples,
+    indices: Sequence[int] | np.ndarray | None,
+    preprocess: Callable,
+    *,
+    batch_size: int,
+    n_threads: int,
+    on_error: str = "raise",
+) -> Iterator[tuple[np.ndarray, torch.Tensor, np.ndarray]]:
+    """Read, preprocess and batch samples, two batches ahead of the caller.
+
+    Parameters
+    ----------
+    samples : Samples
+        What :func:`check_samples` gave.
+
+    indices : sequence of int or None
+        Positions in `samples`, in the order wanted. None takes all.
+
+    preprocess : callable
+        Picture to float32 array of shape (channels, height, width), such as :class:`ImagePreprocessor`. Its attribute
+        ``min_source_size``, where it has one, allows big JPEGs to be decoded at reduced scale.
+
+    batch_size : int
+        Samples per batch; the last batch may be smaller.
+
+    n_threads : int
+        Threads that decode; 0 and 1 decode in the calling thread.
+
+    on_error : {"raise", "nan"}, default="raise"
+        What to do about a sample that cannot be read: raise :class:`InvalidImageError`, or go on with zeros in its
+        place, marked as failed. The caller warns once, by :func:`warn_unreadable`, when all its batches are done.
+
+    Yields
+    ------
+    indices : ndarray of shape (b,)
+        Positions in `samples`.
+
+    batch : Tensor of shape (b, channels, height, width), float32
+        Pictures; zeros where reading failed.
+
+    failed : ndarray of shape (b,), bool
+        Samples that could not be read.
+    """
+    if on_error not in ("raise", "nan"):
+        raise ValueError(f"on_error={on_error!r}: expected 'raise' or 'nan'.")
+    indices = np.arange(len(samples)) if indices is None else np.asarray(indices, dtype=np.intp)
+    min_size = getattr(preprocess, "min_source_size", None)
+
+    def load(i):
+        try:
+            return preprocess(samples.read(i, min_size=min_size))
+        except InvalidImageError as error:
+            if on_error == "raise":
+                raise
+            return error
+
+    loaded = map_ahead(load, indices.tolist(), n_threads, _BATCHES_AHEAD * batch_size)
+    try:
+        for start in range(0, len(indices), batch_size):
+            part = indices[start : start + batch_size]
+            pictures = [next(loaded) for _ in part]
+            failed = np.array([isinstance(picture, InvalidImageError) for picture in pictures])
+            yield part, _collate(pictures, failed, preprocess), failed
+    finally:
+        loaded.close()
+
+
+def _collate(pictures, failed, preprocess):
+    good = [picture for picture, bad in zip(pictures, failed, strict=True) if not bad]
+    if not failed.any():
+        return torch.from_numpy(np.stack(good))
+    shape = good[0].shape if good else (preprocess.in_chans, *preprocess.input_size)
+    batch = np.zeros((len(pictures), *shape), dtype=np.float32)
+    batch[~failed] = good if good else 0
+    return torch.from_numpy(batch)
+
+
+def warn_unreadable(samples: Samples, failed: Sequence[int] | np.ndarray) -> None:
+    """Give one :class:`InvalidImageWarning` for all samples that could not be read.
+
+    Parameters
+    ----------
+    samples : Samples
+        What was read from.
+
+    failed : sequence of int
+        Positions in `samples` that were marked as failed; without any, nothing happens.
+    """
+    if len(failed) == 0:
+        return
+    failed = sorted(failed)
+    rows = [str(samples.rows[i]) for i in failed[:_ROWS_NAMED]] + ["..."] * (len(failed) > _ROWS_NAMED)
+    try:
+        samples.read(failed[0])
+        cause = ""
+    except InvalidImageError as error:
+        cause = f" {error}"
+    warnings.warn(
+        f"{len(failed)} of {len(samples)} samples could not be read and became rows of NaN: rows {', '.join(rows)}."
+        f"{cause}",
+        InvalidImageWarning,
+        stacklevel=3,
+    )

@@ -1,0 +1,244 @@
+"""The one door for X: whatever the user holds becomes an indexable set of samples that are read when needed."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import isqrt, prod
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
+
+from sktransfer.exceptions import InvalidImageError
+from sktransfer.inputs._arrays import picture_axes
+from sktransfer.inputs._containers import ACCEPTED, is_column_frame, open_container
+from sktransfer.inputs._pictures import (
+    READ_ERRORS,
+    LazyItems,
+    PictureReader,
+    learn_from_list,
+    learn_from_probes,
+    learn_from_stack,
+)
+
+__all__ = ["Samples", "check_samples"]
+
+
+class Samples:
+    """Samples of any modality, read one by one when asked for.
+
+    Parameters
+    ----------
+    items : sequence
+        One entry per row of X; ``items[i]`` may be costly.
+
+    reader : object
+        Has ``read(item, **options)`` and ``digest(item)``.
+
+    rows : ndarray of int, default=None
+        Rows of X that are meant, in this order. None means all.
+    """
+
+    def __init__(self, items: Sequence, reader: object, rows: np.ndarray | None = None):
+        self.items = items
+        self.reader = reader
+        self.rows = np.arange(len(items)) if rows is None else rows
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return len(self.rows)
+
+    def take(self, indices: np.ndarray | Sequence[int] | slice) -> "Samples":
+        """Select samples without reading them; error messages keep the rows of the original X.
+
+        Parameters
+        ----------
+        indices : array-like of int, bool mask or slice
+            Positions in these samples.
+
+        Returns
+        -------
+        Samples
+            The selection.
+        """
+        if not isinstance(indices, slice):
+            indices = np.asarray(indices)
+            indices = indices.astype(np.intp) if indices.size == 0 else indices
+        return Samples(self.items, self.reader, self.rows[indices])
+
+    def read(self, i: int, min_size: tuple[int, int] | None = None):
+        """Read one sample.
+
+        Parameters
+        ----------
+        i : int
+            Position in these samples.
+
+        min_size : tuple of int, default=None
+            ``(height, width)`` below which a picture must not be decoded; see :func:`decode`. None decodes whole.
+
+        Returns
+        -------
+        PIL.Image.Image or ndarray of shape (height, width, 3), float32
+            RGB. Arrays, on the scale 0 to 255, come from arrays that are neither uint8 nor bool.
+
+        Raises
+        ------
+        InvalidImageError
+            The sample cannot be read; the message names its row in X and, for a file, its path.
+        """
+        return self._call("read", i, min_size=min_size)
+
+    def digest(self, i: int) -> bytes:
+        """Name the content of one sample by 16 bytes.
+
+        Parameters
+        ----------
+        i : int
+            Position in these samples.
+
+        Returns
+        -------
+        bytes
+            Equal for equal content in the same form: a file, its copy and its bytes; equal arrays read alike.
+
+        Raises
+        ------
+        InvalidImageError
+            There is no content: the file cannot be opened, the entry is missing.
+        """
+        return self._call("digest", i)
+
+    def _call(self, method, i, **options):
+        row = int(self.rows[i])
+        try:
+            return getattr(self.reader, method)(self.items[row], **options)
+        except READ_ERRORS as error:
+            reason = str(error) if isinstance(error, InvalidImageError) else f"{type(error).__name__}: {error}"
+            raise InvalidImageError(f"Row {row} of X cannot be read as a picture: {reason}") from (error.__cause__ or error)
+
+
+def check_samples(
+    estimator: BaseEstimator, X: object, *, reset: bool, image_shape: tuple[int, ...] | None = None
+) -> Samples:
+    """Check X of an image estimator and make it readable sample by sample.
+
+    What must be learned from data (shape, channel order and value range of arrays, columns of a table) is learned
+    with ``reset=True`` and kept in ``estimator.input_spec_``; with ``reset=False`` X must agree with it. Pictures are
+    not decoded here. Of a sequence that makes its entries when asked (a torch Dataset), the first entry is looked at
+    with ``reset=True``, and where it is an array of floats 64 evenly spaced ones, to learn the range of values.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets or has ``input_spec_``, and for tables ``n_features_in_`` and ``feature_names_in_``.
+
+    X : object
+        Paths, encoded bytes, PIL images, arrays, tensors, a table of flattened pictures, or a Dataset.
+
+    reset : bool
+        True in ``fit``, False in ``predict`` and ``transform``.
+
+    image_shape : tuple of int, default=None
+        ``(height, width)``, ``(height, width, channels)`` or ``(channels, height, width)`` of flattened pictures, and
+        of arrays whose channel axis could be either. None reads a row of ``k * k`` numbers as a grey square.
+
+    Returns
+    -------
+    Samples
+        One sample per row of X.
+
+    Raises
+    ------
+    TypeError
+        X is no collection of pictures; the message lists what is accepted.
+    ValueError
+        X is empty, not finite, of an ambiguous shape, or other than what the estimator was fitted on.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.base import BaseEstimator
+    >>> from sktransfer.inputs import check_samples
+    >>> estimator = BaseEstimator()
+    >>> samples = check_samples(estimator, np.zeros((5, 8, 8), dtype=np.uint8), reset=True)
+    >>> len(samples), samples.read(0).size, estimator.input_spec_.image_shape
+    (5, (8, 8), (8, 8, 1))
+    """
+    if isinstance(X, Samples):
+        if reset:
+            estimator.input_spec_ = X.reader.spec
+        return X
+    image_shape = _checked_shape(image_shape)
+    learned = None if reset else estimator.input_spec_
+    form, items = open_container(X)
+    if form == "table":
+        return _check_table(estimator, items, learned, image_shape)
+    if is_column_frame(X):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+    elif reset:
+        _forget_columns(estimator)
+    if len(items) == 0:
+        raise ValueError(f"Found array with 0 sample(s): X is an empty {type(X).__name__}. {ACCEPTED}")
+    name = type(estimator).__name__
+    if form == "stack":
+        spec = learn_from_stack(items, image_shape, learned, name)
+    elif form == "list":
+        spec = learn_from_list(items, image_shape, learned, name)
+    else:
+        items = LazyItems(items)
+        spec = learn_from_probes(items, image_shape) if reset else learned
+    if reset:
+        estimator.input_spec_ = spec
+    return Samples(items, PictureReader(spec, name))
+
+
+def _check_table(estimator, X, learned, image_shape):
+    table = validate_data(estimator, X, reset=learned is None)
+    n_features = table.shape[1]
+    shape = _row_shape(n_features, image_shape, learned)
+    stack = table.reshape(len(table), *shape)
+    spec = learn_from_stack(stack, image_shape, learned, type(estimator).__name__)
+    if learned is None:
+        spec = estimator.input_spec_ = replace(spec, kind="flattened", n_features=n_features)
+    return Samples(stack, PictureReader(spec, type(estimator).__name__))
+
+
+def _row_shape(n_features, image_shape, learned):
+    if learned is not None and learned.image_shape is not None:
+        height, width, channels = learned.image_shape
+        shape = {None: (height, width), 0: (channels, height, width), 2: learned.image_shape}[learned.channel_axis]
+    elif image_shape is not None:
+        shape = image_shape
+    elif isqrt(n_features) ** 2 == n_features:
+        shape = (isqrt(n_features),) * 2
+    else:
+        raise ValueError(
+            f"X has {n_features} columns, which is not the square of a whole number: pass image_shape=(height, width), "
+            f"(height, width, channels) or (channels, height, width), the shape of the picture in a row of X."
+        )
+    if prod(shape) != n_features:
+        raise ValueError(
+            f"X has {n_features} columns, but a picture of shape {tuple(shape)} has {prod(shape)} values: pass the "
+            f"image_shape of the rows of X."
+        )
+    return shape
+
+
+def _checked_shape(image_shape):
+    if image_shape is None:
+        return None
+    shape = tuple(image_shape)
+    if len(shape) not in (2, 3) or not all(isinstance(side, (int, np.integer)) and side > 0 for side in shape):
+        raise ValueError(
+            f"image_shape={image_shape!r}: expected (height, width), (height, width, channels) or "
+            f"(channels, height, width), whole numbers above 0."
+        )
+    picture_axes(shape, image_shape=shape, learned=None)
+    return tuple(int(side) for side in shape)
+
+
+def _forget_columns(estimator):
+    # A second fit on another kind of X must not keep the columns of the first.
+    for name in ("n_features_in_", "feature_names_in_"):
+        if hasattr(estimator, name):
+            delattr(estimator, name)

@@ -1,0 +1,276 @@
+"""How far two domains are apart."""
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, check_cv, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_array, check_random_state
+
+from sktransfer.utils._kernels import kernel_blocks, resolve_gamma, row_blocks
+
+__all__ = ["coral_distance", "mmd_distance", "proxy_a_distance"]
+
+_KERNELS = ("linear", "poly", "rbf")
+
+
+def mmd_distance(
+    Xs: Any,
+    Xt: Any,
+    *,
+    kernel: str = "rbf",
+    gamma: Any = None,
+    degree: float = 3,
+    coef0: float = 1.0,
+    unbiased: bool = False,
+    squared: bool = True,
+) -> float:
+    """Return the squared maximum mean discrepancy between two domains [1]_.
+
+    With x, x' source rows and z, z' target rows,
+
+        MMD^2 = mean k(x, x') + mean k(z, z') - 2 mean k(x, z).
+
+    Parameters
+    ----------
+    Xs : array-like of shape (n_source, n_features)
+        Source rows.
+    Xt : array-like of shape (n_target, n_features)
+        Target rows.
+    kernel : {"rbf", "linear", "poly"}, default="rbf"
+        exp(-gamma |x - z|^2), x'z, or (gamma x'z + coef0)^degree.
+    gamma : float, sequence of float or None, default=None
+        Coefficient of the RBF and polynomial kernels, in one over squared feature units; the linear kernel ignores it.
+        None takes, for RBF, 1 / (2 s^2) with s the median distance between all rows of both domains, and 1 / n_features
+        for the polynomial kernel. Several numbers stand for the mean of their kernels [2]_.
+    degree : float, default=3
+        Degree of the polynomial kernel.
+    coef0 : float, default=1.0
+        Constant of the polynomial kernel.
+    unbiased : bool, default=False
+        Whether to leave the pairs of a row with itself out of the first two means. This estimate is unbiased and can be
+        below zero; the default one is zero for identical domains, never below, and needs one row a domain, not two.
+    squared : bool, default=True
+        Whether to return the square, which is what the unbiased estimate estimates. False returns the root, the
+        distance of the kernel means, of a negative estimate zero.
+
+    Returns
+    -------
+    distance : float
+        Squared discrepancy, or its root. Between 0 and 2 for the (biased, squared) RBF one.
+
+    Raises
+    ------
+    ValueError
+        If the domains have different features, too few rows, or values that are missing or infinite.
+
+    See Also
+    --------
+    coral_distance : Compares covariances only.
+    proxy_a_distance : Compares by a classifier.
+
+    Notes
+    -----
+    Computed in double precision and in blocks of rows of about 64 MiB; the kernel matrix is never held as a whole.
+
+    References
+    ----------
+    .. [1] A. Gretton, K. Borgwardt, M. Rasch, B. Schoelkopf, A. Smola, "A Kernel Two-Sample Test", Journal of Machine
+       Learning Research 13, 2012.
+    .. [2] M. Long, Y. Cao, J. Wang, M. Jordan, "Learning Transferable Features with Deep Adaptation Networks", ICML
+       2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktransfer.metrics import mmd_distance
+    >>> X = np.array([[0.0], [1.0]])
+    >>> mmd_distance(X, X)
+    0.0
+    >>> mmd_distance(X, X + 3, kernel="linear")
+    9.0
+    """
+    if kernel not in _KERNELS:
+        raise ValueError(f"kernel must be one of {list(_KERNELS)}, got {kernel!r}.")
+    Xs, Xt = _check_pair(Xs, Xt, min_rows=2 if unbiased else 1)
+    # All three kernels but the polynomial one see the same domains from any origin; around the mean fewer digits go.
+    if kernel != "poly":
+        center = np.concatenate([Xs, Xt]).mean(axis=0)
+        Xs, Xt = Xs - center, Xt - center
+    if kernel == "linear":
+        value = _linear_mmd(Xs, Xt, unbiased=unbiased)
+    else:
+        gammas = _resolve_gammas(gamma, Xs, Xt, kernel=kernel)
+        params = {"kernel": kernel, "degree": degree, "coef0": coef0}
+        value = float(np.mean([_kernel_mmd(Xs, Xt, unbiased=unbiased, gamma=g, **params) for g in gammas]))
+    if not unbiased or not squared:
+        # The biased estimate is a squared norm: below zero is rounding.
+        value = max(value, 0.0)
+    return value if squared else float(np.sqrt(value))
+
+
+def _linear_mmd(Xs: np.ndarray, Xt: np.ndarray, *, unbiased: bool) -> float:
+    difference = Xs.mean(axis=0) - Xt.mean(axis=0)
+    value = float(difference @ difference)
+    if unbiased:
+        # |mean|^2 counts each row with itself; what that adds in expectation is the variance of the mean.
+        value -= float(Xs.var(axis=0, ddof=1).sum() / len(Xs) + Xt.var(axis=0, ddof=1).sum() / len(Xt))
+    return value
+
+
+def _kernel_mmd(Xs: np.ndarray, Xt: np.ndarray, *, unbiased: bool, **kernel_params: Any) -> float:
+    within = _mean_kernel(Xs, Xs, without_diagonal=unbiased, **kernel_params)
+    within += _mean_kernel(Xt, Xt, without_diagonal=unbiased, **kernel_params)
+    return within - 2.0 * _mean_kernel(Xs, Xt, without_diagonal=False, **kernel_params)
+
+
+def _mean_kernel(X: np.ndarray, Y: np.ndarray, *, without_diagonal: bool, **kernel_params: Any) -> float:
+    total = 0.0
+    for rows, K in kernel_blocks(X, Y, **kernel_params):
+        total += float(K.sum())
+        if without_diagonal:
+            total -= float(np.trace(K, offset=rows.start))
+    return total / (len(X) * (len(Y) - 1 if without_diagonal else len(Y)))
+
+
+def _resolve_gammas(gamma: Any, Xs: np.ndarray, Xt: np.ndarray, *, kernel: str) -> list[float]:
+    if gamma is None:
+        return [resolve_gamma(None, np.concatenate([Xs, Xt]), kernel=kernel)]
+    gammas = [float(value) for value in np.ravel(np.asarray(gamma, dtype=np.float64))]
+    if not gammas or not all(0 < value < np.inf for value in gammas):
+        raise ValueError(f"gamma must be a positive number, a sequence of such, or None, got {gamma!r}.")
+    return gammas
+
+
+def coral_distance(Xs: Any, Xt: Any) -> float:
+    """Return the distance between the covariances of two domains, |Cs - Ct|_F^2 / (4 d^2) [1]_.
+
+    Parameters
+    ----------
+    Xs : array-like of shape (n_source, n_features)
+        Source rows, at least two.
+    Xt : array-like of shape (n_target, n_features)
+        Target rows, at least two.
+
+    Returns
+    -------
+    distance : float
+        Distance, not negative; covariances divide by the number of rows less one, d is n_features.
+
+    Raises
+    ------
+    ValueError
+        If the domains have different features, fewer than two rows, or values that are missing or infinite.
+
+    See Also
+    --------
+    mmd_distance : Compares more than covariances.
+
+    References
+    ----------
+    .. [1] B. Sun, K. Saenko, "Deep CORAL: Correlation Alignment for Deep Domain Adaptation", ECCV workshops, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktransfer.metrics import coral_distance
+    >>> X = np.array([[0.0], [2.0]])
+    >>> coral_distance(X, 2 * X)
+    9.0
+    """
+    Xs, Xt = _check_pair(Xs, Xt, min_rows=2)
+    d = Xs.shape[1]
+    Zs = (Xs - Xs.mean(axis=0)) / np.sqrt(len(Xs) - 1)
+    Zt = (Xt - Xt.mean(axis=0)) / np.sqrt(len(Xt) - 1)
+    if d <= len(Xs) + len(Xt):
+        return sum(float(np.sum((Zs[:, c].T @ Zs - Zt[:, c].T @ Zt) ** 2)) for c in row_blocks(d, d)) / (4.0 * d**2)
+    # tr(Cs^2), tr(Ct^2) and tr(Cs Ct) are sums of squared inner products of rows: no d x d matrix is needed.
+    value = _sum_of_squared_products(Zs, Zs) + _sum_of_squared_products(Zt, Zt)
+    return max(value - 2.0 * _sum_of_squared_products(Zs, Zt), 0.0) / (4.0 * d**2)
+
+
+def _sum_of_squared_products(X: np.ndarray, Y: np.ndarray) -> float:
+    return sum(float(np.sum(K**2)) for _, K in kernel_blocks(X, Y, kernel="linear"))
+
+
+def proxy_a_distance(
+    Xs: Any,
+    Xt: Any,
+    *,
+    estimator: Any = None,
+    cv: Any = 5,
+    random_state: int | np.random.RandomState | None = None,
+) -> float:
+    """Return how well a classifier tells two domains apart: 2 (1 - 2 error) [1]_.
+
+    Parameters
+    ----------
+    Xs : array-like of shape (n_source, n_features)
+        Source rows.
+    Xt : array-like of shape (n_target, n_features)
+        Target rows.
+    estimator : classifier or None, default=None
+        Classifier of the domains; None takes a logistic regression on standardised features.
+    cv : int, splitter or iterable of splits, default=5
+        How its error is cross-validated. A number of folds is shuffled and stratified, and lowered to the number of
+        rows of the smaller domain.
+    random_state : int, RandomState or None, default=None
+        Seed of the shuffling.
+
+    Returns
+    -------
+    distance : float
+        0 (the classifier does no better than chance) to 2 (it makes no error). The error is the mean of the errors in
+        the two domains, so that unequal numbers of rows do not look like a distance.
+
+    Raises
+    ------
+    ValueError
+        If the domains have different features, fewer than two rows, or values that are missing or infinite.
+
+    See Also
+    --------
+    mmd_distance : Compares without a classifier.
+
+    References
+    ----------
+    .. [1] S. Ben-David, J. Blitzer, K. Crammer, F. Pereira, "Analysis of Representations for Domain Adaptation", NIPS
+       2006.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktransfer.metrics import proxy_a_distance
+    >>> X = np.linspace(0, 1, 20).reshape(-1, 1)
+    >>> proxy_a_distance(X, X + 10, random_state=0)
+    2.0
+    """
+    Xs, Xt = _check_pair(Xs, Xt, min_rows=2)
+    X = np.concatenate([Xs, Xt])
+    is_target = np.repeat([0, 1], [len(Xs), len(Xt)])
+    if estimator is None:
+        estimator = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, class_weight="balanced"))
+    if isinstance(cv, Integral):
+        n_splits = min(int(cv), len(Xs), len(Xt))
+        cv = StratifiedKFold(n_splits, shuffle=True, random_state=check_random_state(random_state))
+    predicted = cross_val_predict(clone(estimator), X, is_target, cv=check_cv(cv, is_target, classifier=True))
+    wrong = predicted != is_target
+    error = (wrong[is_target == 0].mean() + wrong[is_target == 1].mean()) / 2
+    # Worse than chance is chance: rows of equal domains are each other's wrong neighbours.
+    return float(np.clip(2.0 * (1.0 - 2.0 * error), 0.0, 2.0))
+
+
+def _check_pair(Xs: Any, Xt: Any, *, min_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    checked = [
+        check_array(X, dtype=np.float64, ensure_min_samples=min_rows, input_name=name)
+        for name, X in (("Xs", Xs), ("Xt", Xt))
+    ]
+    if checked[0].shape[1] != checked[1].shape[1]:
+        raise ValueError(
+            f"Xs has {checked[0].shape[1]} features but Xt has {checked[1].shape[1]}; both domains need the same ones."
+        )
+    return checked[0], checked[1]

@@ -1,0 +1,41 @@
+"""The one place for private scikit-learn names and for torchvision builds whose operators do not load."""
+
+import importlib.util
+from pathlib import Path
+
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+__all__ = ["HasMethods", "Interval", "StrOptions", "fit_context", "load_torchvision_operators"]
+
+_torchvision_library = None
+
+
+def load_torchvision_operators() -> None:
+    """Make ``import torchvision`` work beside a torch that its compiled operators were not built for.
+
+    timm needs torchvision for its transforms alone. A torchvision built for CUDA beside a CPU-only torch fails at
+    import, because its Python code registers shape functions for operators that its library never defined. Where the
+    library does not load, the two schemas that the import asks for are defined here; nothing computes with them.
+    """
+    global _torchvision_library
+    import torch
+
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or _torchvision_library is not None or _operators_defined():
+        return
+    for library in sorted(Path(spec.origin).parent.glob("_C*.so")):
+        try:
+            torch.ops.load_library(str(library))
+        except OSError:
+            break
+    if not _operators_defined():
+        _torchvision_library = torch.library.Library("torchvision", "FRAGMENT")
+        _torchvision_library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _torchvision_library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+
+def _operators_defined() -> bool:
+    import torch
+
+    return hasattr(torch.ops.torchvision, "nms")

@@ -1,0 +1,114 @@
+"""Where networks run, in what number format, and with which random streams."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import numpy as np
+import torch
+
+__all__ = ["autocast", "forward_in_micro_batches", "isolated_rng", "resolve_device", "resolve_precision"]
+
+_CPU_MICRO_BATCH = 8  # larger activations are unmapped and mapped again by the allocator at every layer
+
+
+def resolve_device(device: "str | torch.device") -> torch.device:
+    """Turn ``"auto"`` into cuda, mps or cpu, whichever comes first, and refuse a device that is not there.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        ``"auto"`` or what :class:`torch.device` takes.
+
+    Returns
+    -------
+    torch.device
+        A device that exists on this machine.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(1, device=resolved)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(
+            f"device={device!r} is not available here ({str(error).splitlines()[0]}). Use device='auto' or 'cpu'."
+        ) from error
+    return resolved
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """Turn ``"auto"`` into the format that gains on `device`: bfloat16 on CUDA cards that have it, else float32.
+
+    A CPU without its own bfloat16 units computes in it about 30 times slower than in float32, so ``"auto"`` never
+    takes it there.
+    """
+    if precision != "auto":
+        return precision
+    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager:
+    """Context in which matrix products and convolutions run in `precision` on `device`."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=getattr(torch, precision))
+
+
+@contextmanager
+def isolated_rng(seed: int) -> Iterator[None]:
+    """Seed Python's, numpy's and torch's global generators for the block; restore them afterwards.
+
+    Dropout, stochastic depth and timm's augmentations draw from the global generators and offer no other way in.
+    """
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=devices):
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+def forward_in_micro_batches(
+    function: Callable[[torch.Tensor], torch.Tensor],
+    x: torch.Tensor,
+    *,
+    batch_size: int,
+    device: torch.device,
+    precision: str,
+) -> np.ndarray:
+    """Apply a network to `x` without gradients, in micro-batches of one size, the last one filled up.
+
+    A network's result for a row may differ in the last bits with the shape of its batch; with one shape for all, a
+    row's result does not depend on how many others came along.
+
+    Parameters
+    ----------
+    function : callable
+        Maps ``(b, ...)`` to ``(b, ...)`` on `device`.
+    x : torch.Tensor of shape (n, ...)
+    batch_size : int
+        Rows at once; on a CPU at most 8.
+    device : torch.device
+    precision : {"float32", "bfloat16", "float16"}
+
+    Returns
+    -------
+    ndarray of shape (n, ...), float32
+    """
+    size = min(batch_size, _CPU_MICRO_BATCH) if device.type == "cpu" else batch_size
+    parts = []
+    with torch.inference_mode(), autocast(precision, device):
+        for part in x.split(size):
+            n = len(part)
+            if n < size:
+                part = torch.cat([part, part.new_zeros((size - n, *part.shape[1:]))])
+            parts.append(function(part.to(device))[:n].float().cpu())
+    return torch.cat(parts).numpy()

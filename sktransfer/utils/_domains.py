@@ -1,0 +1,323 @@
+"""The one reading of domains: which rows are source, which are target, and which have a label."""
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sktransfer.exceptions import DomainError
+from sktransfer.utils._labels import as_labels, is_missing, label_kind, mask_labels, missing_labels, plain_labels
+from sktransfer.utils._stacking import stack_samples
+
+__all__ = ["Domains", "check_domains", "pack_domains", "read_source_labels"]
+
+_HOW_TO_MARK = (
+    "Pass sample_domain, one domain label a row, with the target rows labelled as in target_domain={targets!r}; or "
+    "mark the target rows by a missing label in y (NaN for floats, None or NaN for objects and strings, -1 for integers). "
+    "pack_domains(source=(Xs, ys), target=Xt) builds X, y and sample_domain."
+)
+
+
+@dataclass(frozen=True)
+class Domains:
+    """Which rows belong to which domain.
+
+    Attributes
+    ----------
+    is_target : ndarray of bool, shape (n_samples,)
+        True for target rows.
+    names : ndarray, shape (n_samples,)
+        Domain label of every row; can be passed on as ``sample_domain``.
+    source_names : tuple
+        The distinct source domains, sorted.
+    target_names : tuple
+        The distinct target domains that occur, sorted.
+    from_labels : bool
+        True if the roles were read from missing labels, not from `sample_domain`.
+    """
+
+    is_target: np.ndarray
+    names: np.ndarray
+    source_names: tuple
+    target_names: tuple
+    from_labels: bool
+
+    @property
+    def is_source(self) -> np.ndarray:
+        """True for source rows, shape (n_samples,)."""
+        return ~self.is_target
+
+    @property
+    def source_rows(self) -> np.ndarray:
+        """Positions of the source rows."""
+        return np.flatnonzero(~self.is_target)
+
+    @property
+    def target_rows(self) -> np.ndarray:
+        """Positions of the target rows."""
+        return np.flatnonzero(self.is_target)
+
+    def rows_of(self, name: Hashable) -> np.ndarray:
+        """Positions of the rows of the domain `name`."""
+        return np.flatnonzero([other == name for other in self.names.tolist()])
+
+
+def check_domains(
+    sample_domain: Any,
+    y: Any = None,
+    *,
+    target_domain: Any = "target",
+    n_samples: int | None = None,
+    require_both: bool = True,
+) -> Domains:
+    """Read the roles of the rows from `sample_domain` or, without it, from the missing labels of `y`.
+
+    Parameters
+    ----------
+    sample_domain : array-like of shape (n_samples,) or None
+        Domain label of each row. Labels in `target_domain` are the target, all others are sources. Where it is given,
+        `y` is not read.
+    y : array-like of shape (n_samples,) or None, default=None
+        Labels. Without `sample_domain`, a missing one (see :func:`missing_labels`) marks a target row.
+    target_domain : label or list of labels, default="target"
+        Which domain labels are the target.
+    n_samples : int or None, default=None
+        Number of rows to expect; None does not check.
+    require_both : bool, default=True
+        Whether at least one source and one target row must be there.
+
+    Returns
+    -------
+    domains : Domains
+        The roles of the rows.
+
+    Raises
+    ------
+    DomainError
+        If the rows have no roles, a required role has no row, or the lengths differ.
+    """
+    targets = _as_label_list(target_domain)
+    if sample_domain is None:
+        return _domains_from_labels(y, targets, n_samples, require_both)
+    names = as_labels(sample_domain, name="sample_domain")
+    _check_length("sample_domain", len(names), n_samples)
+    if is_missing(names).any():
+        raise DomainError("sample_domain holds missing values; every row needs a domain label.")
+    found = _sorted_unique(names)
+    target_names = tuple(name for name in found if name in targets)
+    source_names = tuple(name for name in found if name not in targets)
+    is_target = np.array([name in target_names for name in names.tolist()], dtype=bool)
+    if require_both and not (source_names and target_names):
+        missing = "target" if source_names else "source"
+        raise DomainError(
+            f"No {missing} rows among {_count(len(names))}: sample_domain holds the domains {list(found)!r} and target_domain="
+            f"{target_domain!r}. Rows whose label is in target_domain are the target, all others are the source; set "
+            f"target_domain to the label of your target rows, e.g. target_domain={(found or ('target',))[-1]!r}."
+        )
+    return Domains(is_target, names, source_names, target_names, from_labels=False)
+
+
+def _domains_from_labels(y, targets, n_samples, require_both) -> Domains:
+    if y is None:
+        raise DomainError("Neither sample_domain nor y was given. " + _HOW_TO_MARK.format(targets=targets[0]))
+    y = as_labels(y, name="y")
+    _check_length("y", len(y), n_samples)
+    is_target = missing_labels(y)
+    n_target = int(is_target.sum())
+    if require_both and n_target in (0, len(y)):
+        state = "no label in y is missing" if n_target == 0 else "every label in y is missing"
+        role = "target" if n_target == 0 else "source"
+        raise DomainError(
+            f"No {role} rows among {_count(len(y))}: sample_domain is None and {state} (y is of dtype {y.dtype}). "
+            + _HOW_TO_MARK.format(targets=targets[0])
+        )
+    target_name = targets[0]
+    source_name = next(name for name in ("source", "not_target", "other") if name not in targets)
+    names = np.empty(len(y), dtype=object)
+    for position, masked in enumerate(is_target):
+        names[position] = target_name if masked else source_name
+    return Domains(
+        is_target,
+        names,
+        (source_name,) if n_target < len(y) else (),
+        (target_name,) if n_target else (),
+        from_labels=True,
+    )
+
+
+def read_source_labels(y: np.ndarray, domains: Domains) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of the source rows, and these rows; labels of target rows are not looked at.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        Labels.
+    domains : Domains
+        Roles of the rows.
+
+    Returns
+    -------
+    labels : ndarray of shape (n_source,)
+        Labels, in the plainest dtype that holds them.
+    rows : ndarray of int of shape (n_source,)
+        Their positions in `y`.
+
+    Raises
+    ------
+    DomainError
+        If a source row has no label.
+    """
+    rows = domains.source_rows
+    # A row that sample_domain calls source is labelled by definition: -1 there is a label like any other.
+    missing = missing_labels(y[rows], minus_one=False)
+    if missing.any():
+        raise DomainError(
+            f"{int(missing.sum())} source rows have no label: y is NaN or None there (the first: rows "
+            f"{rows[missing][:5].tolist()}). Leave these rows out, or mark them as target rows in sample_domain."
+        )
+    return plain_labels(y[rows]), rows
+
+
+def pack_domains(source: Any, target: Any) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Stack source and target samples into the ``X, y, sample_domain`` that every estimator here takes.
+
+    Parameters
+    ----------
+    source : tuple ``(Xs, ys)`` or dict of name to ``(Xs, ys)``
+        Labelled samples of one source domain (named ``"source"``), or of several by name. Samples may be lists (of
+        paths, pictures, texts), arrays, sparse matrices, tensors, Series or DataFrames.
+    target : Xt, tuple ``(Xt, yt)``, or dict of name to either
+        Target samples (named ``"target"``), without labels, or with labels of which some may be missing. Use a list,
+        not a tuple, for two paths. A dict names the target domains; pass these names as `target_domain`.
+
+    Returns
+    -------
+    X : same container as the samples, n_samples rows
+        Source rows in the order given, then target rows; a new object.
+    y : ndarray of shape (n_samples,)
+        Labels; where unknown NaN (float labels), -1 (integer labels) or None (strings, booleans, others).
+    sample_domain : ndarray of shape (n_samples,)
+        Name of the domain of each row.
+
+    Raises
+    ------
+    DomainError
+        If a source label is missing or is the integer -1, or if shapes, columns, containers or kinds of labels of the
+        domains do not agree.
+
+    Examples
+    --------
+    >>> from sktransfer import pack_domains
+    >>> X, y, sample_domain = pack_domains(source=(["a.png", "b.png"], ["cat", "dog"]), target=["c.png"])
+    >>> X
+    ['a.png', 'b.png', 'c.png']
+    >>> y.tolist(), sample_domain.tolist()
+    (['cat', 'dog', None], ['source', 'source', 'target'])
+    """
+    sources = _as_named_parts(source, "source", needs_labels=True)
+    targets = _as_named_parts(target, "target", needs_labels=False)
+    both = [name for name in sources if name in targets]
+    if both:
+        raise DomainError(f"The names {both!r} stand in both source and target; a domain has one role.")
+    parts = list(sources.items()) + list(targets.items())
+    lengths = [_n_rows(samples) for _, (samples, _) in parts]
+    for (name, (_, labels)), length in zip(parts, lengths, strict=True):
+        if labels is not None:
+            _check_length(f"the labels of domain {name!r}", len(labels), length)
+    names = as_labels([name for (name, _), length in zip(parts, lengths, strict=True) for _ in range(length)], name="")
+    n_source = sum(lengths[: len(sources)])
+    y = _stack_labels([labels for _, (_, labels) in parts], lengths, n_source)
+    X = stack_samples([samples for _, (samples, _) in parts], [name for name, _ in parts])
+    return X, y, names
+
+
+def _as_named_parts(given: Any, role: str, *, needs_labels: bool) -> dict:
+    named = given if isinstance(given, Mapping) else {role: given}
+    if not named:
+        raise DomainError(f"{role} is an empty dict; give at least one domain.")
+    parts = {}
+    for name, part in named.items():
+        is_pair = isinstance(part, tuple) and len(part) == 2
+        if is_pair and not any(isinstance(item, str | bytes) or not hasattr(item, "__len__") for item in part):
+            parts[name] = (part[0], as_labels(part[1], name=f"the labels of domain {name!r}"))
+        elif needs_labels or isinstance(part, tuple):
+            expected = "a tuple (X, y)" if needs_labels else "X (a list, array or DataFrame, not a tuple) or (X, y)"
+            raise DomainError(f"{role} domain {name!r} must be {expected}, got {type(part).__name__}.")
+        else:
+            parts[name] = (part, None)
+    return parts
+
+
+def _stack_labels(labels: list, lengths: list[int], n_source: int) -> np.ndarray:
+    source = [part for part, stop in zip(labels, np.cumsum(lengths), strict=True) if stop <= n_source]
+    source = [part for part in source if part is not None]
+    kinds = {label_kind(part) for part in source if len(part)}
+    if len(kinds) > 1 and kinds != {"i", "f"}:
+        dtypes = [str(part.dtype) for part in source]
+        raise DomainError(f"The source domains have labels of different kinds: dtypes {dtypes}.")
+    y_source = np.concatenate(source)
+    if is_missing(y_source).any():
+        raise DomainError("A source label is missing (NaN or None); give these samples as target, or leave them out.")
+    if label_kind(y_source) == "i" and any(label == -1 for label in y_source.tolist()):
+        raise DomainError(
+            "A source label is the integer -1, which marks missing labels in integer y. Give the labels as strings or "
+            "floats, or number the classes from 0."
+        )
+    total = sum(lengths)
+    known, known_rows = [y_source], [np.arange(n_source)]
+    start = n_source
+    for part, length in zip(labels[len(source) :], lengths[len(source) :], strict=True):
+        if part is not None:
+            rows = np.flatnonzero(~missing_labels(part))
+            known.append(_like_source(part[rows], y_source))
+            known_rows.append(start + rows)
+        start += length
+    values, rows = np.concatenate(known), np.concatenate(known_rows)
+    # Any label may stand in the rows that are masked next.
+    y = np.full(total, values[0], dtype=values.dtype) if len(values) else np.empty(total, dtype=values.dtype)
+    y[rows] = values
+    mask = np.ones(total, dtype=bool)
+    mask[rows] = False
+    return mask_labels(y, mask) if mask.any() else y
+
+
+def _like_source(labels: np.ndarray, y_source: np.ndarray) -> np.ndarray:
+    kind, expected = label_kind(labels), label_kind(y_source)
+    if len(labels) == 0 or kind == expected:
+        return labels.astype(y_source.dtype) if len(labels) == 0 else labels
+    # Integer labels with some missing come as floats with NaN, or as objects with None.
+    if expected == "i" and kind == "f" and all(float(label).is_integer() for label in labels):
+        return labels.astype(np.float64).astype(np.int64)
+    if expected == "f" and kind == "i":
+        return labels.astype(y_source.dtype)
+    raise DomainError(
+        f"Target labels such as {labels[0]!r} are of another kind than source labels such as {y_source[0]!r}."
+    )
+
+
+def _as_label_list(target_domain: Any) -> list:
+    if isinstance(target_domain, str | bytes) or not isinstance(target_domain, Iterable):
+        return [target_domain]
+    labels = list(as_labels(target_domain, name="target_domain").tolist())
+    if not labels:
+        raise DomainError("target_domain is empty; name at least one target domain.")
+    return labels
+
+
+def _sorted_unique(names: np.ndarray) -> tuple:
+    distinct = list(dict.fromkeys(names.tolist()))
+    return tuple(sorted(distinct, key=lambda name: (isinstance(name, str), str(type(name)), name)))
+
+
+def _count(n_samples: int) -> str:
+    return "1 sample" if n_samples == 1 else f"{n_samples} samples"
+
+
+def _n_rows(samples: Any) -> int:
+    return int(samples.shape[0]) if hasattr(samples, "shape") else len(samples)
+
+
+def _check_length(name: str, length: int, expected: int | None) -> None:
+    if expected is not None and length != expected:
+        raise DomainError(f"{name} has {length} rows, but X has {expected}.")
