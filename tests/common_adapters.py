@@ -1,12 +1,13 @@
 """Domain-adaptation estimators for scikit-learn's checks, and test doubles of weighters.
 
-The checks call ``fit(X, y)`` without domains. The subclasses here read two rows as source, the next two as target, and so on, so that the
-checks run the real code; the public classes never invent a domain.
+The checks call ``fit(X, y)`` without domains. The subclasses here read two rows as source then, the next two as target,
+and so on, so that the checks run the real code; the public classes never invent a domain.
 """
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeClassifier
+
 from sktransfer.adaptation import AdaptedClassifier, AdaptedRegressor, MMDAdapter
 from sktransfer.base import BaseWeighter
 

@@ -7,6 +7,7 @@ folder gains one line an epoch, and the export (moving average of the weights) i
 import argparse
 import csv
 import json
+import math
 import time
 from pathlib import Path
 
@@ -147,7 +148,7 @@ def learning_rate(step, steps, peak):
     warm = min(300, steps // 10)
     if step < warm:
         return peak * (step + 1) / warm
-    return 0.5 * peak * (1 + np.cos(np.pi * (step - warm) / (steps - warm)))
+    return 0.5 * peak * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
 
 
 def update_average(average, model, step):
@@ -282,7 +283,7 @@ def log_line(line):
 def main():
     """Train from the last checkpoint, or from the start, to the last epoch."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from sktransfer._nets._batches import BatchIterator
 from sktransfer._nets._callbacks import DivergenceGuard, EpochBar
 from sktransfer.backbones import create_optimizer
-from sktransfer.utils._device import autocast, forward_in_micro_batches
+from sktransfer.utils._device import autocast, forward_in_micro_batches, torch_threads
 
 __all__ = ["TransferNet", "train_net"]
 
@@ -67,9 +67,10 @@ class TransferNet(NeuralNet):
         )
 
     def __getstate__(self):
-        # The optimizer's moments would double the pickle, and prediction needs none of them.
+        # The optimizer's moments, and skorch's second hold on the module, would multiply the pickle; prediction needs
+        # neither.
         slim = object.__new__(type(self))
-        slim.__dict__.update(self.__dict__, optimizer_=None)
+        slim.__dict__.update(self.__dict__, optimizer_=None, module=None)
         return super(TransferNet, slim).__getstate__()
 
 
@@ -134,7 +135,10 @@ def train_net(
         device=str(device),
         verbose=0,
     )
-    net.fit(train, y=None)
+    # A head alone is too little work to share: threads would only wait for one another.
+    alone = not any(parameter.requires_grad for parameter in module.body.parameters())
+    with torch_threads(1 if alone else torch.get_num_threads()):
+        net.fit(train, y=None)
     net.train_split = None  # it holds the validation pictures
     net.module_.eval()
     return net

@@ -1,18 +1,18 @@
 """AdaptedClassifier and AdaptedRegressor: any scikit-learn estimator, fitted for the target domain."""
 
 import numpy as np
-from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 
-from sktransfer.adaptation._base_adapted import BaseAdapted
+from sktransfer.adaptation._adapted_mixin import AdaptedMixin
 
 __all__ = ["AdaptedClassifier", "AdaptedRegressor"]
 
 
-class AdaptedClassifier(ClassifierMixin, BaseAdapted):
+class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
     """Classify target rows by what labelled source rows teach.
 
     The adapter is fitted on all rows and the classifier on the source rows, adapted (by an adapter) or weighted (by a
@@ -89,7 +89,7 @@ class AdaptedClassifier(ClassifierMixin, BaseAdapted):
         return self.estimator_.classes_
 
 
-class AdaptedRegressor(RegressorMixin, BaseAdapted):
+class AdaptedRegressor(AdaptedMixin, RegressorMixin, BaseEstimator):
     """Predict numbers for target rows by what source rows with known numbers teach.
 
     The adapter is fitted on all rows and the regressor on the source rows, adapted (by an adapter) or weighted (by a

@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import has_fit_parameter
 
-from sktransfer.utils._stacking import take_rows
+from sktransfer.utils._stacking import take_if_per_row, take_rows
 
 __all__ = ["fit_weighted", "resample_by_weight"]
 
@@ -90,12 +90,8 @@ def fit_weighted(
         stacklevel=4,
     )
     rows = resample_by_weight(weights, random_state=random_state)
-    per_row = {
-        key: take_rows(value, rows) if hasattr(value, "__len__") and len(value) == len(y) else value
-        for key, value in fit_params.items()
-        if key != "sample_weight"
-    }
-    return estimator.fit(take_rows(X, rows), y[rows], **per_row)
+    params = {key: take_if_per_row(value, rows, len(y)) for key, value in fit_params.items() if key != "sample_weight"}
+    return estimator.fit(take_rows(X, rows), y[rows], **params)
 
 
 def _check_weights(weights: np.ndarray) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from sktransfer.backbones._stages import Chain, find_chain, forward_features, pre_logits, strip_classifier
 from sktransfer.backbones._timm import data_config
 from sktransfer.backbones._weights import classifier_names, fingerprint
+from sktransfer.utils._messages import first_line
 from sktransfer.utils._persistence import NetworkPreamble
 
 __all__ = ["Backbone", "Suffix", "Tap"]
@@ -206,6 +207,21 @@ class Backbone:
         """Copy of everything from stage `start` to the pooled features, to be trained."""
         return Suffix(self.module, self.chain, start, self.n_features)
 
+    def tuned(self, suffix: "Suffix | None", head: nn.Linear) -> "Backbone":
+        """This network with a trained last part and a trained classifier in place of its own."""
+        module = copy.deepcopy(self.module)
+        if suffix is not None:
+            module.load_state_dict(suffix.model.state_dict(), strict=False)
+        names = classifier_names(module)
+        if names:
+            module.reset_classifier(head.out_features)
+        parts = [module.get_submodule(name) for name in names]
+        fits = bool(parts) and all(isinstance(p, nn.Linear) and p.in_features == head.in_features for p in parts)
+        for part in parts if fits else ():
+            part.load_state_dict(head.state_dict())
+        size = tuple(self.config["input_size"][1:])
+        return Backbone(module, name=f"tuned {self.name}", has_source_classifier=fits, image_size=size)
+
     def as_map(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Lay out a feature map as ``(n, C, H, W)``; give the class token ``(n, C)`` of a transformer beside it."""
         if x.ndim == 4:
@@ -241,7 +257,7 @@ class Backbone:
         except (RuntimeError, AssertionError) as error:
             raise ValueError(
                 f"{self.name} does not take pictures of shape {self.config['input_size']} (channels, height, width): "
-                f"{str(error).splitlines()[0]}. Pass another image_size."
+                f"{first_line(error)}. Pass another image_size."
             ) from error
 
     def source_proba(self, x: torch.Tensor) -> torch.Tensor:

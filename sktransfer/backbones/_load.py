@@ -131,9 +131,7 @@ def _from_module(module, weights, size):
     if weights != "pretrained":
         has_classifier = load_state(module, read_state(weights), str(weights))
     _resize_input(module, size)
-    return Backbone(
-        module, name=type(module).__name__, has_source_classifier=has_classifier, image_size=size
-    )
+    return Backbone(module, name=type(module).__name__, has_source_classifier=has_classifier, image_size=size)
 
 
 def _from_estimator(estimator, weights, size):
@@ -147,9 +145,7 @@ def _from_estimator(estimator, weights, size):
         return backbone
     module = copy.deepcopy(backbone.module)
     _resize_input(module, size)
-    return Backbone(
-        module, name=backbone.name, has_source_classifier=backbone.has_source_classifier, image_size=size
-    )
+    return Backbone(module, name=backbone.name, has_source_classifier=backbone.has_source_classifier, image_size=size)
 
 
 def _from_name(name, weights, size, random_state):

@@ -17,6 +17,7 @@ from torch import nn
 
 from sktransfer.exceptions import WeightsNotFoundError
 from sktransfer.utils._compat import load_torchvision_operators
+from sktransfer.utils._messages import first_line
 
 load_torchvision_operators()
 import timm  # noqa: E402
@@ -88,8 +89,13 @@ def create_timm_model(name: str, *, pretrained: bool, **kwargs: Any) -> nn.Modul
 
 def data_config(model: nn.Module) -> dict[str, Any]:
     """Return input size, interpolation, mean, std, crop_pct and crop_mode of a model, ImageNet's where it has none."""
-    cfg = getattr(model, "pretrained_cfg", None)
-    return timm.data.resolve_data_config(pretrained_cfg=cfg if cfg is not None else {"input_size": (3, 224, 224)})
+    cfg = getattr(model, "pretrained_cfg", None) or {"input_size": (3, 224, 224)}
+    config = timm.data.resolve_data_config(pretrained_cfg=cfg)
+    first = dict(model.named_modules()).get(cfg.get("first_conv") or "")
+    if isinstance(first, nn.Conv2d) and first.in_channels == 1:  # built for grey, whatever the configuration says
+        config["input_size"] = (1, *config["input_size"][1:])
+        config.update({key: (sum(config[key]) / len(config[key]),) for key in ("mean", "std")})
+    return config
 
 
 def train_transform(config: dict[str, Any], augment: str) -> Callable:
@@ -126,7 +132,7 @@ def create_optimizer(module: nn.Module, name: str, *, lr: float, weight_decay: f
 def weights_not_found(name: str, cause: BaseException) -> WeightsNotFoundError:
     """Build the error that names the three ways out."""
     return WeightsNotFoundError(
-        f"No pretrained weights for backbone={name!r}: {str(cause).splitlines()[0] if str(cause) else repr(cause)}. "
+        f"No pretrained weights for backbone={name!r}: {first_line(cause).rstrip('.')}. "
         "Three ways out: (1) pass weights='/path/to/file.safetensors' (or .pth), or backbone='local-dir:/folder' with "
         "timm's config.json and model.safetensors; (2) run once with a network, after which the weights stay in the "
         "Hugging Face cache; (3) use backbone='sktransfer_mini', which comes with the package, or weights=None for "
@@ -135,15 +141,15 @@ def weights_not_found(name: str, cause: BaseException) -> WeightsNotFoundError:
 
 
 def _is_missing_weights(error: Exception) -> bool:
-    # timm says "No pretrained weights exist for NAME" (RuntimeError) where an architecture was never trained, and
-    # "Invalid pretrained config" where there is an empty one.
-    return "pretrained" in str(error)
+    # timm has no class for these: "No pretrained weights exist for NAME" where an architecture was never trained,
+    # "Invalid pretrained tag", "No suitable checkpoints found in FOLDER".
+    return "pretrained" in str(error) or "checkpoint" in str(error)
 
 
 def _unknown_name(name: str, error: Exception) -> ValueError:
     stem = name.rpartition(":")[2].partition(".")[0]
     hint = "" if timm.is_model(stem) else _suggest(stem, list_backbones())
-    return ValueError(f"backbone={name!r} cannot be built: {error}.{hint} sktransfer.list_backbones() lists all names.")
+    return ValueError(f"backbone={name!r} cannot be built: {first_line(error).rstrip('.')}.{hint} sktransfer.list_backbones() lists all names.")
 
 
 def _suggest(name: str, known: list[str]) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from sktransfer.exceptions import WeightsMismatchError, WeightsNotFoundError
+from sktransfer.utils._messages import first_line
 
 __all__ = ["classifier_names", "fingerprint", "load_state", "read_state"]
 
@@ -48,10 +50,12 @@ def read_state(path: "str | os.PathLike[str]") -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             state = safetensors.torch.load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():  # torch warns of a pickle it does not know before it refuses it
+                warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+                state = torch.load(path, map_location="cpu", weights_only=True)
     except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise WeightsMismatchError(
-            f"weights={str(path)!r} cannot be read as a weight file: {str(error).splitlines()[0]}. Expected a state "
+            f"weights={str(path)!r} cannot be read as a weight file: {first_line(error)}. Expected a state "
             "dict saved with safetensors or torch.save (tensors only; other pickled objects are never loaded)."
         ) from error
     for wrapper in _WRAPPERS:

@@ -28,8 +28,8 @@ def make_domain_shift(
     """Make source and target samples under one kind of shift.
 
     Two latent numbers make a sample: `e`, which decides the label (classes are its quantiles, a regression target is
-    `e` itself), and a nuisance `v`. The other features are independent noise of half their size. Features are then turned by a random
-    rotation that both domains share, so that no column by itself is the shift.
+    `e` itself), and a nuisance `v`. The other features are independent noise of half their size. Features are then
+    turned by a random rotation that both domains share, so that no column by itself is the shift.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ class PretrainedFeatureExtractor(
         ``(height, width)``, ``(height, width, channels)`` or ``(channels, height, width)`` of flattened pictures, or of
         arrays whose channel axis cannot be told.
     batch_size : int, default=32
-        Pictures decoded together; on a CPU the network takes them in micro-batches of at most 8.
+        Pictures decoded together; on a CPU the network takes them in micro-batches of 4.
     device : str or torch.device, default="auto"
         ``"auto"`` takes cuda, mps or cpu, whichever there is.
     precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
@@ -194,12 +194,15 @@ class PretrainedFeatureExtractor(
             pictures are in the call.
         """
         check_is_fitted(self)
-        return self._features(check_samples(self, X, reset=False, image_shape=self.image_shape))
+        return self._features(self._samples(X, reset=False))
+
+    def _samples(self, X, *, reset):
+        return check_samples(self, X, reset=reset, image_shape=self.image_shape)
 
     def _fit(self, X):
         from sktransfer.backbones import load_backbone
 
-        samples = check_samples(self, X, reset=True, image_shape=self.image_shape)
+        samples = self._samples(X, reset=True)
         self.backbone_ = load_backbone(self.backbone, weights=self.weights, image_size=self.image_size)
         layers = self.layer if isinstance(self.layer, list | tuple | np.ndarray) else [self.layer]
         if not len(layers) or (self.pooling is None and len(layers) > 1):

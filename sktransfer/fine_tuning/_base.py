@@ -56,6 +56,9 @@ class BaseFineTuned(BackboneHolderMixin, BaseEstimator, metaclass=ABCMeta):
     def __init__(self):
         """Store the parameters."""
 
+    def _samples(self, X, *, reset):
+        return check_samples(self, X, reset=reset, image_shape=self.image_shape)
+
     def _fit_net(self, samples, targets, n_outputs, criterion, stratify):
         """Train on `samples`; sets ``backbone_``, ``plan_``, ``net_``, ``history_`` and ``n_iter_``."""
         from sktransfer._nets import TunedModule, plan_training, train_net
@@ -88,7 +91,8 @@ class BaseFineTuned(BackboneHolderMixin, BaseEstimator, metaclass=ABCMeta):
                 verbose=self.verbose,
             )
         self.history_ = [
-            {key: value for key, value in epoch.items() if key != "batches"} for epoch in self.net_.history
+            {key: float(value) if key.endswith("loss") else value for key, value in epoch.items() if key != "batches"}
+            for epoch in self.net_.history
         ]
         self.n_iter_ = len(self.history_)
 
@@ -138,7 +142,7 @@ class BaseFineTuned(BackboneHolderMixin, BaseEstimator, metaclass=ABCMeta):
         from sktransfer.utils._device import resolve_device
 
         check_is_fitted(self)
-        samples = check_samples(self, X, reset=False, image_shape=self.image_shape)
+        samples = self._samples(X, reset=False)
         module = self.net_.module_.to(resolve_device(self.device))
         if self.plan_.has_frozen_prefix:
             return self.net_.scores(self._frozen_features(samples))
@@ -158,6 +162,11 @@ class BaseFineTuned(BackboneHolderMixin, BaseEstimator, metaclass=ABCMeta):
             n_jobs=self.n_jobs,
             verbose=self.verbose,
         )
+
+    def _as_backbone(self):
+        check_is_fitted(self)
+        module = self.net_.module_
+        return self.backbone_.tuned(None if self.plan_.start is None else module.body, module.head)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -14,7 +14,6 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
 from sktransfer.fine_tuning._base import BaseFineTuned
-from sktransfer.inputs import check_samples
 from sktransfer.utils._compat import StrOptions, fit_context
 
 if TYPE_CHECKING:
@@ -195,7 +194,7 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         """
         import torch
 
-        samples = check_samples(self, X, reset=True, image_shape=self.image_shape)
+        samples = self._samples(X, reset=True)
         y = column_or_1d(validate_data(self, y=y, X="no_validation"), warn=True)
         check_classification_targets(y)
         check_consistent_length(samples, y)

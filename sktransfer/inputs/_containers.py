@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from numbers import Number
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy.sparse import issparse
 
 __all__ = ["ACCEPTED", "is_column_frame", "is_missing", "is_tensor", "open_container", "to_numpy", "unpack"]
 
@@ -76,12 +77,15 @@ def unpack(item: object) -> tuple:
         item = to_numpy(item)
     if isinstance(item, np.ndarray) and item.ndim in (2, 3) and item.dtype.kind in "buif":
         return "array", item
-    what = type(item).__name__
+    raise TypeError(f"a picture cannot be read from {_describe(item)}. {ACCEPTED}")
+
+
+def _describe(item):
     if isinstance(item, np.ndarray):
-        what = f"an array of shape {item.shape} and dtype {item.dtype}"
-    elif isinstance(item, dict):
-        what = f"a dict of {list(item)}: pass the column of the pictures, such as dataset['image']"
-    raise TypeError(f"a picture cannot be read from {what}. {ACCEPTED}")
+        return f"an array of shape {item.shape} and dtype {item.dtype}"
+    if isinstance(item, dict):
+        return f"a dict of {list(item)}: pass the column of the pictures, such as dataset['image']"
+    return f"an entry of type {type(item).__name__}"
 
 
 def is_column_frame(X: object) -> bool:
@@ -108,6 +112,8 @@ def open_container(X: object) -> tuple:
     items : object
         The table as it came, an ndarray, or a sequence of entries.
     """
+    if issparse(X):  # before anything else: some of its formats are dicts
+        return "table", X
     _refuse_containers(X)
     if is_tensor(X):
         return _open_array(to_numpy(X), X)
@@ -115,26 +121,23 @@ def open_container(X: object) -> tuple:
         return _open_list(X.to_pylist(), X)
     if isinstance(X, (list, tuple)):
         return _open_list(X, X)
-    if hasattr(X, "dtypes") or hasattr(X, "to_numpy") or hasattr(X, "__array__") or _is_sparse(X):
-        return _open_array(X if _is_sparse(X) else np.asarray(X), X)
-    return "lazy", X
-
-
-def _is_sparse(X):
-    return hasattr(X, "toarray") and hasattr(X, "nnz")
+    # Sequences that offer __array__ too (skorch's SliceDataset) would read all their entries for it.
+    if isinstance(X, Sequence) or not (hasattr(X, "to_numpy") or hasattr(X, "__array__")):
+        return "lazy", X
+    return _open_array(np.asarray(X), X)
 
 
 def _refuse_containers(X):
     if isinstance(X, (str, bytes, bytearray, os.PathLike, Image.Image)):
         value = f" ({str(X)!r})" if isinstance(X, (str, Path)) else ""
         raise TypeError(f"X is a single {type(X).__name__}{value}, not a collection of pictures: pass [X]. {ACCEPTED}")
-    if isinstance(X, (Mapping, Set)) or not (hasattr(X, "__len__") or hasattr(X, "__array__") or _is_sparse(X)):
+    if isinstance(X, (Mapping, Set)) or not (hasattr(X, "__len__") or hasattr(X, "__array__")):
         raise TypeError(
             f"X is a {type(X).__name__}, which has no fixed order or no length: pass list(X) or a list. {ACCEPTED}"
         )
     torch = sys.modules.get("torch")
     iterable_only = torch is not None and isinstance(X, torch.utils.data.IterableDataset)
-    if iterable_only or not any(hasattr(X, name) for name in ("__getitem__", "__array__", "to_numpy", "toarray")):
+    if iterable_only or not any(hasattr(X, name) for name in ("__getitem__", "__array__", "to_numpy")):
         raise TypeError(
             f"X is a {type(X).__name__}, whose entries cannot be had by number: pass a list, or the Dataset that it "
             f"reads from. {ACCEPTED}"
@@ -142,8 +145,7 @@ def _refuse_containers(X):
 
 
 def _open_array(array, X):
-    kind = getattr(array.dtype, "kind", "O")
-    if _is_sparse(array) or kind in "buifc":
+    if array.dtype.kind in "buifc":
         return ("table", X) if array.ndim <= 2 else ("stack", array)
     if array.ndim == 2 and array.shape[1] != 1:
         if any(isinstance(value, _TEXT) for value in array[:1].flat):

@@ -149,7 +149,7 @@ def _wide_grey(image: Image.Image) -> np.ndarray:
         low, high = 0.0, 1.0
     elif low >= 0 and high <= 65535:
         low, high = 0.0, 255.0 if high <= 255 else 65535.0 if image.mode == "I" else high
-    scaled = (values.astype(np.float64) - low) * (255.0 / max(high - low, np.finfo(np.float64).tiny))
+    scaled = (values.astype(np.float64) - low) * (255.0 / ((high - low) or 1.0))
     return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 

@@ -102,7 +102,8 @@ def iter_batches(
 
     preprocess : callable
         Picture to float32 array of shape (channels, height, width), such as :class:`ImagePreprocessor`. Its attribute
-        ``min_source_size``, where it has one, allows big JPEGs to be decoded at reduced scale.
+        ``min_source_size``, where it has one, allows big JPEGs to be decoded at reduced scale. A batch of which no
+        sample can be read takes its shape from the attributes ``in_chans`` and ``input_size``.
 
     batch_size : int
         Samples per batch; the last batch may be smaller.
@@ -110,9 +111,10 @@ def iter_batches(
     n_threads : int
         Threads that decode; 0 and 1 decode in the calling thread.
 
-    on_error : {"raise", "nan"}, default="raise"
+    on_error : {"raise", "nan", "mark"}, default="raise"
         What to do about a sample that cannot be read: raise :class:`InvalidImageError`, or go on with zeros in its
-        place, marked as failed. The caller warns once, by :func:`warn_unreadable`, when all its batches are done.
+        place, marked as failed. ``"nan"`` gives one :class:`InvalidImageWarning` after the last batch; ``"mark"``
+        leaves it to a caller of several rounds to call :func:`warn_unreadable` once.
 
     Yields
     ------
@@ -125,8 +127,8 @@ def iter_batches(
     failed : ndarray of shape (b,), bool
         Samples that could not be read.
     """
-    if on_error not in ("raise", "nan"):
-        raise ValueError(f"on_error={on_error!r}: expected 'raise' or 'nan'.")
+    if on_error not in ("raise", "nan", "mark"):
+        raise ValueError(f"on_error={on_error!r}: expected 'raise', 'nan' or 'mark'.")
     indices = np.arange(len(samples)) if indices is None else np.asarray(indices, dtype=np.intp)
     min_size = getattr(preprocess, "min_source_size", None)
 
@@ -139,14 +141,18 @@ def iter_batches(
             return error
 
     loaded = map_ahead(load, indices.tolist(), n_threads, _BATCHES_AHEAD * batch_size)
+    unreadable = []
     try:
         for start in range(0, len(indices), batch_size):
             part = indices[start : start + batch_size]
             pictures = [next(loaded) for _ in part]
             failed = np.array([isinstance(picture, InvalidImageError) for picture in pictures])
+            unreadable.extend(part[failed].tolist())
             yield part, _collate(pictures, failed, preprocess), failed
     finally:
         loaded.close()
+    if on_error == "nan":
+        warn_unreadable(samples, unreadable)
 
 
 def _collate(pictures, failed, preprocess):
@@ -155,7 +161,8 @@ def _collate(pictures, failed, preprocess):
         return torch.from_numpy(np.stack(good))
     shape = good[0].shape if good else (preprocess.in_chans, *preprocess.input_size)
     batch = np.zeros((len(pictures), *shape), dtype=np.float32)
-    batch[~failed] = good if good else 0
+    if good:
+        batch[~failed] = good
     return torch.from_numpy(batch)
 
 
@@ -183,5 +190,5 @@ def warn_unreadable(samples: Samples, failed: Sequence[int] | np.ndarray) -> Non
         f"{len(failed)} of {len(samples)} samples could not be read and became rows of NaN: rows {', '.join(rows)}."
         f"{cause}",
         InvalidImageWarning,
-        stacklevel=3,
+        stacklevel=2,
     )

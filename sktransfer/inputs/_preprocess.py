@@ -1,7 +1,6 @@
 """The evaluation preprocessing of a backbone: one picture to one normalised array, exactly as timm does it."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -72,26 +71,6 @@ class ImagePreprocessor:
     crop_pct: float = 0.875
     crop_mode: str = "center"
     in_chans: int = 3
-
-    @classmethod
-    def from_config(cls, config: "Mapping") -> "ImagePreprocessor":
-        """Make the preprocessing of a backbone from timm's data configuration.
-
-        Parameters
-        ----------
-        config : mapping
-            ``input_size`` (channels, height, width), and any of ``interpolation``, ``mean``, ``std``, ``crop_pct``
-            and ``crop_mode``.
-
-        Returns
-        -------
-        ImagePreprocessor
-            For pictures of that size.
-        """
-        names = ("interpolation", "mean", "std", "crop_pct", "crop_mode")
-        in_chans, *input_size = config["input_size"]
-        options = {name: config[name] for name in names if config.get(name) is not None}
-        return cls(tuple(input_size), in_chans=in_chans, **options)
 
     def __post_init__(self) -> None:
         """Check the values once, and make lists (as timm's configurations hold them) hashable."""

@@ -114,7 +114,8 @@ class Samples:
             return getattr(self.reader, method)(self.items[row], **options)
         except READ_ERRORS as error:
             reason = str(error) if isinstance(error, InvalidImageError) else f"{type(error).__name__}: {error}"
-            raise InvalidImageError(f"Row {row} of X cannot be read as a picture: {reason}") from (error.__cause__ or error)
+            cause = error.__cause__ or error
+            raise InvalidImageError(f"Row {row} of X cannot be read as a picture: {reason}") from cause
 
 
 def check_samples(
@@ -153,6 +154,15 @@ def check_samples(
         X is no collection of pictures; the message lists what is accepted.
     ValueError
         X is empty, not finite, of an ambiguous shape, or other than what the estimator was fitted on.
+
+    Notes
+    -----
+    uint8 arrays are grey levels from 0 to 255 and bool arrays black and white. The range of other arrays is learned
+    in ``fit``: [0, 1], [-1, 1] or [0, 255] (where a value is above 127) if the values lie in it, else from their
+    smallest to their largest. Values beyond it by more than its width are refused later. Arrays have one (grey), two
+    (grey, alpha), three (RGB) or four (RGB, alpha) channels; an axis of size 1 to 4 is the channel axis.
+
+    The code of a Dataset runs in one thread at a time; files, bytes and images are decoded in several.
 
     Examples
     --------

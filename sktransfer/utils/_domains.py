@@ -14,8 +14,8 @@ __all__ = ["Domains", "check_domains", "pack_domains", "read_source_labels"]
 
 _HOW_TO_MARK = (
     "Pass sample_domain, one domain label a row, with the target rows labelled as in target_domain={targets!r}; or "
-    "mark the target rows by a missing label in y (NaN for floats, None or NaN for objects and strings, -1 for integers). "
-    "pack_domains(source=(Xs, ys), target=Xt) builds X, y and sample_domain."
+    "mark the target rows by a missing label in y (NaN for floats, None or NaN for objects and strings, -1 for "
+    "integers). pack_domains(source=(Xs, ys), target=Xt) builds X, y and sample_domain."
 )
 
 
@@ -111,9 +111,9 @@ def check_domains(
     if require_both and not (source_names and target_names):
         missing = "target" if source_names else "source"
         raise DomainError(
-            f"No {missing} rows among {_count(len(names))}: sample_domain holds the domains {list(found)!r} and target_domain="
-            f"{target_domain!r}. Rows whose label is in target_domain are the target, all others are the source; set "
-            f"target_domain to the label of your target rows, e.g. target_domain={(found or ('target',))[-1]!r}."
+            f"No {missing} rows among {_count(len(names))}: sample_domain holds the domains {list(found)!r} and "
+            f"target_domain={target_domain!r}. Rows whose label is in target_domain are the target, all others are the "
+            f"source; set target_domain to the label of your target rows, and give rows of both."
         )
     return Domains(is_target, names, source_names, target_names, from_labels=False)
 
@@ -256,7 +256,9 @@ def _stack_labels(labels: list, lengths: list[int], n_source: int) -> np.ndarray
     if len(kinds) > 1 and kinds != {"i", "f"}:
         dtypes = [str(part.dtype) for part in source]
         raise DomainError(f"The source domains have labels of different kinds: dtypes {dtypes}.")
-    y_source = np.concatenate(source)
+    y_source = plain_labels(np.concatenate(source))
+    if len(y_source) == 0:
+        raise DomainError("The source has no samples.")
     if is_missing(y_source).any():
         raise DomainError("A source label is missing (NaN or None); give these samples as target, or leave them out.")
     if label_kind(y_source) == "i" and any(label == -1 for label in y_source.tolist()):
@@ -270,7 +272,7 @@ def _stack_labels(labels: list, lengths: list[int], n_source: int) -> np.ndarray
     for part, length in zip(labels[len(source) :], lengths[len(source) :], strict=True):
         if part is not None:
             rows = np.flatnonzero(~missing_labels(part))
-            known.append(_like_source(part[rows], y_source))
+            known.append(_like_source(plain_labels(part[rows]), y_source))
             known_rows.append(start + rows)
         start += length
     values, rows = np.concatenate(known), np.concatenate(known_rows)

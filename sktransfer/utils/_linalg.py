@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import linalg
 
-__all__ = ["center_rows", "fix_signs", "gram_factor", "top_generalized_eigenvectors"]
+__all__ = ["center_rows", "fix_signs", "principal_axes", "top_generalized_eigenvectors"]
 
 
 def top_generalized_eigenvectors(
@@ -44,8 +44,8 @@ def top_generalized_eigenvectors(
     return eigenvalues[kept], fix_signs(W[:, kept])
 
 
-def gram_factor(X: np.ndarray, *, tol: float = 1e-12) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Factor the rows as X = U diag(s) R' from the smaller of their two Gram matrices.
+def principal_axes(X: np.ndarray, *, tol: float = 1e-12) -> tuple[np.ndarray, np.ndarray]:
+    """Return singular values and right singular vectors of X = U diag(s) R', from the smaller Gram matrix.
 
     Parameters
     ----------
@@ -56,8 +56,6 @@ def gram_factor(X: np.ndarray, *, tol: float = 1e-12) -> tuple[np.ndarray, np.nd
 
     Returns
     -------
-    U : ndarray of shape (n_samples, rank)
-        Orthonormal columns.
     s : ndarray of shape (rank,)
         Singular values, descending.
     R : ndarray of shape (n_features, rank)
@@ -69,10 +67,7 @@ def gram_factor(X: np.ndarray, *, tol: float = 1e-12) -> tuple[np.ndarray, np.nd
     kept = squared > max(squared[0], 0.0) * tol
     kept[0] = True
     s, vectors = np.sqrt(np.maximum(squared[kept], 0.0)), vectors[:, kept]
-    divisor = np.where(s > 0, s, 1.0)
-    if tall:
-        return X @ vectors / divisor, s, vectors
-    return vectors, s, X.T @ vectors / divisor
+    return s, vectors if tall else X.T @ vectors / np.where(s > 0, s, 1.0)
 
 
 def center_rows(X: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from scipy import sparse
 
 from sktransfer.exceptions import DomainError
 
-__all__ = ["stack_samples", "take_rows"]
+__all__ = ["stack_samples", "take_if_per_row", "take_rows"]
 
 
 def stack_samples(parts: list, names: list) -> Any:
@@ -67,6 +67,12 @@ def take_rows(samples: Any, rows: np.ndarray) -> Any:
     return [samples[row] for row in rows.tolist()]
 
 
+def take_if_per_row(value: Any, rows: np.ndarray, n_samples: int) -> Any:
+    """Return `rows` of `value` if it has an entry for each of `n_samples` rows, else `value` itself."""
+    per_row = hasattr(value, "__len__") and not isinstance(value, str | bytes | dict) and len(value) == n_samples
+    return take_rows(value, rows) if per_row else value
+
+
 def _container(part: Any) -> str:
     if isinstance(part, list):
         return "list"
@@ -74,7 +80,7 @@ def _container(part: Any) -> str:
         return "sparse"
     library = type(part).__module__.split(".")[0]
     if library in {"torch", "pandas", "polars"}:
-        return "tensor" if library == "torch" else f"{library} {'frame' if part.ndim == 2 else 'series'}"
+        return "tensor" if library == "torch" else f"{library} {'frame' if len(part.shape) == 2 else 'series'}"
     if hasattr(part, "__array__"):
         return "array"
     raise DomainError(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn import get_config
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import TransformerTags, check_consistent_length, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
@@ -18,9 +18,9 @@ from sktransfer.adaptation._weighted_fit import fit_weighted
 from sktransfer.utils._compat import HasMethods, fit_context
 from sktransfer.utils._domains import Domains, check_domains, read_source_labels
 from sktransfer.utils._labels import as_labels, mask_labels, missing_labels, plain_labels
-from sktransfer.utils._stacking import take_rows
+from sktransfer.utils._stacking import take_if_per_row, take_rows
 
-__all__ = ["BaseAdapted"]
+__all__ = ["AdaptedMixin"]
 
 _REQUEST = {"sample_domain": True}
 
@@ -34,8 +34,11 @@ def _adapter_has(attribute: str) -> Callable:
     return lambda self: getattr(self._current("adapter"), attribute) is not None
 
 
-class BaseAdapted(MetaEstimatorMixin, BaseEstimator):
-    """Everything that classification and regression share."""
+class AdaptedMixin(MetaEstimatorMixin):
+    """Everything that classification and regression share.
+
+    Stands left of ClassifierMixin and RegressorMixin, whose ``score`` counts rows without a label.
+    """
 
     __metadata_request__fit = _REQUEST
     __metadata_request__predict = _REQUEST
@@ -66,7 +69,7 @@ class BaseAdapted(MetaEstimatorMixin, BaseEstimator):
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any, *, sample_domain: Any = None, **fit_params: Any) -> "BaseAdapted":
+    def fit(self, X: Any, y: Any, *, sample_domain: Any = None, **fit_params: Any) -> "AdaptedMixin":
         """Fit the adapter on all rows and the estimator on the source rows.
 
         Parameters
@@ -100,7 +103,7 @@ class BaseAdapted(MetaEstimatorMixin, BaseEstimator):
         self.minus_one_is_missing_ = not self._holds_minus_one(labels)
         labels, rows = self._with_target_labels(y, domains, labels, rows)
         X_rows, weights = self._fit_adapter(X, y, domains, rows)
-        params = {name: _take_if_per_row(value, rows, len(y)) for name, value in fit_params.items()}
+        params = {name: take_if_per_row(value, rows, len(y)) for name, value in fit_params.items()}
         self.estimator_ = fit_weighted(
             clone(self._default_estimator() if self.estimator is None else self.estimator),
             X_rows,
@@ -114,7 +117,7 @@ class BaseAdapted(MetaEstimatorMixin, BaseEstimator):
 
     def _read_domains(self, X: Any, y: np.ndarray, sample_domain: Any) -> Domains:
         """Return the roles of the training rows."""
-        target_domain = getattr(self._current("adapter"), "target_domain", "target")
+        target_domain = getattr(self._current("adapter", fitted=False), "target_domain", "target")
         return check_domains(sample_domain, y, target_domain=target_domain, n_samples=len(y))
 
     def _check_labels(self, X: Any, y: Any) -> np.ndarray:
@@ -363,13 +366,9 @@ class BaseAdapted(MetaEstimatorMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        adapter_tags = get_tags(self._current("adapter"))
+        adapter = self._current("adapter", fitted=False)
+        adapter_tags = get_tags(adapter)
         tags.input_tags = adapter_tags.input_tags
-        if hasattr(self._current("adapter"), "transform"):
+        if hasattr(adapter, "transform"):
             tags.transformer_tags = adapter_tags.transformer_tags or TransformerTags()
         return tags
-
-
-def _take_if_per_row(value: Any, rows: np.ndarray, n_samples: int) -> Any:
-    per_row = hasattr(value, "__len__") and not isinstance(value, str | bytes | dict) and len(value) == n_samples
-    return take_rows(value, rows) if per_row else value

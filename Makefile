@@ -1,0 +1,31 @@
+# From a fresh clone, with Python >= 3.10 and nothing else: `make quickstart` and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: quickstart test lint docs clean
+
+quickstart: $(VENV)/.installed-plot
+	$(BIN)/python docs/examples/quickstart.py
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs build/docs
+
+# One stamp an extra, so that a second run installs nothing.
+$(VENV)/.installed-%: setup.cfg pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$*]"
+	touch $@
+
+clean:
+	rm -rf build dist .pytest_cache .ruff_cache docs/auto_examples docs/generated *.egg-info .venv
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,36 @@
+"""Image estimators as scikit-learn's checks can run them: a row of d numbers is a picture of 1 x d pixels."""
+
+import numpy as np
+
+from sktransfer import FineTunedClassifier, PretrainedFeatureExtractor
+
+# The smallest of timm's own test networks, with random weights.
+TINY = {"backbone": "test_efficientnet", "weights": None, "image_size": 32}
+
+
+class _RowsArePictures:
+    """Reads tables of any width; everything behind is the real code."""
+
+    def _samples(self, X, *, reset):
+        shape = np.asarray(X).shape
+        given, self.image_shape = self.image_shape, ((1, shape[1]) if len(shape) == 2 and shape[1] else None)
+        try:
+            return super()._samples(X, reset=reset)
+        finally:
+            self.image_shape = given
+
+
+class RowsExtractor(_RowsArePictures, PretrainedFeatureExtractor):
+    pass
+
+
+class RowsClassifier(_RowsArePictures, FineTunedClassifier):
+    pass
+
+
+ESTIMATORS = [
+    RowsExtractor(**TINY),
+    RowsClassifier(**TINY, max_epochs=20, lr=0.01, random_state=0),
+    RowsClassifier(**TINY, trainable=1, max_epochs=2, random_state=0),
+    RowsClassifier(**TINY, trainable="all", max_epochs=1, random_state=0),
+]

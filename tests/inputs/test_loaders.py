@@ -1,0 +1,187 @@
+"""Batches keep their order, their memory bound and their errors, whatever the number of threads."""
+
+import multiprocessing
+import threading
+import time
+import warnings
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from PIL import Image
+from sklearn.base import BaseEstimator
+
+from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
+from sktransfer.inputs import (
+    ImagePreprocessor,
+    check_samples,
+    iter_batches,
+    map_ahead,
+    resolve_threads,
+    warn_unreadable,
+)
+
+PREPROCESS = ImagePreprocessor((8, 6), mean=0, std=1 / 255)
+
+
+@pytest.fixture
+def samples():
+    """Ten pictures of one grey level each, the number of their row."""
+    return check_samples(BaseEstimator(), [Image.new("L", (9, 9), row) for row in range(10)], reset=True)
+
+
+@pytest.fixture
+def damaged():
+    """Rows 2 and 5 of seven cannot be read."""
+    X = [Image.new("L", (9, 9), row) for row in range(7)]
+    X[2] = X[5] = "missing.png"
+    return check_samples(BaseEstimator(), X, reset=True)
+
+
+def threads_of_ours():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("sktransfer-read")]
+
+
+@pytest.mark.parametrize("n_threads", [0, 1, 3])
+def test_batches_in_order(n_threads, samples):
+    order = [9, 0, 0, 4, 7, 1, 3]
+    batches = list(iter_batches(samples, order, PREPROCESS, batch_size=3, n_threads=n_threads))
+    assert [len(indices) for indices, _, _ in batches] == [3, 3, 1]
+    assert_array_equal(np.concatenate([indices for indices, _, _ in batches]), order)
+    pixels = torch.cat([batch for _, batch, _ in batches])
+    assert pixels.shape == (7, 3, 8, 6) and pixels.dtype == torch.float32
+    assert_array_equal(pixels[:, 0, 0, 0].round().numpy(), order)
+    assert not np.concatenate([failed for _, _, failed in batches]).any()
+    assert not threads_of_ours()
+
+
+def test_all_and_none(samples):
+    assert sum(len(i) for i, _, _ in iter_batches(samples, None, PREPROCESS, batch_size=4, n_threads=2)) == 10
+    assert list(iter_batches(samples, [], PREPROCESS, batch_size=4, n_threads=2)) == []
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_an_unreadable_sample_raises_at_its_place(n_threads, damaged):
+    batches = iter_batches(damaged, None, PREPROCESS, batch_size=1, n_threads=n_threads)
+    assert [int(next(batches)[0][0]) for _ in range(2)] == [0, 1]
+    with pytest.raises(InvalidImageError, match=r"Row 2 of X .*missing.png"):
+        next(batches)
+    assert not threads_of_ours()
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_or_is_marked(n_threads, damaged):
+    batches = list(iter_batches(damaged, None, PREPROCESS, batch_size=3, n_threads=n_threads, on_error="mark"))
+    failed = np.concatenate([failed for _, _, failed in batches])
+    assert_array_equal(np.flatnonzero(failed), [2, 5])
+    pixels = torch.cat([batch for _, batch, _ in batches])[:, 0, 0, 0]
+    assert_array_equal(pixels.round().numpy(), [0, 1, 0, 3, 4, 0, 6])
+    alone = next(iter_batches(damaged, [2], PREPROCESS, batch_size=3, n_threads=n_threads, on_error="nan"))
+    assert alone[1].shape == (1, 3, 8, 6) and alone[2].all()
+    with pytest.warns(InvalidImageWarning, match=r"2 of 7 samples .*rows 2, 5. Row 2 of X .*missing.png") as caught:
+        list(iter_batches(damaged, None, PREPROCESS, batch_size=3, n_threads=n_threads, on_error="nan"))
+    assert len(caught) == 1
+
+
+def test_warning_names_the_first_rows_of_x(damaged):
+    many = damaged.take([5] * 20)
+    with pytest.warns(InvalidImageWarning, match=r"20 of 20 samples .*rows 5, 5, 5, 5, 5, \.\.\."):
+        warn_unreadable(many, range(20))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_unreadable(many, [])
+
+
+def test_other_errors_are_never_swallowed(samples):
+    def broken(picture):
+        raise RuntimeError("a mistake")
+
+    with pytest.raises(RuntimeError, match="a mistake"):
+        list(iter_batches(samples, None, broken, batch_size=2, n_threads=2, on_error="nan"))
+    with pytest.raises(ValueError, match="on_error='skip': expected 'raise', 'nan' or 'mark'"):
+        next(iter_batches(samples, None, PREPROCESS, batch_size=2, n_threads=2, on_error="skip"))
+
+
+def test_leaving_early_ends_the_threads(samples):
+    batches = iter_batches(samples, None, PREPROCESS, batch_size=1, n_threads=3)
+    next(batches)
+    batches.close()
+    assert not threads_of_ours()
+
+
+def test_min_source_size_reaches_the_decoder(encode, make_photograph):
+    content = encode(Image.fromarray(make_photograph(400, 400)), "JPEG")
+    sizes = []
+
+    class Noting(ImagePreprocessor):
+        def __call__(self, picture):
+            sizes.append(picture.size)
+            return super().__call__(picture)
+
+    samples = check_samples(BaseEstimator(), [content], reset=True)
+    next(iter_batches(samples, None, Noting((20, 20)), batch_size=1, n_threads=1))
+    next(iter_batches(samples, None, lambda p: sizes.append(p.size) or np.zeros((3, 2, 2)), batch_size=1, n_threads=1))
+    assert sizes == [(100, 100), (400, 400)]
+
+
+def test_map_ahead_is_bounded_and_parallel():
+    begun, running, most, lock = [], set(), [0], threading.Lock()
+
+    def slow(item):
+        with lock:
+            begun.append(item)
+            running.add(item)
+            most[0] = max(most[0], len(running))
+        time.sleep(0.01)
+        with lock:
+            running.discard(item)
+        return -item
+
+    results = map_ahead(slow, iter(range(100)), 3, 5)
+    assert next(results) == 0
+    time.sleep(0.1)
+    assert len(begun) <= 6
+    assert [next(results) for _ in range(20)] == [-i for i in range(1, 21)]
+    assert len(begun) <= 26 and 2 <= most[0] <= 3
+    results.close()
+    assert not threads_of_ours()
+
+
+def test_map_ahead_takes_items_as_they_are_needed():
+    taken = []
+
+    def items():
+        for i in range(50):
+            taken.append(i)
+            yield i
+
+    results = map_ahead(abs, items(), 2, 4)
+    next(results)
+    assert len(taken) <= 6
+    results.close()
+    assert list(map_ahead(abs, [-1, 2], 1)) == list(map_ahead(abs, [-1, 2], 4)) == [1, 2]
+
+
+def test_map_ahead_raises_at_the_right_item():
+    results = map_ahead(lambda x: 1 / x, [1, 2, 0, 4], 2, 10)
+    assert [next(results), next(results)] == [1, 0.5]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_resolve_threads(monkeypatch):
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 6)
+    assert [resolve_threads(n) for n in (None, 1, 3, 99, -1, -2, -99)] == [4, 1, 3, 6, 6, 5, 1]
+    with pytest.raises(ValueError, match="n_jobs=0"):
+        resolve_threads(0)
+
+
+def test_worker_processes_use_one_thread(monkeypatch):
+    tell = "__import__('multiprocessing').current_process().name"
+    name = joblib.Parallel(n_jobs=2, backend="loky")([joblib.delayed(eval)(tell)])[0]
+    worker = multiprocessing.Process(name=name)
+    monkeypatch.setattr(multiprocessing, "current_process", lambda: worker)
+    assert resolve_threads(None) == 1
+    assert resolve_threads(1) == 1

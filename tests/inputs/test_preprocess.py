@@ -1,0 +1,114 @@
+"""The preprocessing is timm's, to the last bit, without timm."""
+
+import pickle
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
+
+from sktransfer.inputs import ImagePreprocessor
+from sktransfer.inputs import _preprocess as preprocess_module
+
+SIZES = [(188, 250), (250, 187), (96, 96), (109, 109), (20, 30), (17, 300), (300, 17), (1, 1), (108, 110)]
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@pytest.fixture(scope="module")
+def create_transform():
+    from sktransfer.utils._compat import load_torchvision_operators
+
+    load_torchvision_operators()
+    from timm.data import create_transform as create
+
+    return create
+
+
+@pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "nearest"])
+@pytest.mark.parametrize(("input_size", "crop_pct"), [((96, 96), 0.875), ((48, 80), 0.9), ((64, 64), 1.0)])
+def test_equals_timm(crop_mode, interpolation, input_size, crop_pct, create_transform, make_photograph):
+    options = {"interpolation": interpolation, "mean": MEAN, "std": STD, "crop_pct": crop_pct, "crop_mode": crop_mode}
+    theirs = create_transform(input_size=(3, *input_size), is_training=False, **options)
+    ours = ImagePreprocessor(input_size, **options)
+    for height, width in SIZES:
+        image = Image.fromarray(make_photograph(height, width))
+        try:
+            expected = theirs(image).numpy()
+        except ValueError:  # a side that timm rounds to 0 pixels: ours are at least 1
+            assert crop_mode == "border" and ours(image).shape == (3, *input_size)
+            continue
+        result = ours(image)
+        assert result.dtype == np.float32 and result.flags.c_contiguous
+        assert_array_equal(result, expected, err_msg=f"{height} x {width}")
+
+
+def test_equals_timm_at_the_usual_size(create_transform, make_photograph):
+    image = Image.fromarray(make_photograph(375, 500))
+    theirs = create_transform(input_size=(3, 224, 224), interpolation="bicubic", mean=MEAN, std=STD, crop_pct=0.875)
+    assert_array_equal(ImagePreprocessor()(image), theirs(image).numpy())
+
+
+@pytest.mark.parametrize("interpolation", ["lanczos", "box", "hamming"])
+def test_other_filters_equal_timm(interpolation, create_transform, make_photograph):
+    image = Image.fromarray(make_photograph(300, 200))
+    theirs = create_transform(input_size=(3, 32, 32), interpolation=interpolation, mean=MEAN, std=STD, crop_pct=0.9)
+    assert_array_equal(ImagePreprocessor((32, 32), interpolation, MEAN, STD, 0.9)(image), theirs(image).numpy())
+
+
+@pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
+@pytest.mark.parametrize("size", [(100, 150), (20, 15), (64, 64)])
+def test_float_pictures_take_the_same_way_without_rounding(crop_mode, size, make_photograph):
+    pixels = make_photograph(*size)
+    preprocess = ImagePreprocessor((56, 64), crop_mode=crop_mode, interpolation="bilinear")
+    from_floats = preprocess(pixels.astype(np.float32))
+    assert_allclose(from_floats, preprocess(Image.fromarray(pixels)), atol=1.01 / 255 / min(STD))
+    assert from_floats.dtype == np.float32 and from_floats.flags.c_contiguous
+    faint = preprocess(pixels.astype(np.float32) / 1000 + 100)
+    assert len(np.unique(faint)) > 500
+
+
+def test_one_channel_is_the_luminance(create_transform, make_photograph):
+    pixels = make_photograph(80, 90)
+    image = Image.fromarray(pixels)
+    theirs = create_transform(input_size=(1, 32, 32), mean=(0.5,), std=(0.25,), crop_pct=0.9, interpolation="bicubic")
+    ours = ImagePreprocessor((32, 32), mean=(0.5,), std=(0.25,), crop_pct=0.9, in_chans=1)
+    assert_array_equal(ours(image), theirs(image.convert("L")).numpy())
+    assert_allclose(ours(pixels.astype(np.float32)), ours(image), atol=2 / 255 / 0.25)
+    averaged = ImagePreprocessor((32, 32), in_chans=1)
+    assert averaged.mean == pytest.approx((np.mean(MEAN),)) and averaged(image).shape == (1, 32, 32)
+
+
+def test_threadlike_pictures_need_no_gigabytes(monkeypatch, make_photograph):
+    image = Image.fromarray(make_photograph(20, 900))
+    preprocess = ImagePreprocessor((48, 48), mean=0, std=1 / 255)
+    whole = preprocess(image)
+    monkeypatch.setattr(preprocess_module, "_MAX_RESIZED_PIXELS", 1000)
+    assert_allclose(preprocess(image), whole, atol=1.01)
+    assert preprocess(Image.new("RGB", (1, 2000))).shape == (3, 48, 48)
+
+
+def test_equality_and_key():
+    preprocess = ImagePreprocessor([96, 64], "bilinear", [0.5] * 3, [0.5] * 3, 0.9)
+    assert preprocess == ImagePreprocessor((96, 64), "bilinear", 0.5, 0.5, 0.9, "center")
+    assert hash(preprocess) == hash(pickle.loads(pickle.dumps(preprocess)))
+    assert preprocess.key() == pickle.loads(pickle.dumps(preprocess)).key()
+    assert len({ImagePreprocessor(crop_pct=crop_pct).key() for crop_pct in (0.8, 0.9, 1, 1.0)}) == 3
+    assert preprocess.min_source_size == (106, 71)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"interpolation": "cubic"}, r"interpolation='cubic': expected one of .*bicubic"),
+        ({"crop_mode": "middle"}, "crop_mode='middle': expected one of"),
+        ({"in_chans": 4}, "in_chans=4: expected 1"),
+        ({"crop_pct": 0}, "crop_pct=0: expected a share"),
+        ({"input_size": (224,)}, "input_size=.*expected .height, width."),
+        ({"mean": (0.5, 0.5)}, "mean=.*expected one number, or 3"),
+        ({"std": (0.5, 0.0, 0.5)}, "std=.*above 0"),
+    ],
+)
+def test_errors_name_the_parameter(options, message):
+    with pytest.raises(ValueError, match=message):
+        ImagePreprocessor(**options)
