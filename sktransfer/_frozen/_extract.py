@@ -1,7 +1,6 @@
 """Samples to features: cache, decode ahead, micro-batches."""
 
 import tempfile
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from tqdm.auto import tqdm
 
 from sktransfer._frozen._store import open_store, row_key
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.inputs import ImagePreprocessor, Samples, iter_batches, map_ahead, resolve_threads
+from sktransfer.inputs import ImagePreprocessor, Samples, iter_batches, map_ahead, resolve_threads, warn_unreadable
 from sktransfer.utils._device import forward_in_micro_batches, resolve_device, resolve_precision
 
 __all__ = ["extract"]
@@ -54,75 +53,96 @@ def extract(
     -------
     ndarray of shape (n_samples, ...), float32
     """
-    store = open_store(cache)
     device = resolve_device(device)
-    precision = resolve_precision(precision, device)
-    n_threads = resolve_threads(n_jobs)
-    shape = compute.shape()
-    computation = f"{compute.key}|{preprocess.key()}|{precision}"
-    out = _allocate((len(samples), *shape))
+    job = _Extraction(
+        samples=samples,
+        compute=compute,
+        preprocess=preprocess,
+        store=open_store(cache),
+        batch_size=batch_size,
+        device=device,
+        precision=resolve_precision(precision, device),
+        n_threads=resolve_threads(n_jobs),
+        on_error=on_error,
+    )
     with tqdm(total=len(samples), desc="features", unit="picture", disable=not verbose) as bar:
-
-        def run(rows):
-            """Decode and compute `rows`; yields each batch after it was written."""
-            for indices, pictures, failed in iter_batches(
-                samples, rows, preprocess, batch_size=batch_size, n_threads=n_threads, on_error=on_error
-            ):
-                values = forward_in_micro_batches(
-                    compute, pictures, batch_size=batch_size, device=device, precision=precision
-                )
-                values[failed] = np.nan
-                out[indices] = values
-                bar.update(len(indices))
-                yield indices, failed
-
-        for rows in _blocks(len(samples)):
-            keys = dict.fromkeys(rows) if store is None else _keys(samples, rows, computation, n_threads, on_error)
-            found = {} if store is None else store.get_many({key for key in keys.values() if key is not None})
-            todo, copies = _plan(keys, found)
-            for row, key in keys.items():
-                if key in found:
-                    out[row] = found[key].reshape(shape)
-            for indices, failed in run(todo):
-                if store is not None:
-                    store.put_many({keys[i]: out[i] for i in indices[~failed] if keys[i] is not None})
-            for row, original in copies.items():
-                out[row] = out[original]
-            bar.update(len(rows) - len(todo))
-    return out
+        for start in range(0, len(samples), _BLOCK):
+            job.fill(range(start, min(start + _BLOCK, len(samples))), bar)
+    if job.unreadable:
+        warn_unreadable(samples, job.unreadable)
+    return job.out
 
 
-def _blocks(n: int) -> Iterator[list[int]]:
-    for start in range(0, n, _BLOCK):
-        yield list(range(start, min(start + _BLOCK, n)))
+class _Extraction:
+    """One call of :func:`extract`: its arguments, and the result as far as it is filled."""
 
+    def __init__(self, *, samples, compute, preprocess, store, batch_size, device, precision, n_threads, on_error):
+        self.samples = samples
+        self.compute = compute
+        self.preprocess = preprocess
+        self.store = store
+        self.batch_size = batch_size
+        self.device = device
+        self.precision = precision
+        self.n_threads = n_threads
+        self.on_error = on_error
+        self.key = f"{compute.key}|{preprocess.key()}|{precision}"
+        self.shape = compute.shape()
+        self.out = _allocate((len(samples), *self.shape))
+        self.unreadable = []
 
-def _keys(samples, rows, computation, n_threads, on_error):
-    """Cache key of each row; None for one that cannot be read and is to become NaN."""
+    def fill(self, rows, bar):
+        """Fill `rows` of the result: from the cache, by computing, or from a row of equal content."""
+        if self.store is None:
+            self._run(rows, {}, bar)
+            return
+        keys = dict(zip(rows, map_ahead(self._key, rows, self.n_threads), strict=True))
+        found = self.store.get_many({key for key in keys.values() if key is not None})
+        first = {}  # row that computes a key
+        for row, key in keys.items():
+            if key in found:
+                self.out[row] = found[key].reshape(self.shape)
+                bar.update()
+            else:
+                first.setdefault(row if key is None else key, row)
+        self._run(list(first.values()), keys, bar)
+        failed = set(self.unreadable)
+        for row, key in keys.items():
+            original = first.get(key, row)
+            if original != row:
+                self.out[row] = self.out[original]
+                self.unreadable += [row] if original in failed else []
+                bar.update()
 
-    def key(row):
+    def _key(self, row):
         try:
-            return row_key(samples.digest(row), computation)
+            return row_key(self.samples.digest(row), self.key)
         except InvalidImageError:
-            if on_error == "raise":
+            if self.on_error == "raise":
                 raise
             return None
 
-    return dict(zip(rows, map_ahead(key, rows, n_threads, ahead=4 * n_threads), strict=True))
-
-
-def _plan(keys, found):
-    """Rows to compute, and for rows of equal content the row to copy from."""
-    todo, copies, first = [], {}, {}
-    for row, key in keys.items():
-        if key is not None and key in found:
-            continue
-        if key is not None and key in first:
-            copies[row] = first[key]
-        else:
-            todo.append(row)
-            first[key] = row
-    return todo, copies
+    def _run(self, rows, keys, bar):
+        """Decode and compute `rows`; keep what has a key."""
+        batches = iter_batches(
+            self.samples,
+            rows,
+            self.preprocess,
+            batch_size=self.batch_size,
+            n_threads=self.n_threads,
+            on_error="raise" if self.on_error == "raise" else "mark",
+        )
+        for indices, pictures, failed in batches:
+            values = forward_in_micro_batches(
+                self.compute, pictures, batch_size=self.batch_size, device=self.device, precision=self.precision
+            )
+            values[failed] = np.nan
+            self.out[indices] = values
+            self.unreadable += indices[failed].tolist()
+            fresh = {keys[i]: self.out[i] for i in indices[~failed].tolist() if keys.get(i) is not None}
+            if fresh:
+                self.store.put_many(fresh)
+            bar.update(len(indices))
 
 
 def _allocate(shape: tuple[int, ...]) -> np.ndarray:

@@ -111,10 +111,9 @@ def iter_batches(
     n_threads : int
         Threads that decode; 0 and 1 decode in the calling thread.
 
-    on_error : {"raise", "nan", "mark"}, default="raise"
+    on_error : {"raise", "mark"}, default="raise"
         What to do about a sample that cannot be read: raise :class:`InvalidImageError`, or go on with zeros in its
-        place, marked as failed. ``"nan"`` gives one :class:`InvalidImageWarning` after the last batch; ``"mark"``
-        leaves it to a caller of several rounds to call :func:`warn_unreadable` once.
+        place, marked as failed; the caller then gives one warning for all rounds with :func:`warn_unreadable`.
 
     Yields
     ------
@@ -127,8 +126,6 @@ def iter_batches(
     failed : ndarray of shape (b,), bool
         Samples that could not be read.
     """
-    if on_error not in ("raise", "nan", "mark"):
-        raise ValueError(f"on_error={on_error!r}: expected 'raise', 'nan' or 'mark'.")
     indices = np.arange(len(samples)) if indices is None else np.asarray(indices, dtype=np.intp)
     min_size = getattr(preprocess, "min_source_size", None)
 
@@ -141,18 +138,14 @@ def iter_batches(
             return error
 
     loaded = map_ahead(load, indices.tolist(), n_threads, _BATCHES_AHEAD * batch_size)
-    unreadable = []
     try:
         for start in range(0, len(indices), batch_size):
             part = indices[start : start + batch_size]
             pictures = [next(loaded) for _ in part]
             failed = np.array([isinstance(picture, InvalidImageError) for picture in pictures])
-            unreadable.extend(part[failed].tolist())
             yield part, _collate(pictures, failed, preprocess), failed
     finally:
         loaded.close()
-    if on_error == "nan":
-        warn_unreadable(samples, unreadable)
 
 
 def _collate(pictures, failed, preprocess):

@@ -78,10 +78,13 @@ def test_or_is_marked(n_threads, damaged):
     assert_array_equal(np.flatnonzero(failed), [2, 5])
     pixels = torch.cat([batch for _, batch, _ in batches])[:, 0, 0, 0]
     assert_array_equal(pixels.round().numpy(), [0, 1, 0, 3, 4, 0, 6])
-    alone = next(iter_batches(damaged, [2], PREPROCESS, batch_size=3, n_threads=n_threads, on_error="nan"))
+    alone = next(iter_batches(damaged, [2], PREPROCESS, batch_size=3, n_threads=n_threads, on_error="mark"))
     assert alone[1].shape == (1, 3, 8, 6) and alone[2].all()
+
+
+def test_one_warning_counts_the_marked_rows_and_tells_why(damaged):
     with pytest.warns(InvalidImageWarning, match=r"2 of 7 samples .*rows 2, 5. Row 2 of X .*missing.png") as caught:
-        list(iter_batches(damaged, None, PREPROCESS, batch_size=3, n_threads=n_threads, on_error="nan"))
+        warn_unreadable(damaged, [2, 5])
     assert len(caught) == 1
 
 
@@ -99,9 +102,7 @@ def test_other_errors_are_never_swallowed(samples):
         raise RuntimeError("a mistake")
 
     with pytest.raises(RuntimeError, match="a mistake"):
-        list(iter_batches(samples, None, broken, batch_size=2, n_threads=2, on_error="nan"))
-    with pytest.raises(ValueError, match="on_error='skip': expected 'raise', 'nan' or 'mark'"):
-        next(iter_batches(samples, None, PREPROCESS, batch_size=2, n_threads=2, on_error="skip"))
+        list(iter_batches(samples, None, broken, batch_size=2, n_threads=2, on_error="mark"))
 
 
 def test_leaving_early_ends_the_threads(samples):
@@ -124,6 +125,25 @@ def test_min_source_size_reaches_the_decoder(encode, make_photograph):
     next(iter_batches(samples, None, Noting((20, 20)), batch_size=1, n_threads=1))
     next(iter_batches(samples, None, lambda p: sizes.append(p.size) or np.zeros((3, 2, 2)), batch_size=1, n_threads=1))
     assert sizes == [(100, 100), (400, 400)]
+
+
+def test_the_code_of_a_dataset_runs_in_one_thread_at_a_time():
+    class Fragile:
+        inside = 0
+
+        def __len__(self):
+            return 30
+
+        def __getitem__(self, i):
+            self.inside += 1
+            time.sleep(0.001)
+            alone = self.inside == 1
+            self.inside -= 1
+            return np.full((4, 4), 200 if alone else 0, dtype=np.uint8)
+
+    samples = check_samples(BaseEstimator(), Fragile(), reset=True)
+    for _, batch, _ in iter_batches(samples, None, PREPROCESS, batch_size=10, n_threads=8):
+        assert (batch.round() == 200).all()
 
 
 def test_map_ahead_is_bounded_and_parallel():

@@ -1,0 +1,28 @@
+"""scikit-learn's own checks over every public estimator, and checks of ours that hold for all of them."""
+
+import pytest
+from common_adapters import ESTIMATORS as ADAPTERS
+from common_pictures import ESTIMATORS as PICTURES
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import sktransfer
+
+# Nothing is excepted: adapters run through subclasses that supply domains, image estimators through subclasses that
+# read a row of d numbers as a picture of 1 x d pixels.
+ESTIMATORS = [*ADAPTERS, *PICTURES]
+
+
+@pytest.mark.filterwarnings("ignore:.*check_(transformer_)?.*:sklearn.exceptions.SkipTestWarning")
+@parametrize_with_checks(ESTIMATORS)
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+def test_every_public_estimator_is_checked():
+    public = {
+        name
+        for name in sktransfer.__all__
+        if isinstance(value := getattr(sktransfer, name), type) and hasattr(value, "get_params")
+    }
+    checked = {base.__name__ for estimator in ESTIMATORS for base in type(estimator).__mro__}
+    assert public <= checked
