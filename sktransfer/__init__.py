@@ -24,7 +24,7 @@ _ROOM_OF = {
 }
 _ROOMS = {"adaptation", "backbones", "base", "datasets", "exceptions", "feature_extraction", "fine_tuning", "metrics"}
 
-__all__ = sorted(_ROOM_OF) + ["__version__"]  # noqa: PLE0604
+__all__ = [*sorted(_ROOM_OF), "__version__"]
 
 
 def __getattr__(name):

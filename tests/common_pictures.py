@@ -31,6 +31,6 @@ class RowsClassifier(_RowsArePictures, FineTunedClassifier):
 ESTIMATORS = [
     RowsExtractor(**TINY),
     RowsClassifier(**TINY, max_epochs=20, lr=0.01, random_state=0),
-    RowsClassifier(**TINY, trainable=1, max_epochs=2, random_state=0),
-    RowsClassifier(**TINY, trainable="all", max_epochs=1, random_state=0),
+    RowsClassifier(**TINY, trainable=1, max_epochs=15, lr=0.01, random_state=0),
+    RowsClassifier(**TINY, trainable="all", max_epochs=5, lr=0.01, random_state=0),
 ]

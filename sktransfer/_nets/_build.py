@@ -51,9 +51,7 @@ def training_set(
 
         def prefix(pictures):
             return torch.from_numpy(
-                forward_in_micro_batches(
-                    boundary, pictures, batch_size=batch_size, device=device, precision=precision
-                )
+                forward_in_micro_batches(boundary, pictures, batch_size=batch_size, device=device, precision=precision)
             )
 
     return PictureSet(samples, targets, prepare, finish, prefix=prefix, n_jobs=n_jobs)

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +55,7 @@ class TransferNet(NeuralNet):
         return super().get_loss(y_pred.float(), y_true, *args, **kwargs)
 
     def scores(self, features: np.ndarray) -> np.ndarray:
-        """Outputs of the trained module for rows of features, ``(n, n_outputs)`` float32."""
+        """Run the trained module on rows of features: ``(n, n_outputs)`` float32."""
         self.module_.eval()
         return forward_in_micro_batches(
             self.module_,

@@ -208,7 +208,7 @@ class Backbone:
         return Suffix(self.module, self.chain, start, self.n_features)
 
     def tuned(self, suffix: "Suffix | None", head: nn.Linear) -> "Backbone":
-        """This network with a trained last part and a trained classifier in place of its own."""
+        """Put a trained last part and a trained classifier in place of the network's own."""
         module = copy.deepcopy(self.module)
         if suffix is not None:
             module.load_state_dict(suffix.model.state_dict(), strict=False)
@@ -244,7 +244,7 @@ class Backbone:
         return self.probe([Tap("features")])[0].shape[1]
 
     def probe(self, taps: list[Tap]) -> list[torch.Tensor]:
-        """Outputs for one blank picture, to learn their shapes.
+        """Run one blank picture through the network, to learn shapes.
 
         Raises
         ------
@@ -291,7 +291,7 @@ class Backbone:
         return module.forward_head(x) if hasattr(module, "forward_head") else x
 
     def module_on(self, device: torch.device) -> nn.Module:
-        """The module itself on the CPU, or its one copy on another device."""
+        """Give the module itself on the CPU, its one copy on another device."""
         if device.type == "cpu":
             return self.module
         with self._lock:

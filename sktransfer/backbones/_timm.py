@@ -149,7 +149,10 @@ def _is_missing_weights(error: Exception) -> bool:
 def _unknown_name(name: str, error: Exception) -> ValueError:
     stem = name.rpartition(":")[2].partition(".")[0]
     hint = "" if timm.is_model(stem) else _suggest(stem, list_backbones())
-    return ValueError(f"backbone={name!r} cannot be built: {first_line(error).rstrip('.')}.{hint} sktransfer.list_backbones() lists all names.")
+    return ValueError(
+        f"backbone={name!r} cannot be built: {first_line(error).rstrip('.')}.{hint} sktransfer.list_backbones() lists "
+        "all names."
+    )
 
 
 def _suggest(name: str, known: list[str]) -> str:

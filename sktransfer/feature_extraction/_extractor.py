@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["PretrainedFeatureExtractor"]
 
 
-class PretrainedFeatureExtractor(
-    BackboneHolderMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
-):
+class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Turn pictures into the features of a pretrained network.
 
     The network runs in eval mode without gradients, on pictures prepared as it was trained for, and every picture

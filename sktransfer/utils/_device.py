@@ -10,7 +10,14 @@ import torch
 
 from sktransfer.utils._messages import first_line
 
-__all__ = ["autocast", "forward_in_micro_batches", "isolated_rng", "resolve_device", "resolve_precision", "torch_threads"]
+__all__ = [
+    "autocast",
+    "forward_in_micro_batches",
+    "isolated_rng",
+    "resolve_device",
+    "resolve_precision",
+    "torch_threads",
+]
 
 # Larger activations are unmapped and mapped again by the allocator at every layer: at 32 pictures a small network
 # spends most of its time there.

@@ -84,9 +84,20 @@ def test_pickle_holds_one_copy_of_the_weights_and_nothing_of_the_data():
     Wide.__qualname__ = "Wide"
     with isolated_rng(0):
         net = train_net(
-            Wide(), data(), data(), criterion=nn.CrossEntropyLoss(), max_epochs=1, batch_size=8, lr=0.1,
-            optimizer="adamw", weight_decay=0.1, device=torch.device("cpu"), precision="float32", patience=None,
-            callbacks=(), verbose=0,
+            Wide(),
+            data(),
+            data(),
+            criterion=nn.CrossEntropyLoss(),
+            max_epochs=1,
+            batch_size=8,
+            lr=0.1,
+            optimizer="adamw",
+            weight_decay=0.1,
+            device=torch.device("cpu"),
+            precision="float32",
+            patience=None,
+            callbacks=(),
+            verbose=0,
         )
     payload = pickle.dumps(net)
     assert len(payload) < 1.2 * 4 * 5 * 50_000

@@ -41,7 +41,7 @@ def test_optimizer_spares_biases_and_frozen_weights():
 
 
 def test_unknown_optimizer_is_named():
-    with pytest.raises(ValueError, match="optimizer='adamv' is not one of timm's optimizers. Did you mean"):
+    with pytest.raises(ValueError, match=r"optimizer='adamv' is not one of timm's optimizers\. Did you mean"):
         create_optimizer(torch.nn.Linear(1, 1), "adamv", lr=0.1, weight_decay=0)
 
 
