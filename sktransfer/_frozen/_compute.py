@@ -23,7 +23,7 @@ class PooledLayers(NamedTuple):
     @property
     def key(self) -> str:
         """Everything that decides the numbers, but the picture and its preprocessing."""
-        return f"{self.backbone.fingerprint}|{[tuple(tap) for tap in self.taps]}|{self.pooling}"
+        return f"{self.backbone.key}|{[tuple(tap) for tap in self.taps]}|{self.pooling}"
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the features of a batch of preprocessed pictures."""
@@ -72,7 +72,7 @@ class Boundary(NamedTuple):
     @property
     def key(self) -> str:
         """Everything that decides the numbers, but the picture and its preprocessing."""
-        return f"{self.backbone.fingerprint}|boundary {self.start}"
+        return f"{self.backbone.key}|boundary {self.start}"
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the boundary features of a batch of preprocessed pictures."""

@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 from sktransfer._frozen._store import open_store, row_key
 from sktransfer.exceptions import InvalidImageError
 from sktransfer.inputs import ImagePreprocessor, Samples, iter_batches, map_ahead, resolve_threads, warn_unreadable
-from sktransfer.utils._device import forward_in_micro_batches, resolve_device, resolve_precision
+from sktransfer.utils._device import CPU_MICRO_BATCH, forward_in_micro_batches, resolve_device, resolve_precision
 
 __all__ = ["extract"]
 
@@ -81,7 +81,8 @@ class _Extraction:
         self.compute = compute
         self.preprocess = preprocess
         self.store = store
-        self.batch_size = batch_size
+        # Whole micro-batches: a part of one would cost as much.
+        self.batch_size = -(-batch_size // CPU_MICRO_BATCH) * CPU_MICRO_BATCH if device.type == "cpu" else batch_size
         self.device = device
         self.precision = precision
         self.n_threads = n_threads

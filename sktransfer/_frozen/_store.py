@@ -1,5 +1,6 @@
 """The row-level feature cache: what was computed once for a picture is never computed again."""
 
+import contextlib
 import hashlib
 import os
 import sqlite3
@@ -85,8 +86,9 @@ class DiskStore:
         self._lock = threading.RLock()
         self._connection = None
         self._opened_as = None
-        if self.path.parent.exists() and not self.path.parent.is_dir():
-            raise ValueError(f"cache={str(folder)!r} is a file; pass the path of a folder, 'memory' or None.")
+        with contextlib.suppress(PermissionError):  # a folder that cannot be entered: the first use warns
+            if self.path.parent.is_file():
+                raise ValueError(f"cache={str(folder)!r} is a file; pass the path of a folder, 'memory' or None.")
 
     def get_many(self, keys: Iterable[bytes]) -> dict[bytes, np.ndarray]:
         """Return the rows that are stored and whole, by key."""
@@ -132,28 +134,32 @@ class DiskStore:
     def _attempt(self, action, otherwise):
         """Run `action` on the open file; on damage begin the file anew, once; where it cannot be used, warn."""
         with self._lock:
-            for attempt in range(2):
+            try:
                 try:
                     return action(self._open())
-                except (sqlite3.Error, OSError) as error:
+                except sqlite3.DatabaseError as error:
                     # SQLite reports damage as DatabaseError itself; locks, full disks and missing rights are its
                     # subclass OperationalError, and no reason to distrust the file.
                     self._close()
-                    if type(error) is sqlite3.DatabaseError and attempt == 0:
-                        self._move_aside(error)
-                        continue
-                    warnings.warn(
-                        f"The feature cache {self.path} cannot be used ({error}); features are computed without it.",
-                        CacheWarning,
-                        stacklevel=2,
-                    )
-                    return otherwise
+                    if type(error) is not sqlite3.DatabaseError:
+                        raise
+                    self._move_aside(error)
+                    return action(self._open())
+            except (sqlite3.Error, OSError) as error:
+                self._close()
+                warnings.warn(
+                    f"The feature cache {self.path} cannot be used ({error}); features are computed without it.",
+                    CacheWarning,
+                    stacklevel=2,
+                )
+                return otherwise
 
     def _open(self):
         if self._connection is not None and self._opened_as == self._identity():
             return self._connection
         self._close()
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._opened_as = self._identity()
         self._connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
@@ -202,7 +208,7 @@ def open_store(cache: "str | os.PathLike[str] | None") -> MemoryStore | DiskStor
         return None
     if cache == "memory":
         return _memory
-    folder = Path(cache).absolute()
+    folder = Path(cache).expanduser().absolute()
     if folder not in _disks:
         _disks[folder] = DiskStore(folder)
     return _disks[folder]

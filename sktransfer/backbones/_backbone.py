@@ -1,8 +1,10 @@
 """The backbone: a network in eval mode with its stages, its preprocessing and the fingerprint of its weights."""
 
+import contextlib
 import copy
 import difflib
 import functools
+import math
 import threading
 from typing import Any, NamedTuple
 
@@ -11,7 +13,7 @@ from torch import nn
 
 from sktransfer.backbones._stages import Chain, find_chain, forward_features, pre_logits, strip_classifier
 from sktransfer.backbones._timm import data_config
-from sktransfer.backbones._weights import classifier_names, fingerprint
+from sktransfer.backbones._weights import architecture_digest, classifier_names, fingerprint
 from sktransfer.utils._messages import first_line
 from sktransfer.utils._persistence import NetworkPreamble
 
@@ -50,7 +52,7 @@ class Backbone:
     config : dict
         ``input_size`` (channels, height, width), ``interpolation``, ``mean``, ``std``, ``crop_pct``, ``crop_mode``.
     fingerprint : str
-        Digest of all weights and of the input size.
+        Digest of all weights.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class Backbone:
         self.config = data_config(module)
         if image_size is not None:
             self.config["input_size"] = (self.config["input_size"][0], *image_size)
-        self.fingerprint = f"{fingerprint(module)}-{'x'.join(map(str, self.config['input_size']))}"
+        self.fingerprint = fingerprint(module)
         self._lock = threading.Lock()
         self._elsewhere = {}
 
@@ -86,9 +88,16 @@ class Backbone:
         self.__dict__.update(state, _lock=threading.Lock(), _elsewhere={})
 
     @functools.cached_property
+    def key(self) -> str:
+        """Name of everything that decides an output for a preprocessed picture: weights, architecture, input size."""
+        size = "x".join(map(str, self.config["input_size"]))
+        return f"{self.fingerprint}-{architecture_digest(self.module)}-{size}"
+
+    @functools.cached_property
     def chain(self) -> Chain | None:
         """Stem, stages and final layers, or None for a network that cannot be entered in the middle."""
-        return find_chain(self.module, self.config["input_size"])
+        with self._naming_the_input_size():
+            return find_chain(self.module, self.config["input_size"])
 
     @property
     def stage_names(self) -> tuple[str, ...]:
@@ -136,7 +145,7 @@ class Backbone:
                 f"layer={layer!r}: {self.name} has {n_stages} stages {self.stage_names}; pass a number from "
                 f"{-n_stages} to {n_stages - 1}, or a module name."
             )
-        layer %= n_stages
+        layer = int(layer) % n_stages
         return Tap("stage", layer) if self.chain is not None else Tap("module", self.stage_names[layer])
 
     def outputs(self, x: torch.Tensor, taps: list[Tap]) -> list[torch.Tensor]:
@@ -178,20 +187,24 @@ class Backbone:
     def _run_hooked(self, module, x, taps, found):
         if not taps:
             return forward_features(module, x)
-        # The module is shared by all threads: without the lock one thread's hooks would catch another's pictures.
-        with self._lock:
-            parts = dict(module.named_modules())
-            handles = [
-                parts[tap.where].register_forward_hook(lambda _m, _i, out, tap=tap: found.__setitem__(tap, out))
-                for tap in taps
-            ]
-            try:
-                last = forward_features(module, x)
-                if any(tap not in found for tap in taps):  # a part of the classifier head
-                    self._classify(module, last)
-            finally:
-                for handle in handles:
-                    handle.remove()
+        thread = threading.get_ident()
+
+        def keep(tap, output):
+            if threading.get_ident() == thread:  # the module is shared: other threads' pictures pass the hooks too
+                found[tap] = output
+
+        parts = dict(module.named_modules())
+        handles = [
+            parts[tap.where].register_forward_hook(lambda _module, _input, output, tap=tap: keep(tap, output))
+            for tap in taps
+        ]
+        try:
+            last = forward_features(module, x)
+            if any(tap not in found for tap in taps):  # a part of the classifier head
+                self._classify(module, last)
+        finally:
+            for handle in handles:
+                handle.remove()
         for tap in taps:
             if tap not in found:
                 raise ValueError(f"layer={tap.where!r} of {self.name} does not run in a forward pass.")
@@ -225,18 +238,29 @@ class Backbone:
     def as_map(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Lay out a feature map as ``(n, C, H, W)``; give the class token ``(n, C)`` of a transformer beside it."""
         if x.ndim == 4:
-            return (x.permute(0, 3, 1, 2) if getattr(self.module, "output_fmt", None) == "NHWC" else x), None
+            return (x.permute(0, 3, 1, 2) if self._is_channels_last(x.shape[1:]) else x), None
         if x.ndim != 3:
             raise ValueError(
                 f"A layer of {self.name} gives arrays of shape {tuple(x.shape[1:])} a picture, which cannot be pooled; "
                 "pass pooling='flatten' or another layer."
             )
         n_prefix = getattr(self.module, "num_prefix_tokens", 0)
-        token, patches = (x[:, 0] if n_prefix else None), x[:, n_prefix:].transpose(1, 2)
-        grid = getattr(getattr(self.module, "patch_embed", None), "grid_size", None) or (patches.shape[2], 1)
-        if grid[0] * grid[1] != patches.shape[2]:
+        token = x[:, 0] if getattr(self.module, "cls_token", None) is not None else None
+        patches = x[:, n_prefix:].transpose(1, 2)
+        embedding = getattr(self.module, "patch_embed", None) or getattr(self.module, "stem", None)
+        grid = getattr(embedding, "grid_size", None)
+        if grid is None or grid[0] * grid[1] != patches.shape[2]:
             grid = (patches.shape[2], 1)
         return patches.reshape(*patches.shape[:2], *grid), token
+
+    def _is_channels_last(self, shape):
+        """Whether a map ``(a, b, c)`` is (height, width, channels): which two have the proportions of the picture."""
+        _, height, width = self.config["input_size"]
+        a, b, c = shape
+        first, last = (abs(math.log(ratio * width / height)) for ratio in (b / c, a / b))
+        if first == last:
+            return getattr(self.module, "output_fmt", None) == "NHWC"
+        return last < first
 
     @functools.cached_property
     def n_features(self) -> int:
@@ -251,9 +275,13 @@ class Backbone:
         ValueError
             If the network does not take pictures of this size.
         """
+        with torch.inference_mode(), self._naming_the_input_size():
+            return self.outputs(torch.zeros((1, *self.config["input_size"])), taps)
+
+    @contextlib.contextmanager
+    def _naming_the_input_size(self):
         try:
-            with torch.inference_mode():
-                return self.outputs(torch.zeros((1, *self.config["input_size"])), taps)
+            yield
         except (RuntimeError, AssertionError) as error:
             raise ValueError(
                 f"{self.name} does not take pictures of shape {self.config['input_size']} (channels, height, width): "

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import nn
 from sktransfer.exceptions import WeightsMismatchError, WeightsNotFoundError
 from sktransfer.utils._messages import first_line
 
-__all__ = ["classifier_names", "fingerprint", "load_state", "read_state"]
+__all__ = ["architecture_digest", "classifier_names", "fingerprint", "load_state", "read_state"]
 
 # Where training scripts put the state dict in their checkpoints, most specific first.
 _WRAPPERS = ("state_dict_ema", "state_dict", "model_state_dict", "model_ema", "model")
@@ -53,7 +52,7 @@ def read_state(path: "str | os.PathLike[str]") -> dict[str, torch.Tensor]:
             with warnings.catch_warnings():  # torch warns of a pickle it does not know before it refuses it
                 warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
                 state = torch.load(path, map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # unpicklers and zip readers raise whatever noise makes them stumble over
         raise WeightsMismatchError(
             f"weights={str(path)!r} cannot be read as a weight file: {first_line(error)}. Expected a state "
             "dict saved with safetensors or torch.save (tensors only; other pickled objects are never loaded)."
@@ -121,3 +120,20 @@ def fingerprint(module: nn.Module) -> str:
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy() if flat.numel() else b"")
     return digest.hexdigest()
+
+
+def architecture_digest(module: nn.Module) -> str:
+    """Digest of what a network computes with its weights: types of its parts and their settings.
+
+    Two networks may hold equal weights and compute something else (another stride, another activation).
+    """
+    plain = (bool, int, float, str, tuple, type(None))
+    parts = []
+    for name, part in module.named_modules():
+        settings = {
+            key: value if isinstance(value, plain) else getattr(value, "__qualname__", "")
+            for key, value in sorted(vars(part).items())
+            if not key.startswith("_") and key != "training"
+        }
+        parts.append((name, type(part).__module__, type(part).__qualname__, settings))
+    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()

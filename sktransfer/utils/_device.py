@@ -11,6 +11,7 @@ import torch
 from sktransfer.utils._messages import first_line
 
 __all__ = [
+    "CPU_MICRO_BATCH",
     "autocast",
     "forward_in_micro_batches",
     "isolated_rng",
@@ -21,7 +22,7 @@ __all__ = [
 
 # Larger activations are unmapped and mapped again by the allocator at every layer: at 32 pictures a small network
 # spends most of its time there.
-_CPU_MICRO_BATCH = 4
+CPU_MICRO_BATCH = 4
 
 
 def resolve_device(device: "str | torch.device") -> torch.device:
@@ -98,8 +99,8 @@ def forward_in_micro_batches(
 ) -> np.ndarray:
     """Apply a network to `x` without gradients, in micro-batches of one size, the last one filled up.
 
-    A network's result for a row may differ in the last bits with the shape of its batch; with one shape for all, a
-    row's result does not depend on how many others came along.
+    A network's result for a row may differ in the last bits with the shape of its batch and the number of threads; with
+    one shape, and one thread a micro-batch, a row's result does not depend on how many others came along.
 
     Parameters
     ----------
@@ -107,7 +108,7 @@ def forward_in_micro_batches(
         Maps ``(b, ...)`` to ``(b, ...)`` on `device`.
     x : torch.Tensor of shape (n, ...)
     batch_size : int
-        Rows at once; on a CPU at most 4.
+        Rows at once; on a CPU always 4.
     device : torch.device
     precision : {"float32", "bfloat16", "float16"}
 
@@ -115,7 +116,7 @@ def forward_in_micro_batches(
     -------
     ndarray of shape (n, ...), float32
     """
-    size = min(batch_size, _CPU_MICRO_BATCH) if device.type == "cpu" else batch_size
+    size = CPU_MICRO_BATCH if device.type == "cpu" else batch_size
 
     def run(part):
         n = len(part)
@@ -126,12 +127,13 @@ def forward_in_micro_batches(
 
     parts = x.split(size)
     n_threads = min(torch.get_num_threads(), len(parts)) if device.type == "cpu" else 1
-    if n_threads == 1:
-        return torch.cat([run(part) for part in parts]).numpy()
-    # One thread a micro-batch instead of all threads on each: they never wait for one another, which on a busy machine
-    # is the difference between full speed and a tenth of it.
-    with torch_threads(torch.get_num_threads()), ThreadPoolExecutor(n_threads, initializer=_one_thread) as pool:
-        return torch.cat(list(pool.map(run, parts))).numpy()
+    # All threads on each micro-batch would wait for one another at every layer, which on a busy machine is the
+    # difference between full speed and a tenth of it.
+    with torch_threads(1):
+        if n_threads == 1:
+            return torch.cat([run(part) for part in parts]).numpy()
+        with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return torch.cat(list(pool.map(run, parts))).numpy()
 
 
 @contextmanager
@@ -143,7 +145,3 @@ def torch_threads(n: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _one_thread():
-    torch.set_num_threads(1)
