@@ -20,13 +20,14 @@ from sktransfer.exceptions import CacheWarning
 __all__ = ["DiskStore", "MemoryStore", "clear_cache", "open_store", "row_key"]
 
 _MEMORY_LIMIT = 512 * 2**20  # bytes; 100,000 pictures of 1280 features
+_VERSION = 1  # to be raised when the same computation is to give other numbers, which old stores must not answer
 _QUERY_KEYS = 500  # keys in one SQL statement, below SQLite's limit of bound variables
 _FILE_NAME = "sktransfer_features.sqlite"
 
 
 def row_key(digest: bytes, computation: str) -> bytes:
     """Key of one sample's features: digest of its content, and of everything that was computed on it."""
-    return digest + hashlib.blake2b(computation.encode(), digest_size=16).digest()
+    return digest + hashlib.blake2b(f"{_VERSION}|{computation}".encode(), digest_size=16).digest()
 
 
 class MemoryStore:
@@ -86,6 +87,7 @@ class DiskStore:
         self._lock = threading.RLock()
         self._connection = None
         self._opened_as = None
+        self._process = None
         with contextlib.suppress(PermissionError):  # a folder that cannot be entered: the first use warns
             if self.path.parent.is_file():
                 raise ValueError(f"cache={str(folder)!r} is a file; pass the path of a folder, 'memory' or None.")
@@ -155,11 +157,12 @@ class DiskStore:
                 return otherwise
 
     def _open(self):
-        if self._connection is not None and self._opened_as == self._identity():
+        is_own = self._process == os.getpid()  # a fork must open its own
+        if self._connection is not None and is_own and self._opened_as == self._identity():
             return self._connection
         self._close()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._opened_as = self._identity()
+        self._opened_as, self._process = self._identity(), os.getpid()
         self._connection = sqlite3.connect(self.path, timeout=60, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
@@ -170,15 +173,15 @@ class DiskStore:
         return self._connection
 
     def _identity(self):
-        """Which file this process has open: another process may have begun it anew, and a fork must open its own."""
+        """Which file the path leads to: another process may have begun it anew."""
         try:
             status = self.path.stat()
         except FileNotFoundError:
             return None
-        return os.getpid(), status.st_dev, status.st_ino
+        return status.st_dev, status.st_ino
 
     def _close(self):
-        if self._connection is not None and self._opened_as and self._opened_as[0] == os.getpid():
+        if self._connection is not None and self._process == os.getpid():
             self._connection.close()
         self._connection = None
 
@@ -208,6 +211,8 @@ def open_store(cache: "str | os.PathLike[str] | None") -> MemoryStore | DiskStor
         return None
     if cache == "memory":
         return _memory
+    if not os.fspath(cache):
+        raise ValueError("cache='' is no folder; pass the path of one, 'memory' or None.")
     folder = Path(cache).expanduser().absolute()
     if folder not in _disks:
         _disks[folder] = DiskStore(folder)
@@ -228,6 +233,8 @@ def clear_cache(folder: "str | os.PathLike[str] | None" = None) -> None:
     >>> import sktransfer
     >>> sktransfer.clear_cache()
     """
-    open_store("memory" if folder is None else folder).clear()
     if folder is None:
+        _memory.clear()
         forget_backbones()
+    elif Path(folder).expanduser().is_dir():
+        open_store(folder).clear()

@@ -126,7 +126,7 @@ def _from_module(module, weights, size):
             f"weights=None asks for random weights, which sktransfer draws for timm names only; backbone is a "
             f"{type(module).__name__} with weights of its own. Pass weights='pretrained' to use those."
         )
-    module = copy.deepcopy(module)
+    module = copy.deepcopy(module).float()
     has_classifier = bool(classifier_names(module))
     if weights != "pretrained":
         has_classifier = load_state(module, read_state(weights), str(weights))

@@ -194,8 +194,8 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         """
         import torch
 
-        samples = self._samples(X, reset=True)
         y = column_or_1d(validate_data(self, y=y, X="no_validation"), warn=True)
+        samples = self._samples(X, reset=True)
         check_classification_targets(y)
         check_consistent_length(samples, y)
         self.classes_, targets = np.unique(y, return_inverse=True)

@@ -1,6 +1,7 @@
 """Where networks run, in what number format, and with which random streams."""
 
 import random
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -23,6 +24,8 @@ __all__ = [
 # Larger activations are unmapped and mapped again by the allocator at every layer: at 32 pictures a small network
 # spends most of its time there.
 CPU_MICRO_BATCH = 4
+
+_rng_lock = threading.RLock()
 
 
 def resolve_device(device: "str | torch.device") -> torch.device:
@@ -74,8 +77,15 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager:
 def isolated_rng(seed: int) -> Iterator[None]:
     """Seed Python's, numpy's and torch's global generators for the block; restore them afterwards.
 
-    Dropout, stochastic depth and timm's augmentations draw from the global generators and offer no other way in.
+    Dropout, stochastic depth and timm's augmentations draw from the global generators and offer no other way in. The
+    generators belong to the process: a second thread waits until the first has left its block.
     """
+    with _rng_lock, _seeded(seed):
+        yield
+
+
+@contextmanager
+def _seeded(seed):
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=devices):

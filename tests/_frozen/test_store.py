@@ -499,3 +499,13 @@ def test_a_second_process_passes_no_picture_through_the_network(folder, expected
     command = [sys.executable, "-W", "error", "-c", SECOND_PROCESS, str(folder)]
     output = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True).stdout
     assert output.split() == ["0", expected.tobytes().hex()]
+
+
+def test_an_empty_path_is_refused():
+    with pytest.raises(ValueError, match="cache=''"):
+        open_store("")
+
+
+def test_clearing_a_folder_that_is_not_there_makes_none(tmp_path):
+    clear_cache(tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
