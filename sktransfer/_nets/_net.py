@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from sktransfer._nets._batches import BatchIterator
 from sktransfer._nets._callbacks import DivergenceGuard, EpochBar
 from sktransfer.backbones import create_optimizer
-from sktransfer.utils._device import autocast, forward_in_micro_batches, torch_threads
+from sktransfer.utils._device import autocast, forward_in_micro_batches, resolve_precision, torch_threads
 
 __all__ = ["TransferNet", "train_net"]
 
@@ -54,15 +54,17 @@ class TransferNet(NeuralNet):
         """Compute the loss in float32."""
         return super().get_loss(y_pred.float(), y_true, *args, **kwargs)
 
-    def scores(self, features: np.ndarray) -> np.ndarray:
-        """Run the trained module on rows of features: ``(n, n_outputs)`` float32."""
-        self.module_.eval()
+    def scores(self, features: np.ndarray, device: torch.device) -> np.ndarray:
+        """Run the trained module on rows of features: ``(n, n_outputs)`` float32.
+
+        `device` may be another than that of the training: a model travels.
+        """
         return forward_in_micro_batches(
-            self.module_,
+            self.module_.eval().to(device),
             torch.from_numpy(features),
             batch_size=self.batch_size,
-            device=torch.device(self.device),
-            precision=self.precision,
+            device=device,
+            precision=resolve_precision(self.precision, device),
         )
 
     def __getstate__(self):

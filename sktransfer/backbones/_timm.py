@@ -28,7 +28,7 @@ __all__ = ["BUNDLED", "create_optimizer", "create_timm_model", "data_config", "l
 
 BUNDLED = {"sktransfer_mini": Path(__file__).parent / "sktransfer_mini"}
 
-_PROBE_SECONDS = 3.0
+_PROBE_SECONDS = 2.0
 _offline_lock = threading.RLock()
 
 
@@ -180,7 +180,7 @@ def _no_hopeless_downloads(name: str, pretrained: bool) -> Iterator[None]:
 
 
 def _reachable(url: str) -> bool:
-    """Whether a connection to the host of `url` (or to the proxy in front of it) opens within three seconds."""
+    """Whether a connection to the host of `url` (or to the proxy in front of it) opens within two seconds."""
     parts = urlsplit(getproxies().get(urlsplit(url).scheme) or url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     opened = threading.Event()

@@ -143,9 +143,10 @@ class BaseFineTuned(BackboneHolderMixin, BaseEstimator, metaclass=ABCMeta):
 
         check_is_fitted(self)
         samples = self._samples(X, reset=False)
-        module = self.net_.module_.to(resolve_device(self.device))
+        device = resolve_device(self.device)
         if self.plan_.has_frozen_prefix:
-            return self.net_.scores(self._frozen_features(samples))
+            return self.net_.scores(self._frozen_features(samples), device)
+        module = self.net_.module_.to(device)
         return self._extract(samples, _WholeNet(module, module.head.out_features), cache=None)
 
     def _extract(self, samples, compute, *, cache):

@@ -13,6 +13,9 @@ from sktransfer._nets._net import train_net
 from sktransfer.utils._device import isolated_rng
 
 
+CPU = torch.device("cpu")
+
+
 class Head(nn.Module):
     def __init__(self):
         super().__init__()
@@ -37,7 +40,7 @@ def train(train_set, valid=None, seed=0, **options):
         "lr": 0.1,
         "optimizer": "sgd",
         "weight_decay": 0.0,
-        "device": torch.device("cpu"),
+        "device": CPU,
         "precision": "float32",
         "patience": None,
         "callbacks": (),
@@ -64,7 +67,7 @@ def test_early_stopping_restores_the_weights_of_the_lowest_loss():
     net = train(data(20), data(200, seed=1), lr=3.0, max_epochs=40, patience=5)
     losses = net.history[:, "valid_loss"]
     assert len(losses) < 40 or min(losses) < losses[-1]
-    scores = torch.from_numpy(net.scores(data(200, seed=1).features))
+    scores = torch.from_numpy(net.scores(data(200, seed=1).features, CPU))
     loss = nn.functional.cross_entropy(scores, torch.from_numpy(data(200, seed=1).targets))
     assert float(loss) == pytest.approx(min(losses), rel=1e-5)
 
@@ -93,7 +96,7 @@ def test_pickle_holds_one_copy_of_the_weights_and_nothing_of_the_data():
             lr=0.1,
             optimizer="adamw",
             weight_decay=0.1,
-            device=torch.device("cpu"),
+            device=CPU,
             precision="float32",
             patience=None,
             callbacks=(),
@@ -101,7 +104,7 @@ def test_pickle_holds_one_copy_of_the_weights_and_nothing_of_the_data():
         )
     payload = pickle.dumps(net)
     assert len(payload) < 1.2 * 4 * 5 * 50_000
-    np.testing.assert_array_equal(pickle.loads(payload).scores(data().features), net.scores(data().features))
+    np.testing.assert_array_equal(pickle.loads(payload).scores(data().features, CPU), net.scores(data().features, CPU))
 
 
 def test_callbacks_of_the_user_are_copied():
@@ -130,7 +133,7 @@ def test_bar_shows_on_request_only(capsys):
 def test_scores_do_not_depend_on_the_rest_of_the_batch():
     net = train(data())
     X = data(23).features
-    np.testing.assert_array_equal(net.scores(X)[5:7], net.scores(X[5:7]))
+    np.testing.assert_array_equal(net.scores(X, CPU)[5:7], net.scores(X[5:7], CPU))
 
 
 def test_torchs_thread_count_is_left_alone():
