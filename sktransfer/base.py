@@ -22,9 +22,9 @@ class _DomainEstimator(BaseEstimator):
     """Validation and roles of the rows, the same for adapters and weighters."""
 
     # Requested by default: `cross_validate(pipe, X, y, params={"sample_domain": d})` reaches every step by itself.
-    __metadata_request__fit = {"sample_domain": True}  # noqa: RUF012
+    __metadata_request__fit = {"sample_domain": True}
 
-    _parameter_constraints: dict = {"target_domain": "no_validation"}  # noqa: RUF012
+    _parameter_constraints: dict = {"target_domain": "no_validation"}
 
     def _read_domains(self, X: np.ndarray, y: Any, sample_domain: Any) -> Domains:
         """Return the roles of the training rows."""
@@ -52,11 +52,12 @@ class BaseAdapter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _DomainEsti
 
     A subclass stores its parameters, `target_domain` among them, and writes `_fit_rows(X, domains, y)`, which learns
     the map and sets `n_features_out_`, and `_transform_rows(X, is_target)`, which applies it. A method that gives its
-    training rows another image than the same rows met later also overrides `_adapt_training_rows`. `y` reaches
-    `_fit_rows` as the caller gave it; only its source rows may be read.
+    training rows another image than the same rows met later also overrides `_adapt_training_rows`; one that tells
+    several source domains apart overrides `_transform_domains`. `y` reaches `_fit_rows` as the caller gave it; only
+    its source rows may be read.
     """
 
-    __metadata_request__transform = {"sample_domain": True}  # noqa: RUF012
+    __metadata_request__transform = {"sample_domain": True}
 
     @abstractmethod
     def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
@@ -66,8 +67,12 @@ class BaseAdapter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _DomainEsti
     def _transform_rows(self, X: np.ndarray, is_target: np.ndarray) -> np.ndarray:
         """Map validated rows; `is_target` says which are target rows."""
 
+    def _transform_domains(self, X: np.ndarray, domains: Domains | None) -> np.ndarray:
+        """Map validated rows; without `domains`, all are target rows."""
+        return self._transform_rows(X, np.ones(len(X), dtype=bool) if domains is None else domains.is_target)
+
     def _adapt_training_rows(self, X: np.ndarray, domains: Domains) -> np.ndarray:
-        return self._transform_rows(X, domains.is_target)
+        return self._transform_domains(X, domains)
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, *, sample_domain: Any = None) -> "BaseAdapter":
@@ -132,12 +137,12 @@ class BaseAdapter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _DomainEsti
             Adapted rows.
         """
         X = self._check_rows(X)
-        is_target = np.ones(len(X), dtype=bool)
+        domains = None
         if sample_domain is not None:
-            is_target = check_domains(
+            domains = check_domains(
                 sample_domain, target_domain=self.target_domain, n_samples=len(X), require_both=False
-            ).is_target
-        return self._transform_rows(X, is_target)
+            )
+        return self._transform_domains(X, domains)
 
     @property
     def _n_features_out(self) -> int:

@@ -64,11 +64,13 @@ def _preparation(samples, backbone, augment):
         return torch.from_numpy(preprocess(picture))
 
     def read(row):
-        picture = to_pil(samples.read(row))
-        return picture.convert("L") if backbone.in_chans == 1 else picture
+        return to_pil(samples.read(row))
 
     if augment is None:
         return (lambda row: tensor(samples.read(row, min_size=preprocess.min_source_size))), (lambda ready: ready)
     if callable(augment):
         return read, (lambda picture: tensor(augment(picture)))
-    return read, train_transform(backbone.config, augment)
+    transform = train_transform(backbone.config, augment)
+    if backbone.in_chans == 1:
+        return read, (lambda picture: transform(picture.convert("L")))
+    return read, transform

@@ -48,7 +48,7 @@ class AdaptedMixin(MetaEstimatorMixin):
     __metadata_request__transform = _REQUEST
     __metadata_request__score = _REQUEST
 
-    _parameter_constraints: dict = {  # noqa: RUF012
+    _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"]), None],
         "adapter": [HasMethods(["fit", "transform"]), HasMethods(["fit", "predict_weights"]), None],
         "use_target_labels": ["boolean"],

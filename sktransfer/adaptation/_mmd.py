@@ -1,36 +1,23 @@
-"""Transfer component analysis: directions that keep variance while the domain means agree."""
+"""Components that keep variance while means agree: transfer components, joint and balanced distribution adaptation."""
 
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
+from sklearn.utils import check_random_state
 
+from sktransfer.adaptation._pseudo_labels import balance_factor, mean_differences, nearest_neighbor, read_classes
 from sktransfer.base import BaseAdapter
-from sktransfer.utils._compat import Interval, StrOptions
+from sktransfer.utils._compat import HasMethods, Interval, StrOptions
 from sktransfer.utils._domains import Domains
-from sktransfer.utils._kernels import kernel_blocks, pairwise_kernel, resolve_gamma
+from sktransfer.utils._kernels import kernel_blocks, nystroem_map, pairwise_kernel, resolve_gamma
 from sktransfer.utils._linalg import center_rows, principal_axes, top_generalized_eigenvectors
 
-__all__ = ["MMDAdapter", "mean_difference", "transfer_components"]
+__all__ = ["MMDAdapter", "transfer_components"]
 
-
-def mean_difference(is_target: np.ndarray) -> np.ndarray:
-    """Return the factor e of the MMD matrix L = e e' that compares the means of two domains.
-
-    Parameters
-    ----------
-    is_target : ndarray of bool of shape (n_samples,)
-        Which rows are target rows.
-
-    Returns
-    -------
-    e : ndarray of shape (n_samples, 1)
-        1 / n_source for source rows and -1 / n_target for target rows, scaled so that L has Frobenius norm 1. The scale
-        makes one `mu` mean the same for few rows as for many; published code for this method and its successors has it.
-    """
-    n_target = int(is_target.sum())
-    e = np.where(is_target, -1.0 / n_target, 1.0 / (len(is_target) - n_target))
-    return (e / np.linalg.norm(e))[:, np.newaxis]
+_FEATURE_KERNELS = ("linear", "primal")
 
 
 def transfer_components(B: np.ndarray, M: np.ndarray, *, mu: float, n_components: int) -> np.ndarray:
@@ -62,7 +49,7 @@ def transfer_components(B: np.ndarray, M: np.ndarray, *, mu: float, n_components
 
 
 class MMDAdapter(BaseAdapter):
-    """Adapt features by transfer component analysis [1]_.
+    """Adapt features by transfer component analysis or by joint or balanced distribution adaptation.
 
     Finds components in the span of a kernel that keep as much variance of all rows as they can while the maximum mean
     discrepancy between source and target rows in them is small: with the kernel matrix K over all training rows, the
@@ -70,38 +57,69 @@ class MMDAdapter(BaseAdapter):
 
         max tr(W' K H K W)  subject to  W' (K L K + mu I) W = I,
 
-    solved as the symmetric generalised eigenproblem it is. New rows are mapped by their kernel values against the
-    training rows, without refitting. Labels are not used.
+    solved as the symmetric generalised eigenproblem it is. With ``conditional=0`` L compares the domains and no label
+    is used: transfer component analysis [1]_. Otherwise L also compares, class by class, source rows with target rows
+    whose labels are guessed in the components of the round before: joint distribution adaptation [2]_ with 0.5,
+    balanced distribution adaptation [3]_ with other numbers or "auto" [4]_. Labels of target rows are never used. New
+    rows are mapped by their kernel values against the training rows, without refitting.
 
     Parameters
     ----------
     n_components : int, default=30
-        Number of components. Fewer are kept where the training rows have fewer: at most n_features for the linear
-        kernel, at most n_samples for the others.
-    kernel : {"linear", "rbf", "poly"}, default="linear"
+        Number of components. Fewer are kept where the training rows have fewer: at most n_features for the linear and
+        primal kernels, at most n_samples (or `n_landmarks`) for the others.
+    kernel : {"linear", "rbf", "poly", "primal"}, default="linear"
         Kernel. With fewer features than rows, the linear one is solved at the size of the features, with the same
-        result.
+        result. "primal" has no kernel: X takes the place of K, the ridge is on the projection A itself, and the columns
+        of A have unit length, as in published code of joint and balanced distribution adaptation.
     gamma : float or None, default=None
         Coefficient of the RBF kernel exp(-gamma |x - y|^2), in units of one over squared feature units, or of the
         polynomial kernel (gamma x'y + coef0)^degree. None takes the median distance s of training rows, gamma =
-        1 / (2 s^2), for RBF, and 1 / n_features for the polynomial kernel. The linear kernel ignores it.
+        1 / (2 s^2), for RBF, and 1 / n_features for the polynomial kernel. The other kernels ignore it.
     degree : float, default=3
         Degree of the polynomial kernel.
     coef0 : float, default=1.0
         Constant of the polynomial kernel.
     mu : float, default=1.0
         Weight of the ridge on W. Larger values prefer variance, smaller ones agreement of the domains.
+    conditional : float or "auto", default=0.0
+        Weight of the classes in L, from 0 (domains only) to 1 (classes only). "auto" takes d_c / (d_c + d_m) in each
+        round, with A-distances in the components: d_m of the domains, d_c of the classes on average.
+    class_weighting : bool, default=False
+        Whether class means of the target are weighted by how much more frequent the class is there, as weighted
+        balanced distribution adaptation does (with ``conditional=1``). For domains of unlike class frequencies.
+    estimator : classifier or None, default=None
+        Guesses target labels in the components. None takes the nearest neighbour among rows scaled to unit length.
+    n_iter : int, default=10
+        Rounds at most. The first compares the domains only; they end early once a round would repeat the last one.
+        With ``conditional=0`` there is one.
+    solver : {"exact", "nystroem"}, default="exact"
+        How the "rbf" and "poly" kernels are handled: "nystroem" replaces them by features of `n_landmarks` training
+        rows, so that time and memory grow with n_samples, not with its cube and square. The other kernels never
+        need it.
+    n_landmarks : int, default=500
+        Number of training rows, drawn by chance, for "nystroem". With all rows the result is the exact one.
+    random_state : int, RandomState or None, default=None
+        Seed of the landmarks.
     target_domain : label or list of labels, default="target"
         Which labels of `sample_domain` are the target; all others are sources, taken together as one.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_features, n_features_out_) or (n_samples, n_features_out_)
-        For the linear kernel the projection of features, else W.
-    X_fit_ : ndarray of shape (n_samples, n_features) or None
-        Training rows, which the RBF and polynomial kernels need; None for the linear one.
+    coef_ : ndarray of shape (n_features, n_features_out_) or (n_rows, n_features_out_)
+        For the linear and primal kernels the projection of features, else what multiplies kernel values.
+    X_fit_ : ndarray of shape (n_rows, n_features) or None
+        Training rows (for "nystroem" the landmarks) which the RBF and polynomial kernels need, else None.
+    landmarks_ : ndarray of int of shape (n_landmarks,) or None
+        Which training rows are the landmarks of "nystroem", else None.
     gamma_ : float or None
         The coefficient used.
+    n_iter_ : int
+        Rounds taken.
+    conditional_ : float
+        Weight of the classes in the last round.
+    pseudo_labels_ : ndarray of shape (n_target,) or None
+        Labels of the target rows as guessed before the last round; None where there was one round only.
     n_features_out_ : int
         Number of components kept.
     source_domains_ : list
@@ -114,6 +132,7 @@ class MMDAdapter(BaseAdapter):
     See Also
     --------
     AdaptedClassifier : Fits a classifier on adapted source rows.
+    MEDAClassifier : Learns the classifier together with the alignment.
     sktransfer.metrics.mmd_distance : The discrepancy that is made small.
 
     Notes
@@ -121,8 +140,8 @@ class MMDAdapter(BaseAdapter):
     Components weigh features by the square of their spread, so scale the features first; directions with less than
     about 1e-4 of the largest spread drown in rounding and are left out.
 
-    Time grows with the cube, memory with the square, of n_samples; for the linear kernel with fewer features than rows,
-    of n_features.
+    Time grows with the cube, memory with the square, of n_samples; for the linear and primal kernels with fewer
+    features than rows, of n_features; for "nystroem", of n_landmarks.
 
     The published comparisons on Office-Caltech standardise each domain, scale every row to unit length, and classify
     the components by the nearest neighbour after scaling them to unit length again.
@@ -131,6 +150,12 @@ class MMDAdapter(BaseAdapter):
     ----------
     .. [1] S. J. Pan, I. W. Tsang, J. T. Kwok, Q. Yang, "Domain Adaptation via Transfer Component Analysis", IEEE
        Transactions on Neural Networks 22(2), 2011.
+    .. [2] M. Long, J. Wang, G. Ding, J. Sun, P. Yu, "Transfer Feature Learning with Joint Distribution Adaptation",
+       ICCV 2013.
+    .. [3] J. Wang, Y. Chen, S. Hao, W. Feng, Z. Shen, "Balanced Distribution Adaptation for Transfer Learning", ICDM
+       2017.
+    .. [4] J. Wang, Y. Chen, W. Feng, H. Yu, M. Huang, Q. Yang, "Transfer Learning with Dynamic Distribution
+       Adaptation", ACM Transactions on Intelligent Systems and Technology 11(1), 2020.
 
     Examples
     --------
@@ -139,16 +164,28 @@ class MMDAdapter(BaseAdapter):
     >>> adapter = MMDAdapter(n_components=2).fit(X, sample_domain=sample_domain)
     >>> adapter.transform(X[:3]).shape
     (3, 2)
+
+    Joint distribution adaptation reads the labels of source rows:
+
+    >>> MMDAdapter(n_components=2, conditional=0.5).fit(X, y, sample_domain=sample_domain).pseudo_labels_.shape
+    (100,)
     """
 
-    _parameter_constraints: dict = {  # noqa: RUF012
+    _parameter_constraints: dict = {
         **BaseAdapter._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "kernel": [StrOptions({"linear", "rbf", "poly"})],
+        "kernel": [StrOptions({"linear", "rbf", "poly", "primal"})],
         "gamma": [Interval(Real, 0, None, closed="neither"), None],
         "degree": [Interval(Real, 0, None, closed="neither")],
         "coef0": [Interval(Real, None, None, closed="neither")],
         "mu": [Interval(Real, 0, None, closed="neither")],
+        "conditional": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
+        "class_weighting": ["boolean"],
+        "estimator": [HasMethods(["fit", "predict"]), None],
+        "n_iter": [Interval(Integral, 1, None, closed="left")],
+        "solver": [StrOptions({"exact", "nystroem"})],
+        "n_landmarks": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
     }
 
     def __init__(
@@ -160,6 +197,13 @@ class MMDAdapter(BaseAdapter):
         degree: float = 3,
         coef0: float = 1.0,
         mu: float = 1.0,
+        conditional: float | str = 0.0,
+        class_weighting: bool = False,
+        estimator: Any = None,
+        n_iter: int = 10,
+        solver: str = "exact",
+        n_landmarks: int = 500,
+        random_state: int | np.random.RandomState | None = None,
         target_domain: Any = "target",
     ) -> None:
         self.n_components = n_components
@@ -168,26 +212,85 @@ class MMDAdapter(BaseAdapter):
         self.degree = degree
         self.coef0 = coef0
         self.mu = mu
+        self.conditional = conditional
+        self.class_weighting = class_weighting
+        self.estimator = estimator
+        self.n_iter = n_iter
+        self.solver = solver
+        self.n_landmarks = n_landmarks
+        self.random_state = random_state
         self.target_domain = target_domain
 
     def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
+        by_class = self.conditional != 0
+        classes, codes = read_classes(X, y, domains, caller=type(self).__name__) if by_class else (None, None)
         rows = X.astype(np.float64, copy=False)
-        E = mean_difference(domains.is_target)
         self.gamma_ = resolve_gamma(self.gamma, rows, kernel=self.kernel)
-        if self.kernel == "linear":
-            # X = U diag(s) R' gives K = U F' with F = X R diag(s), so K W = X (R diag(s) Q): no n x n matrix is needed.
-            s, R = principal_axes(rows)
-            T, centered = R * s, center_rows(rows)
-            B, M = T.T @ (centered.T @ centered) @ T, T.T @ (rows.T @ E)
-            self.X_fit_, self.coef_ = None, T @ transfer_components(B, M, mu=self.mu, n_components=self.n_components)
-        else:
-            K = pairwise_kernel(rows, **self._kernel_params())
-            # H is a projection, so K H K = (H K)' (H K).
-            centered = center_rows(K)
-            B, M = centered.T @ centered, K @ E
-            self.X_fit_ = X.copy()
-            self.coef_ = transfer_components(B, M, mu=self.mu, n_components=self.n_components)
+        F, to_kernel, solve = self._problem(rows)
+        W = solve(mean_differences(domains.is_target))
+        self.n_iter_, self.conditional_, self.pseudo_labels_ = 1, 0.0, None
+        if by_class:
+            W = self._refine(F, W, solve, domains.is_target, classes, codes)
+        self.X_fit_ = self._kernel_rows(X)
+        self.coef_ = W if to_kernel is None else to_kernel @ W
         self.n_features_out_ = self.coef_.shape[1]
+
+    def _problem(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, Callable]:
+        """Return F, what makes F of kernel values (None: nothing), and what turns E into W, where Z = F W."""
+        self.landmarks_ = None
+        if self.kernel in _FEATURE_KERNELS or self.solver == "nystroem":
+            F, to_kernel = rows, None
+            if self.kernel not in _FEATURE_KERNELS:
+                self.landmarks_ = self._draw_landmarks(len(rows))
+                F, to_kernel = nystroem_map(rows, rows[self.landmarks_], **self._kernel_params())
+            # F = U diag(s) R' gives K = U G' with G = F R diag(s), so K W = F (R diag(s) Q): no n x n matrix is needed.
+            s, R = principal_axes(F)
+            T, centered = R if self.kernel == "primal" else R * s, center_rows(F)
+            B = T.T @ (centered.T @ centered) @ T
+            return F, to_kernel, lambda E: self._scaled(T @ self._components(B, T.T @ (F.T @ E)))
+        K = pairwise_kernel(rows, **self._kernel_params())
+        # H is a projection, so K H K = (H K)' (H K).
+        centered = center_rows(K)
+        B = centered.T @ centered
+        return K, None, lambda E: self._components(B, K @ E)
+
+    def _components(self, B: np.ndarray, M: np.ndarray) -> np.ndarray:
+        return transfer_components(B, M, mu=self.mu, n_components=self.n_components)
+
+    def _scaled(self, A: np.ndarray) -> np.ndarray:
+        if self.kernel != "primal":
+            return A
+        length = np.linalg.norm(A, axis=0)
+        return A / np.where(length > 0, length, 1.0)
+
+    def _refine(self, F, W, solve, is_target, classes, codes) -> np.ndarray:
+        """Guess target labels, compare classes, and solve again, until nothing changes."""
+        estimator = nearest_neighbor() if self.estimator is None else self.estimator
+        labels = np.empty(len(F), dtype=int)
+        labels[~is_target] = codes
+        last = None
+        while self.n_iter_ < self.n_iter:
+            Z = F @ W
+            guess = clone(estimator).fit(Z[~is_target], classes[codes]).predict(Z[is_target])
+            labels[is_target] = np.searchsorted(classes, guess)
+            weight = balance_factor(Z, is_target, labels) if self.conditional == "auto" else float(self.conditional)
+            if last is not None and last[1] == weight and np.array_equal(last[0], labels):
+                break
+            last = labels.copy(), weight
+            E = mean_differences(is_target, labels, conditional=weight, class_weighting=self.class_weighting)
+            W = solve(E)
+            self.n_iter_, self.conditional_, self.pseudo_labels_ = self.n_iter_ + 1, weight, classes[labels[is_target]]
+        return W
+
+    def _draw_landmarks(self, n_rows: int) -> np.ndarray:
+        if self.n_landmarks >= n_rows:
+            return np.arange(n_rows)
+        return np.sort(check_random_state(self.random_state).choice(n_rows, self.n_landmarks, replace=False))
+
+    def _kernel_rows(self, X: np.ndarray) -> np.ndarray | None:
+        if self.kernel in _FEATURE_KERNELS:
+            return None
+        return X.copy() if self.landmarks_ is None else X[self.landmarks_]
 
     def _transform_rows(self, X: np.ndarray, is_target: np.ndarray) -> np.ndarray:
         rows = X.astype(np.float64, copy=False)
@@ -201,3 +304,8 @@ class MMDAdapter(BaseAdapter):
 
     def _kernel_params(self) -> dict:
         return {"kernel": self.kernel, "gamma": self.gamma_, "degree": self.degree, "coef0": self.coef0}
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = self.conditional != 0
+        return tags

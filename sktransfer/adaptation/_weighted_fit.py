@@ -4,11 +4,9 @@ import warnings
 from typing import Any
 
 import numpy as np
-from sklearn import get_config
-from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import has_fit_parameter
 
+from sktransfer.utils._estimators import weight_parameter
 from sktransfer.utils._stacking import take_if_per_row, take_rows
 
 __all__ = ["fit_weighted", "resample_by_weight"]
@@ -76,7 +74,7 @@ def fit_weighted(
     if weights is None:
         return estimator.fit(X, y, **fit_params)
     _check_weights(weights)
-    name = _weight_parameter(estimator)
+    name = weight_parameter(estimator)
     given = fit_params.get(name or "sample_weight")
     if given is not None:
         weights = weights * np.asarray(given)
@@ -100,14 +98,3 @@ def _check_weights(weights: np.ndarray) -> None:
             f"Weights of source rows must be finite, not negative, and not all zero; got values from {weights.min()} "
             f"to {weights.max()}."
         )
-
-
-def _weight_parameter(estimator: Any) -> str | None:
-    """Return the name by which ``estimator.fit`` takes weights, None if it takes none."""
-    if isinstance(estimator, Pipeline):
-        # With metadata routing a pipeline passes weights only to steps that request them.
-        last_name, last = estimator.steps[-1]
-        routing = get_config()["enable_metadata_routing"]
-        takes = not routing and has_fit_parameter(last, "sample_weight")
-        return f"{last_name}__sample_weight" if takes else None
-    return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None

@@ -9,8 +9,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, check_cv, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 
+from sktransfer.metrics._permutation import mmd_permutation_pvalue
+from sktransfer.metrics._validation import check_pair
 from sktransfer.utils._kernels import kernel_blocks, resolve_gamma, row_blocks
 
 __all__ = ["coral_distance", "mmd_distance", "proxy_a_distance"]
@@ -28,7 +30,10 @@ def mmd_distance(
     coef0: float = 1.0,
     unbiased: bool = False,
     squared: bool = True,
-) -> float:
+    return_pvalue: bool = False,
+    n_permutations: int = 1000,
+    random_state: int | np.random.RandomState | None = None,
+) -> float | tuple[float, float]:
     """Return the squared maximum mean discrepancy between two domains [1]_.
 
     With x, x' source rows and z, z' target rows,
@@ -57,11 +62,20 @@ def mmd_distance(
     squared : bool, default=True
         Whether to return the square, which is what the unbiased estimate estimates. False returns the root, the
         distance of the kernel means, of a negative estimate zero.
+    return_pvalue : bool, default=False
+        Whether to return also the p-value of the permutation test that both domains are drawn alike.
+    n_permutations : int, default=1000
+        Number of permutations of the roles of the rows, at least 1; the p-value is at least 1 / (n_permutations + 1).
+    random_state : int, RandomState or None, default=None
+        Seed of the permutations.
 
     Returns
     -------
     distance : float
         Squared discrepancy, or its root. Between 0 and 2 for the (biased, squared) RBF one.
+    pvalue : float
+        Only with ``return_pvalue=True``: share of the permutations, the given roles among them, whose discrepancy is
+        not smaller.
 
     Raises
     ------
@@ -96,7 +110,7 @@ def mmd_distance(
     """
     if kernel not in _KERNELS:
         raise ValueError(f"kernel must be one of {list(_KERNELS)}, got {kernel!r}.")
-    Xs, Xt = _check_pair(Xs, Xt, min_rows=2 if unbiased else 1)
+    Xs, Xt = check_pair(Xs, Xt, min_rows=2 if unbiased else 1)
     # All three kernels but the polynomial one see the same domains from any origin; around the mean fewer digits go.
     if kernel != "poly":
         center = np.concatenate([Xs, Xt]).mean(axis=0)
@@ -110,7 +124,13 @@ def mmd_distance(
     if not unbiased or not squared:
         # The biased estimate is a squared norm: below zero is rounding.
         value = max(value, 0.0)
-    return value if squared else float(np.sqrt(value))
+    value = value if squared else float(np.sqrt(value))
+    if not return_pvalue:
+        return value
+    test = {"unbiased": unbiased, "n_permutations": n_permutations, "random_state": random_state}
+    # The median distance, hence the default gamma, is that of all rows: roles do not change it.
+    kernels = [{"kernel": "linear"}] if kernel == "linear" else [{"gamma": g, **params} for g in gammas]
+    return value, mmd_permutation_pvalue(Xs, Xt, kernels, **test)
 
 
 def _linear_mmd(Xs: np.ndarray, Xt: np.ndarray, *, unbiased: bool) -> float:
@@ -182,7 +202,7 @@ def coral_distance(Xs: Any, Xt: Any) -> float:
     >>> coral_distance(X, 2 * X)
     9.0
     """
-    Xs, Xt = _check_pair(Xs, Xt, min_rows=2)
+    Xs, Xt = check_pair(Xs, Xt, min_rows=2)
     d = Xs.shape[1]
     Zs = (Xs - Xs.mean(axis=0)) / np.sqrt(len(Xs) - 1)
     Zt = (Xt - Xt.mean(axis=0)) / np.sqrt(len(Xt) - 1)
@@ -249,7 +269,7 @@ def proxy_a_distance(
     >>> proxy_a_distance(X, X + 10, random_state=0)
     2.0
     """
-    Xs, Xt = _check_pair(Xs, Xt, min_rows=2)
+    Xs, Xt = check_pair(Xs, Xt, min_rows=2)
     X = np.concatenate([Xs, Xt])
     is_target = np.repeat([0, 1], [len(Xs), len(Xt)])
     if estimator is None:
@@ -262,15 +282,3 @@ def proxy_a_distance(
     error = (wrong[is_target == 0].mean() + wrong[is_target == 1].mean()) / 2
     # Worse than chance is chance: rows of equal domains are each other's wrong neighbours.
     return float(np.clip(2.0 * (1.0 - 2.0 * error), 0.0, 2.0))
-
-
-def _check_pair(Xs: Any, Xt: Any, *, min_rows: int) -> tuple[np.ndarray, np.ndarray]:
-    checked = [
-        check_array(X, dtype=np.float64, ensure_min_samples=min_rows, input_name=name)
-        for name, X in (("Xs", Xs), ("Xt", Xt))
-    ]
-    if checked[0].shape[1] != checked[1].shape[1]:
-        raise ValueError(
-            f"Xs has {checked[0].shape[1]} features but Xt has {checked[1].shape[1]}; both domains need the same ones."
-        )
-    return checked[0], checked[1]

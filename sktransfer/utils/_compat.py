@@ -4,9 +4,9 @@ import importlib.util
 from pathlib import Path
 
 from sklearn.base import _fit_context as fit_context
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
 
-__all__ = ["HasMethods", "Interval", "StrOptions", "fit_context", "load_torchvision_operators"]
+__all__ = ["HasMethods", "Interval", "RealNotInt", "StrOptions", "fit_context", "load_torchvision_operators"]
 
 _torchvision_library = None
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 import numpy as np
+from scipy import linalg
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils import gen_batches
 
-__all__ = ["kernel_blocks", "median_gamma", "pairwise_kernel", "resolve_gamma", "row_blocks"]
+__all__ = ["kernel_blocks", "median_gamma", "nystroem_map", "pairwise_kernel", "resolve_gamma", "row_blocks"]
 
 # A block of a kernel matrix and the copies that computing it takes stay near this size (MiB).
 _BLOCK_MEMORY = 64
@@ -160,3 +161,37 @@ def kernel_blocks(
     """
     for rows in row_blocks(len(X), len(Y), memory=memory):
         yield rows, pairwise_kernel(X[rows], Y, **kernel_params)
+
+
+def nystroem_map(
+    X: np.ndarray, landmarks: np.ndarray, *, tol: float = 1e-12, **kernel_params: object
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return features whose inner products approximate a kernel, exact on the span of the landmarks.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows.
+    landmarks : ndarray of shape (n_landmarks, n_features)
+        Rows that span the features.
+    tol : float, default=1e-12
+        Eigenvalues of the kernel matrix of the landmarks below `tol` times the largest are left out, but for the first.
+    **kernel_params : object
+        Passed to :func:`pairwise_kernel`.
+
+    Returns
+    -------
+    F : ndarray of shape (n_samples, rank)
+        Features: ``k(X, landmarks) @ to_features``.
+    to_features : ndarray of shape (n_landmarks, rank)
+        U diag(s)^(-1/2), with U diag(s) U' the kernel matrix of the landmarks.
+    """
+    s, U = linalg.eigh(pairwise_kernel(landmarks, **kernel_params), check_finite=False)
+    kept = s > max(s[-1], 0.0) * tol
+    kept[-1] = True
+    scale = np.sqrt(np.maximum(s[kept], 0.0))
+    to_features = U[:, kept] / np.where(scale > 0, scale, 1.0)
+    F = np.empty((len(X), to_features.shape[1]))
+    for rows, K in kernel_blocks(X, landmarks, **kernel_params):
+        F[rows] = K @ to_features
+    return F, to_features

@@ -1,6 +1,6 @@
 """Labels of classes and domains: read without change, missing ones recognised and written."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ def as_labels(values: Any, *, name: str) -> np.ndarray:
     """
     array = np.asarray(values) if hasattr(values, "dtype") or hasattr(values, "__array__") else None
     if array is None:
-        if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        if isinstance(values, str | bytes | Set | Mapping) or not isinstance(values, Iterable):
             raise DomainError(f"{name} must be an array-like of shape (n_samples,), got {values!r}.")
         values = list(values)
         array = np.asarray(values, dtype=object)

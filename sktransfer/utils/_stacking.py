@@ -69,8 +69,11 @@ def take_rows(samples: Any, rows: np.ndarray) -> Any:
 
 def take_if_per_row(value: Any, rows: np.ndarray, n_samples: int) -> Any:
     """Return `rows` of `value` if it has an entry for each of `n_samples` rows, else `value` itself."""
-    per_row = hasattr(value, "__len__") and not isinstance(value, str | bytes | dict) and len(value) == n_samples
-    return take_rows(value, rows) if per_row else value
+    if hasattr(value, "shape"):
+        n_rows = value.shape[0] if value.shape else None
+    else:
+        n_rows = len(value) if hasattr(value, "__len__") and not isinstance(value, str | bytes | dict) else None
+    return take_rows(value, rows) if n_rows == n_samples else value
 
 
 def _container(part: Any) -> str:
@@ -96,6 +99,9 @@ def _stack_lists(parts, names):
 def _stack_arrays(parts, names):
     arrays = [np.asarray(part) for part in parts]
     _check_row_shapes(arrays, names)
+    if len({array.dtype.kind in "USO" for array in arrays}) > 1:
+        found = ", ".join(f"{name!r}: {array.dtype}" for name, array in zip(names, arrays, strict=True))
+        raise DomainError(f"The domains hold text or objects here and numbers there ({found}); bring all to one type.")
     return np.concatenate(arrays)
 
 
@@ -115,15 +121,25 @@ def _stack_pandas_frames(parts, names):
 
 
 def _stack_pandas_series(parts, names):
-    return sys.modules["pandas"].concat(parts, ignore_index=True)
+    series = sys.modules["pandas"].Series  # an Index or an extension array becomes one
+    return sys.modules["pandas"].concat([series(part) for part in parts], ignore_index=True)
 
 
 def _stack_polars_frames(parts, names):
-    return sys.modules["polars"].concat(_align_columns(parts, names), how="vertical_relaxed")
+    frames = _align_columns(parts, names)
+    for name, frame in zip(names, frames, strict=True):
+        for column in frame.columns:
+            if frame[column].dtype.is_numeric() != frames[0][column].dtype.is_numeric():
+                raise DomainError(
+                    f"Column {column!r} is {frame[column].dtype} in domain {name!r} and {frames[0][column].dtype} in "
+                    f"domain {names[0]!r}; bring both to one type."
+                )
+    return sys.modules["polars"].concat(frames, how="vertical_relaxed")
 
 
 def _stack_polars_series(parts, names):
-    return sys.modules["polars"].concat([part.alias(parts[0].name) for part in parts])
+    frames = [part.alias(parts[0].name).to_frame() for part in parts]
+    return _stack_polars_frames(frames, names).to_series()
 
 
 def _align_columns(frames, names):
@@ -134,6 +150,8 @@ def _align_columns(frames, names):
             raise DomainError(
                 f"Domain {name!r} has other columns than domain {names[0]!r}; only in one of them: {different}."
             )
+        if len(set(frame.columns)) != len(frame.columns):
+            raise DomainError(f"Domain {name!r} has several columns of one name: {list(frame.columns)}.")
     return [frame[columns] for frame in frames]
 
 

@@ -12,7 +12,6 @@ from sktransfer._nets._batches import BatchIterator, FeatureSet
 from sktransfer._nets._net import train_net
 from sktransfer.utils._device import isolated_rng
 
-
 CPU = torch.device("cpu")
 
 

@@ -294,15 +294,6 @@ class TestResampling:
         expected = KNeighborsClassifier(1).fit(X[:60][rows], y[:60][rows]).predict(X)
         assert_array_equal(model.predict(X), expected)
 
-    def test_systematic_resampling_keeps_shares(self):
-        weights = np.random.default_rng(0).exponential(size=50)
-        weights[[0, 49]] = 0.0
-        shares = 50 * weights / weights.sum()
-        for seed in range(20):
-            counts = np.bincount(resample_by_weight(weights, random_state=seed), minlength=50)
-            assert counts.sum() == 50
-            assert (np.abs(counts - shares) < 1).all()
-
     def test_weights_reach_the_last_step_of_a_pipeline(self, data):
         X, y, d = data
         pipeline = make_pipeline(StandardScaler(), LogisticRegression())

@@ -9,11 +9,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import linalg, sparse
 from scipy.spatial.distance import cdist
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
 from sktransfer.adaptation import AdaptedClassifier, MMDAdapter
+from sktransfer.adaptation._mmd import transfer_components
 from sktransfer.datasets import make_domain_shift
 from sktransfer.metrics import mmd_distance
 
@@ -78,27 +80,169 @@ def test_objective_beats_the_symmetric_solver_on_a_product(mu):
     assert_allclose(objective(adapter.coef_), linalg.eigh(B, A, eigvals_only=True)[-5:].sum())
 
 
-def test_office_caltech_accuracy(shared_data):
-    """Published for C -> A with 30 components, mu = 1 and a linear kernel: 45.62 % (437 of 958)."""
-    path = shared_data / "data" / "office_caltech10_surf" / "surf_l10.npz"
-    if not path.exists():
-        pytest.skip(f"no {path}")
-    arrays = np.load(path)
+def accuracy_of(adapter, data):
+    """The published protocol scales the components to unit length before the nearest neighbour, too."""
+    X, y, yt = data
+    model = AdaptedClassifier(make_pipeline(Normalizer(), KNeighborsClassifier(1)), adapter)
+    return round(100 * model.fit(X, y).score(X[y == -1], yt), 2)
 
-    def prepared(name):
-        X = arrays[f"{name}_X"].astype(float)
-        X /= X.sum(axis=1, keepdims=True)
-        X = (X - X.mean(axis=0)) / np.maximum(X.std(axis=0, ddof=1), 1e-12)
-        return X / np.linalg.norm(X, axis=1, keepdims=True)
 
-    Xs, ys, Xt, yt = prepared("caltech"), arrays["caltech_y"], prepared("amazon"), arrays["amazon_y"]
-    # The published protocol scales the components to unit length before the nearest neighbour, too.
-    classifier = make_pipeline(Normalizer(), KNeighborsClassifier(1))
-    model = AdaptedClassifier(classifier, MMDAdapter(30, kernel="linear", mu=1.0))
-    model.fit(np.vstack([Xs, Xt]), np.r_[ys, np.full(len(yt), -1)])
-    assert round(100 * model.score(Xt, yt), 2) == 45.62
-    no_transfer = KNeighborsClassifier(1).fit(Xs, ys).score(Xt, yt)
-    assert model.score(Xt, yt) > no_transfer + 0.09
+def test_published_accuracy_of_tca(office_caltech):
+    """Caltech to amazon with 30 components, mu = 1 and a linear kernel: 45.62 % (437 of 958)."""
+    X, y, yt = office_caltech("caltech", "amazon", unit_length=True)
+    assert accuracy_of(MMDAdapter(30, kernel="linear", mu=1.0), (X, y, yt)) == 45.62
+    no_transfer = KNeighborsClassifier(1).fit(X[y != -1], y[y != -1]).score(X[y == -1], yt)
+    assert no_transfer < 0.37
+
+
+# Of a published notebook, round by round. Its BDA takes a wrong term from the third round on, W-BDA does not.
+@pytest.mark.parametrize(
+    ("n_iter", "conditional", "expected"),
+    [(1, 0.5, 46.66), (2, 0.5, 45.93), (2, 1.0, 46.35), (3, 1.0, 45.20), (7, 1.0, 45.72), (10, 1.0, 45.93)],
+)
+def test_published_accuracy_of_bda_and_weighted_bda(office_caltech, n_iter, conditional, expected):
+    adapter = MMDAdapter(
+        30, kernel="primal", conditional=conditional, class_weighting=conditional == 1.0, n_iter=n_iter
+    )
+    assert accuracy_of(adapter, office_caltech("caltech", "amazon", unit_length=True)) == expected
+
+
+def test_published_rounds_of_bda(office_caltech):
+    """All ten, with the notebook's wrong term: the last class's difference of the round before for the marginal one."""
+    X, y, yt = office_caltech("caltech", "amazon", unit_length=True)
+    source, guess, found = y != -1, None, []
+    marginal = np.where(source, 1 / source.sum(), -1 / (~source).sum())
+    centered = X - X.mean(axis=0)
+    for _ in range(10):
+        columns = [np.sqrt(10) * marginal]
+        for c in range(10) if guess is not None else ():
+            marginal = np.where(
+                source, (guess == c) / sum(guess[source] == c), (guess == c) / -sum(guess[~source] == c)
+            )
+            columns.append(marginal)
+        E = np.column_stack(columns)
+        E /= np.sqrt(np.linalg.norm(E.T @ E))
+        A = transfer_components(centered.T @ centered, X.T @ E, mu=1.0, n_components=30)
+        Z = Normalizer().transform(X @ (A / np.linalg.norm(A, axis=0)))
+        guess = np.where(source, y, 0)
+        guess[~source] = KNeighborsClassifier(1).fit(Z[source], y[source]).predict(Z[~source])
+        found.append(round(100 * np.mean(guess[~source] == yt), 2))
+    assert found == [46.66, 45.93, 46.56, 46.24, 46.66, 46.66, 46.56, 46.56, 46.56, 46.56]
+
+
+def textbook_difference(target, labels, mu):
+    """The MMD matrix of joint and balanced distribution adaptation, summed entry by entry."""
+    n, classes = len(target), np.unique(labels[~target])
+    e = np.where(target, -1 / target.sum(), 1 / (~target).sum())
+    L = (1 - mu) * len(classes) * np.outer(e, e)
+    for c in classes:
+        e = np.zeros(n)
+        e[~target & (labels == c)] = 1 / np.sum(~target & (labels == c))
+        e[target & (labels == c)] = -1 / np.sum(target & (labels == c))
+        L += mu * np.outer(e, e)
+    return L / np.linalg.norm(L)
+
+
+@pytest.mark.parametrize("kernel", [*KERNELS, "primal"])
+@pytest.mark.parametrize("conditional", [0.4, 1.0])
+def test_second_round_is_the_textbook_problem(kernel, conditional):
+    """Guess by the components of the first round, then solve with the class-wise matrix: objective and constraint."""
+    X, y, d = make_domain_shift(30, 25, n_features=5, n_classes=3, shift="subspace", random_state=0)
+    target = d == "target"
+    first = MMDAdapter(3, kernel=kernel, degree=2, mu=0.1).fit_transform(X, sample_domain=d)
+    unit = Normalizer().transform(first)
+    guess = KNeighborsClassifier(1).fit(unit[~target], y[~target]).predict(unit[target])
+    adapter = MMDAdapter(3, kernel=kernel, degree=2, mu=0.1, conditional=conditional, n_iter=2)
+    Z = adapter.fit_transform(X, y, sample_domain=d)
+    assert_array_equal(adapter.pseudo_labels_, guess)
+    assert (adapter.n_iter_, adapter.conditional_) == (2, conditional)
+    labels = y.copy()
+    labels[target] = guess
+    K = X.T if kernel == "primal" else kernel_matrix(X, X, adapter)
+    L, H = textbook_difference(target, labels, conditional), np.eye(55) - 1 / 55
+    B, A = K @ H @ K.T, K @ L @ K.T + 0.1 * np.eye(len(K))
+    best = linalg.eigh(B, A, eigvals_only=True)[::-1][:3]
+    W = adapter.coef_ if kernel == "primal" else linalg.lstsq(K, Z)[0]
+    assert_allclose(np.diag(W.T @ B @ W) / np.diag(W.T @ A @ W), best, rtol=1e-5)
+    if kernel == "primal":
+        assert_allclose(np.linalg.norm(W, axis=0), 1.0)
+
+
+@pytest.fixture
+def classes_moved():
+    """Three far classes, each moved to a side of its own in the target, by nothing on average."""
+    rng = np.random.default_rng(0)
+    y, d = np.arange(120) % 3, np.repeat(["source", "target"], 60)
+    X = 0.2 * rng.normal(size=(120, 5))
+    X[:, :3] += 4 * np.eye(3)[y]
+    X[:, 3:] += np.where(d == "target", 1.5, 0.0)[:, np.newaxis] * np.array([[1, 0], [-0.5, 0.9], [-0.5, -0.9]])[y]
+    return X, y, d
+
+
+def test_classes_come_closer_than_by_domains_alone(classes_moved):
+    X, y, d = classes_moved
+    target = d == "target"
+
+    def distance(adapter):
+        Z = adapter.fit_transform(X, y, sample_domain=d)
+        Z /= np.sqrt(Z.var(axis=0).sum())
+        return sum(mmd_distance(Z[~target & (y == c)], Z[target & (y == c)], kernel="linear") for c in range(3))
+
+    assert distance(MMDAdapter(4, mu=0.1, conditional=0.5)) < 0.1 * distance(MMDAdapter(4, mu=0.1))
+
+
+def test_rounds_end_where_nothing_changes(classes_moved):
+    X, y, d = classes_moved
+    adapter = MMDAdapter(3, conditional=0.5, n_iter=100).fit(X, y, sample_domain=d)
+    assert adapter.n_iter_ < 10
+    assert_array_equal(adapter.pseudo_labels_, y[d == "target"])
+    again = MMDAdapter(3, conditional=0.5, n_iter=adapter.n_iter_).fit(X, y, sample_domain=d)
+    assert_array_equal(again.coef_, adapter.coef_)
+
+
+def test_estimator_makes_the_guess(data):
+    X, y, d = make_domain_shift(40, 40, n_features=5, n_classes=3, random_state=0)
+    target = d == "target"
+    Z = MMDAdapter(3).fit_transform(X, sample_domain=d)
+    expected = LogisticRegression().fit(Z[~target], y[~target]).predict(Z[target])
+    adapter = MMDAdapter(3, conditional=0.5, n_iter=2, estimator=LogisticRegression()).fit(X, y, sample_domain=d)
+    assert_array_equal(adapter.pseudo_labels_, expected)
+    assert not hasattr(adapter.estimator, "coef_")
+
+
+def test_automatic_weight():
+    X, y, d = make_domain_shift(60, 60, n_features=5, shift="subspace", random_state=0)
+    adapter = MMDAdapter(3, conditional="auto", n_iter=3).fit(X, y, sample_domain=d)
+    assert 0 < adapter.conditional_ < 1
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "poly"])
+@pytest.mark.parametrize("conditional", [0.0, 0.5])
+def test_nystroem_with_all_rows_is_exact(kernel, conditional):
+    X, y, d = make_domain_shift(30, 25, n_features=5, n_classes=3, shift="subspace", random_state=0)
+    params = {"kernel": kernel, "degree": 2, "conditional": conditional}
+    Z = MMDAdapter(3, **params).fit_transform(X, y, sample_domain=d)
+    approximate = MMDAdapter(3, solver="nystroem", **params)
+    assert_allclose(np.abs(approximate.fit_transform(X, y, sample_domain=d)), np.abs(Z), atol=1e-5 * np.abs(Z).max())
+    assert_array_equal(approximate.landmarks_, np.arange(55))
+
+
+def test_nystroem_comes_close_and_is_seeded():
+    X, _, d = make_domain_shift(300, 300, n_features=5, shift="subspace", random_state=0)
+    adapter = MMDAdapter(4, kernel="rbf", solver="nystroem", n_landmarks=100, random_state=0)
+    Z = adapter.fit_transform(X, sample_domain=d)
+    exact = MMDAdapter(4, kernel="rbf").fit_transform(X, sample_domain=d)
+    assert np.abs(np.diag(np.corrcoef(Z.T, exact.T)[:4, 4:])).min() > 0.99
+    assert adapter.X_fit_.shape == (100, 5)
+    assert_array_equal(adapter.X_fit_, X[adapter.landmarks_])
+    assert_array_equal(clone(adapter).fit_transform(X, sample_domain=d), Z)
+
+
+def test_tens_of_thousands_of_rows():
+    X, y, d = make_domain_shift(15000, 10000, n_features=10, shift="subspace", random_state=0)
+    adapter = MMDAdapter(5, kernel="rbf", solver="nystroem", n_landmarks=100, conditional=0.5, n_iter=2, random_state=0)
+    adapter.set_params(estimator=LogisticRegression())
+    assert adapter.fit_transform(X, y, sample_domain=d).shape == (25000, 5)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -224,6 +368,12 @@ def test_set_output(data, library):
         ({"gamma": 0.0}, "gamma"),
         ({"mu": 0.0}, "mu"),
         ({"degree": -1}, "degree"),
+        ({"conditional": 1.5}, "conditional"),
+        ({"class_weighting": "yes"}, "class_weighting"),
+        ({"estimator": "knn"}, "estimator"),
+        ({"n_iter": 0}, "n_iter"),
+        ({"solver": "fast"}, "solver"),
+        ({"n_landmarks": 0}, "n_landmarks"),
     ],
 )
 def test_parameter_errors(data, params, message):

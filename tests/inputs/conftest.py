@@ -59,12 +59,44 @@ def save(tmp_path: Path):
     return write
 
 
+class Fetched:
+    """A sequence that makes its entries when asked, and counts."""
+
+    def __init__(self, entries):
+        self.entries = entries
+        self.fetched = []
+
+    def __len__(self):
+        return len(self.entries)
+
+    def __getitem__(self, i):
+        self.fetched.append(i)
+        return self.entries[i]
+
+
 @pytest.fixture
-def read():
+def fetched() -> type:
+    """Class of sequences that make their entries when asked, and keep in ``fetched`` which were."""
+    return Fetched
+
+
+@pytest.fixture
+def fitted():
+    """Pass X to a fresh estimator in fit, and give the estimator and its samples."""
+
+    def fit(X, **options):
+        estimator = BaseEstimator()
+        return estimator, check_samples(estimator, X, reset=True, **options)
+
+    return fit
+
+
+@pytest.fixture
+def read(fitted):
     """Read X, passed to a fresh estimator, and give its first sample as an array."""
 
     def first(X, **options) -> np.ndarray:
-        return np.asarray(check_samples(BaseEstimator(), X, reset=True, **options).read(0))
+        return np.asarray(fitted(X, **options)[1].read(0))
 
     return first
 

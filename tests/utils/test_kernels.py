@@ -3,7 +3,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.spatial.distance import cdist, pdist
 
-from sktransfer.utils._kernels import kernel_blocks, median_gamma, pairwise_kernel, resolve_gamma
+from sktransfer.utils._kernels import kernel_blocks, median_gamma, nystroem_map, pairwise_kernel, resolve_gamma
 
 
 @pytest.fixture
@@ -56,3 +56,17 @@ def test_blocks_are_the_matrix(rows, memory):
     blocks = list(kernel_blocks(rows, rows[:5], memory=memory, kernel="rbf", gamma=1.0))
     assert len(blocks) == (len(rows) if memory == 0 else 1)
     assert_allclose(np.concatenate([K for _, K in blocks]), pairwise_kernel(rows, rows[:5], kernel="rbf", gamma=1.0))
+
+
+def test_nystroem_map(rows):
+    """Exact between landmarks, and against them; with all rows exact everywhere."""
+    params = {"kernel": "rbf", "gamma": 0.3}
+    F, to_features = nystroem_map(rows, rows[:15], **params)
+    K = pairwise_kernel(rows, **params)
+    assert_allclose(F @ F[:15].T, K[:, :15], atol=1e-6)
+    assert_allclose(F, K[:, :15] @ to_features)
+    F, _ = nystroem_map(rows, rows, **params)
+    assert_allclose(F @ F.T, K, atol=1e-6)
+    equal, _ = nystroem_map(np.ones((4, 2)), np.ones((3, 2)), **params)
+    assert equal.shape == (4, 1)
+    assert_allclose(equal @ equal.T, 1.0)

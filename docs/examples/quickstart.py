@@ -1,0 +1,317 @@
+"""
+Quickstart: what transfer gains
+===============================
+
+Runs offline in a few minutes on two CPU cores, on pictures that come with the packages and on the bundled backbone
+``sktransfer_mini``: ``make quickstart``.
+
+1. **Few labels.** Handwritten digits, real scans of :func:`sklearn.datasets.load_digits`, ten of each labelled:
+   learning from nothing, from frozen features, and by fine-tuning. First with each digit in colours and at a place of
+   its own, as pictures in the wild differ in what does not matter; then as they were scanned, 8 x 8 pixels, centred,
+   all in the same grey, where pixels show nearly everything and transfer has less to give.
+2. **Labels in another domain.** White shapes on black are labelled, black shapes on white are to be classified
+   (:func:`sktransfer.make_image_domains`): without and with domain adaptation.
+
+``python docs/examples/quickstart.py --pictures FOLDER`` runs the first part on your own pictures instead, one folder a
+class; ``--backbone`` takes any name of :func:`sktransfer.list_backbones`.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import ConfusionMatrixDisplay, accuracy_score, confusion_matrix
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from sktransfer import (
+    AdaptedClassifier,
+    FineTunedClassifier,
+    MMDAdapter,
+    PretrainedFeatureExtractor,
+    clear_cache,
+    make_image_domains,
+)
+
+N_DRAWS = 3  # every accuracy is the mean over so many random choices of the pictures
+MAX_TEST = 1000
+N_DOMAIN = 300
+# Markers that look like what they stand for: circle, square, triangle, cross, ring, star.
+GLYPHS = ("o", "s", "^", "P", "$\\bigcirc$", "*")
+SOURCE, TARGET, WRONG, INK = "#4477AA", "#EE7733", "#CC3311", "#333333"
+
+# %%
+# Part 1: few labels
+# ------------------
+# Three of the four classifiers end in a logistic regression; what it sees differs: pixels, features of a network with
+# random weights, features of a pretrained one. The fourth also trains the last stages of the pretrained network.
+
+
+def linear_model():
+    # A network's features differ much in size, and there are more of them than labels.
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+
+
+def pixels(pictures):
+    """Rows of pixels from 0 to 1: files at 32 x 32, arrays as they are."""
+    if not isinstance(pictures, np.ndarray):
+        pictures = np.stack([np.asarray(Image.open(path).convert("RGB").resize((32, 32))) for path in pictures])
+    rows = pictures.reshape(len(pictures), -1)
+    return rows / 255 if rows.dtype == np.uint8 else rows
+
+
+def few_label_models(backbone):
+    # The bundled backbone is this timm network at this size.
+    untrained = (
+        {"backbone": "mobilenetv2_050", "image_size": 96} if backbone == "sktransfer_mini" else {"backbone": backbone}
+    )
+    return {
+        "no transfer: pixels": make_pipeline(FunctionTransformer(pixels), LogisticRegression(max_iter=1000)),
+        "no transfer: random network": make_pipeline(
+            PretrainedFeatureExtractor(**untrained, weights=None), linear_model()
+        ),
+        "frozen features": make_pipeline(PretrainedFeatureExtractor(backbone), linear_model()),
+        "fine-tuning, last 2 stages": FineTunedClassifier(
+            backbone, trainable=2, max_epochs=20, batch_size=16, random_state=0
+        ),
+    }
+
+
+def digit_tasks():
+    """Real scans twice: each in colours and at a place of its own, and as they are."""
+    X, y, domain = make_image_domains(1100, 1, kind="digits", source="colored", random_state=0)
+    scans = load_digits()
+    return {
+        "Handwritten digits, coloured and moved": (X[domain == "source"], y[domain == "source"]),
+        "Handwritten digits, as scanned": (scans.data / 16, scans.target),
+    }
+
+
+def choose_labelled(y, n_labels, seed):
+    """Choose `n_labels` pictures of each class to learn from, and up to MAX_TEST of the others to test on."""
+    order = np.random.default_rng(seed).permutation(len(y))
+    train = np.concatenate([order[y[order] == label][:n_labels] for label in np.unique(y)])
+    return train, order[~np.isin(order, train)][:MAX_TEST]
+
+
+def take(pictures, rows):
+    return pictures[rows] if isinstance(pictures, np.ndarray) else [pictures[row] for row in rows]
+
+
+def run_few_labels(X, y, n_labels, backbone):
+    """Print a line for each model; give the test pictures of the first draw, and what each model said of them."""
+    splits = [choose_labelled(y, n_labels, seed) for seed in range(N_DRAWS)]
+    predictions = {}
+    for name, model in few_label_models(backbone).items():
+        clear_cache()  # so that the time of the first draw holds all the work
+        accuracies, seconds = [], []
+        for train, test in splits:
+            start = time.perf_counter()
+            predicted = model.fit(take(X, train), y[train]).predict(take(X, test))
+            seconds.append(time.perf_counter() - start)
+            accuracies.append(accuracy_score(y[test], predicted))
+            predictions.setdefault(name, predicted)
+        print_line(name, accuracies, seconds)
+    return splits[0][1], predictions
+
+
+def print_line(name, accuracies, seconds):
+    print(f"  {name:<32}{np.mean(accuracies):>8.1%}   +- {np.std(accuracies):.1%}{seconds[0]:>9.1f} s", flush=True)
+
+
+# %%
+# Part 2: labels in another domain
+# --------------------------------
+# Both classifiers see the same features. The adapted one also sees pictures of the target, without labels; accuracy is
+# counted on target pictures that nothing has seen.
+
+
+def domain_draw(seed):
+    X, y, domain = make_image_domains(
+        N_DOMAIN, 2 * N_DOMAIN, kind="shapes", source="plain", target="inverted", random_state=seed
+    )
+    known = np.where(domain == "target", -1, y)
+    fit, test = slice(0, 2 * N_DOMAIN), slice(2 * N_DOMAIN, None)
+    return (X[fit], known[fit], domain[fit]), (X[test], y[test]), y[fit]
+
+
+def run_domains(backbone):
+    """Print a line for each model; give what the picture shows of the first draw, and the mean accuracies."""
+    models = {
+        "frozen features, no adaptation": LogisticRegression(max_iter=1000),
+        "domain adaptation (MMDAdapter)": AdaptedClassifier(
+            LogisticRegression(max_iter=1000), MMDAdapter(kernel="rbf")
+        ),
+    }
+    accuracies, seconds, drawn = {name: [] for name in models}, {name: [] for name in models}, []
+    clear_cache()
+    for seed in range(N_DRAWS):
+        (X, y, domain), (X_test, y_test), truth = domain_draw(seed)
+        start = time.perf_counter()
+        features = make_pipeline(PretrainedFeatureExtractor(backbone), StandardScaler())
+        Z, Z_test = features.fit_transform(X), features.transform(X_test)
+        features_took = time.perf_counter() - start
+        source = domain == "source"
+        for name, model in models.items():
+            start = time.perf_counter()
+            if isinstance(model, AdaptedClassifier):
+                model.fit(Z, y, sample_domain=domain)
+            else:
+                model.fit(Z[source], y[source])
+            accuracies[name].append(model.score(Z_test, y_test))
+            seconds[name].append(features_took + time.perf_counter() - start)
+        drawn.append((X, truth, domain, Z, model.transform(Z, sample_domain=domain)))
+    for name in models:
+        print_line(name, accuracies[name], seconds[name])
+    return drawn[0], [float(np.mean(values)) for values in accuracies.values()]
+
+
+# %%
+# Pictures
+# --------
+
+
+def plot_confusion(truth, predictions, class_names):
+    """Confusion matrices of the pixels and of the fine-tuned network, in percent of each true class."""
+    shown = {"No transfer (pixels)": "no transfer: pixels", "Fine-tuned": "fine-tuning, last 2 stages"}
+    fig, axes = plt.subplots(1, 2, figsize=(11, 5.6), layout="constrained", sharey=True)
+    for ax, (title, name) in zip(axes, shown.items(), strict=True):
+        shares = 100 * confusion_matrix(truth, predictions[name], labels=class_names, normalize="true")
+        display = ConfusionMatrixDisplay(shares, display_labels=class_names).plot(
+            ax=ax,
+            cmap="Blues",
+            colorbar=False,
+            include_values=len(class_names) <= 12,
+            values_format=".0f",
+            xticks_rotation="vertical" if max(len(str(name)) for name in class_names) > 3 else "horizontal",
+            im_kw={"vmin": 0, "vmax": 100},
+        )
+        if display.text_ is not None:
+            for text, share in zip(display.text_.flat, shares.flat, strict=True):
+                text.set(visible=share >= 0.5, color="white" if share > 55 else INK)
+        ax.set_title(f"{title}: {accuracy_score(truth, predictions[name]):.1%} right", color=INK, pad=10)
+        ax.set(xlabel="predicted", ylabel="true" if ax is axes[0] else "")
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+    fig.colorbar(display.im_, ax=axes, label="% of the true class", shrink=0.75, aspect=30).outline.set_visible(False)
+    return fig
+
+
+def plot_predictions(pictures, truth, predicted):
+    """The first test pictures as they come, wrong predictions marked."""
+    n_rows, n_columns = 3, 8
+    fig, axes = plt.subplots(n_rows, n_columns, figsize=(11, 5.4), layout="constrained")
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, picture, true, said in zip(axes.flat, pictures, truth, predicted, strict=False):
+        right = said == true
+        ax.set_axis_on()
+        ax.set(xticks=[], yticks=[])
+        ax.imshow(as_image(picture), cmap="gray_r")
+        ax.set_title(f"{said}" if right else f"{said}, is {true}", color=INK if right else WRONG, fontsize=11, pad=4)
+        ax.spines[:].set(color="#CCCCCC" if right else WRONG, linewidth=1 if right else 3)
+    n_shown = min(len(truth), axes.size)
+    n_right = int(np.sum(np.asarray(truth[:n_shown]) == predicted[:n_shown]))
+    fig.suptitle(f"Fine-tuned network: the first {n_shown} test pictures, {n_right} right", color=INK)
+    return fig
+
+
+def as_image(picture):
+    if isinstance(picture, np.ndarray):
+        return picture.reshape(8, 8) if picture.ndim == 1 else picture
+    return np.asarray(Image.open(picture).convert("RGB").resize((128, 128)))
+
+
+def plot_domains(drawn, accuracies):
+    """Some pictures of both domains, and their features before and after adaptation."""
+    X, y, domain, before, after = drawn
+    fig = plt.figure(figsize=(11, 7.2), layout="constrained")
+    strips, maps = fig.subfigures(2, 1, height_ratios=[1, 3])
+    for row, (role, colour) in enumerate((("source", SOURCE), ("target", TARGET))):
+        for column, picture in enumerate(X[domain == role][:12]):
+            ax = strips.add_subplot(2, 12, 12 * row + column + 1)
+            ax.imshow(picture)
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set(color=colour, linewidth=2.5)
+            if column == 0:
+                ax.set_ylabel(f"{role}\n{'labelled' if role == 'source' else 'no labels'}", color=colour, fontsize=11)
+    axes = maps.subplots(1, 2)
+    titles = (
+        f"Features: {accuracies[0]:.0%} of the target right",
+        f"Features adapted by MMDAdapter: {accuracies[1]:.0%} of the target right",
+    )
+    for ax, rows, title in zip(axes, (before, after), titles, strict=True):
+        place = PCA(2).fit_transform(rows)
+        for role, colour in (("source", SOURCE), ("target", TARGET)):
+            for label, glyph in enumerate(GLYPHS):
+                chosen = (domain == role) & (y == label)
+                ax.scatter(*place[chosen].T, marker=glyph, color=colour, s=38, alpha=0.75, linewidths=0)
+        ax.set_title(title, color=INK)
+        ax.set(xticks=[], yticks=[], xlabel="first principal component", ylabel="second")
+        ax.spines[["top", "right"]].set_visible(False)
+    for role, colour in (("source", SOURCE), ("target", TARGET)):
+        axes[0].scatter([], [], marker="o", color=colour, label=role)
+    maps.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    return fig
+
+
+# %%
+# All together
+# ------------
+
+
+def read_folder(folder):
+    """Paths and class names of the pictures in FOLDER/class/picture."""
+    suffixes = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+    paths = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in suffixes)
+    return paths, np.array([path.parent.name for path in paths])
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description="What transfer gains, on pictures.")
+    parser.add_argument("--pictures", type=Path, help="a folder of your own pictures, one subfolder a class")
+    parser.add_argument("--labels", type=int, default=10, help="labelled pictures a class (default 10)")
+    parser.add_argument("--backbone", default="sktransfer_mini", help="any name of sktransfer.list_backbones()")
+    parser.add_argument("--output", type=Path, default=Path("build/quickstart"), help="where the pictures go")
+    arguments = parser.parse_args()
+    if arguments.pictures and len({path.parent for path in read_folder(arguments.pictures)[0]}) < 2:
+        parser.error(f"--pictures {arguments.pictures}: expected at least two subfolders with pictures, one a class.")
+    return arguments
+
+
+def main():
+    arguments = parse_arguments()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    print(f"Accuracy: mean and standard deviation over {N_DRAWS} random draws. Time: all the work of the first draw.")
+    if arguments.pictures:
+        tasks = {f"Pictures of {arguments.pictures}": read_folder(arguments.pictures)}
+    else:
+        tasks = digit_tasks()
+    figures = {}
+    for title, (X, y) in tasks.items():
+        n_classes = len(np.unique(y))
+        n_test = min(MAX_TEST, len(y) - arguments.labels * n_classes)
+        print(f"\n{title}: {n_classes} classes, {arguments.labels} labelled pictures a class, {n_test} to test on")
+        test, predictions = run_few_labels(X, y, arguments.labels, arguments.backbone)
+        if not figures:
+            figures["confusion_matrix"] = plot_confusion(y[test], predictions, np.unique(y))
+            figures["predictions"] = plot_predictions(take(X, test), y[test], predictions["fine-tuning, last 2 stages"])
+    if not arguments.pictures:
+        print(
+            f"\nShapes, white on black with labels, black on white without: {N_DOMAIN} pictures of each, {N_DOMAIN} "
+            "more black on white to test on"
+        )
+        figures["domains"] = plot_domains(*run_domains(arguments.backbone))
+    for name, figure in figures.items():
+        figure.savefig(arguments.output / f"{name}.png", dpi=120, bbox_inches="tight", pad_inches=0.15)
+    print(f"\nFigures are in {arguments.output}: {', '.join(f'{name}.png' for name in figures)}")
+
+
+if __name__ == "__main__":
+    main()

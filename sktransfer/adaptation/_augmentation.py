@@ -1,0 +1,101 @@
+"""Feature augmentation: one copy of the features for all domains, and one for each."""
+
+from typing import Any
+
+import numpy as np
+
+from sktransfer.base import BaseAdapter
+from sktransfer.utils._domains import Domains
+
+__all__ = ["FeatureAugmentationAdapter", "augment_features"]
+
+
+def augment_features(X: np.ndarray, blocks: np.ndarray, n_blocks: int) -> np.ndarray:
+    """Return [x, 0, ..., x, ..., 0] for each row x: the features, and once more in the block of the row.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows.
+    blocks : ndarray of int of shape (n_samples,)
+        Block of each row; -1 for none.
+    n_blocks : int
+        Number of blocks.
+
+    Returns
+    -------
+    Z : ndarray of shape (n_samples, (1 + n_blocks) * n_features)
+        In the dtype of `X`.
+    """
+    n, d = X.shape
+    Z = np.zeros((n, 1 + n_blocks, d), dtype=X.dtype)
+    Z[:, 0] = X
+    rows = np.flatnonzero(blocks >= 0)
+    Z[rows, 1 + blocks[rows]] = X[rows]
+    return Z.reshape(n, -1)
+
+
+class FeatureAugmentationAdapter(BaseAdapter):
+    """Copy the features, once for all domains and once for each: EasyAdapt [1]_, for labelled target rows.
+
+    A row x of the first of two source domains becomes [x, x, 0, 0], a target row [x, 0, 0, x]. A linear model then
+    learns what is common and what is particular to each domain. This pays where some target rows have labels and the
+    estimator learns from them too: ``AdaptedClassifier(estimator, FeatureAugmentationAdapter(),
+    use_target_labels=True)``. The adapter itself reads no labels.
+
+    Parameters
+    ----------
+    target_domain : label or list of labels, default="target"
+        Which labels of `sample_domain` are the target, taken together as one; each other is a source of its own.
+
+    Attributes
+    ----------
+    n_features_out_ : int
+        n_features_in_ times two more than there are source domains.
+    source_domains_ : list
+        Names of the source domains, in the order of their blocks; the block of the target is the last.
+    n_features_in_ : int
+        Number of features seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen in fit, where all are strings.
+
+    See Also
+    --------
+    AdaptedClassifier : Fits a classifier on augmented rows, with ``use_target_labels=True`` also on target rows.
+
+    Notes
+    -----
+    Rows of a source domain that was not in the training data keep the common block only. Without labelled target rows
+    the block of the target learns nothing, and predictions are those of the common block.
+
+    References
+    ----------
+    .. [1] H. Daume III, "Frustratingly Easy Domain Adaptation", ACL 2007.
+
+    Examples
+    --------
+    >>> from sktransfer.adaptation import FeatureAugmentationAdapter
+    >>> FeatureAugmentationAdapter().fit_transform([[1.0, 2.0], [3.0, 4.0]], sample_domain=["source", "target"])
+    array([[1., 2., 1., 2., 0., 0.],
+           [3., 4., 0., 0., 3., 4.]])
+    """
+
+    def __init__(self, *, target_domain: Any = "target") -> None:
+        self.target_domain = target_domain
+
+    def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
+        self.n_features_out_ = (len(domains.source_names) + 2) * X.shape[1]
+
+    def _transform_rows(self, X: np.ndarray, is_target: np.ndarray) -> np.ndarray:
+        n_sources = len(self.source_domains_)
+        return augment_features(X, np.where(is_target, n_sources, -1), n_sources + 1)
+
+    def _transform_domains(self, X: np.ndarray, domains: Domains | None) -> np.ndarray:
+        if domains is None:
+            return super()._transform_domains(X, domains)
+        n_sources = len(self.source_domains_)
+        blocks = np.where(domains.is_target, n_sources, -1)
+        for name in domains.source_names:
+            if name in self.source_domains_:
+                blocks[domains.rows_of(name)] = self.source_domains_.index(name)
+        return augment_features(X, blocks, n_sources + 1)

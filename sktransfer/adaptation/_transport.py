@@ -1,0 +1,214 @@
+"""Optimal transport: source rows move to where a transport plan carries them."""
+
+import warnings
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import OneToOneFeatureMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import pairwise_distances, pairwise_distances_argmin
+
+from sktransfer.adaptation._pseudo_labels import read_classes
+from sktransfer.base import BaseAdapter
+from sktransfer.utils._compat import Interval, StrOptions
+from sktransfer.utils._domains import Domains
+from sktransfer.utils._optional import import_optional
+
+__all__ = ["OTAdapter", "barycenters", "transport_plan"]
+
+_CLASS_METHODS = ("l1l2", "lpl1")
+
+
+def transport_plan(
+    cost: np.ndarray,
+    *,
+    method: str = "sinkhorn",
+    reg: float = 0.1,
+    reg_class: float = 0.1,
+    codes: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return the plan that carries equal masses of source rows to equal masses of target rows, computed by POT.
+
+    Parameters
+    ----------
+    cost : ndarray of shape (n_source, n_target)
+        Cost of each pair.
+    method : {"emd", "sinkhorn", "lpl1", "l1l2"}, default="sinkhorn"
+        Exact; with an entropy; with an entropy and a group penalty that keeps rows of different classes apart.
+    reg : float, default=0.1
+        Weight of the entropy, in units of `cost`.
+    reg_class : float, default=0.1
+        Weight of the group penalty.
+    codes : ndarray of int of shape (n_source,) or None, default=None
+        Class numbers of source rows, for the group penalties.
+
+    Returns
+    -------
+    plan : ndarray of shape (n_source, n_target)
+        Its rows sum to 1 / n_source, its columns to 1 / n_target.
+
+    Raises
+    ------
+    ImportError
+        If POT is not installed.
+    ValueError
+        If the plan is not finite, because `reg` is too small for such costs.
+    """
+    ot = import_optional("ot", extra="transport", caller="OTAdapter")
+    n, m = cost.shape
+    a, b = np.full(n, 1.0 / n), np.full(m, 1.0 / m)
+    with warnings.catch_warnings():
+        # POT warns of every inner loop; what counts is whether the plan carries all mass, which is looked at below.
+        warnings.simplefilter("ignore")
+        if method == "emd":
+            plan = ot.emd(a, b, cost, numItermax=1_000_000)
+        elif method == "sinkhorn":
+            plan = ot.sinkhorn(a, b, cost, reg, numItermax=2000)
+        elif method == "lpl1":
+            plan = ot.da.sinkhorn_lpl1_mm(a, codes, b, cost, reg, eta=reg_class)
+        else:
+            # POT's own limit of ten steps may end above the plan without classes.
+            plan = ot.da.sinkhorn_l1l2_gl(a, codes, b, cost, reg, eta=reg_class, numItermax=100)
+    plan = np.asarray(plan)
+    if not np.isfinite(plan).all() or not (plan.sum(axis=1) > 0).all():
+        raise ValueError(
+            f"The transport plan is not finite: reg={reg!r} is too small for costs up to {cost.max():.3g}. Raise reg, "
+            f"or take method='emd', which needs none."
+        )
+    missed = max(np.abs(plan.sum(axis=1) * n - 1).max(), np.abs(plan.sum(axis=0) * m - 1).max())
+    if missed > 0.05:
+        warnings.warn(
+            f"The transport plan misses up to {missed:.0%} of the mass of a row; raise reg (now {reg!r}).",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return plan
+
+
+def barycenters(plan: np.ndarray, Xt: np.ndarray) -> np.ndarray:
+    """Return the mean of `Xt`, shape (n_target, n_features), as each row of the plan weighs it."""
+    return plan @ Xt / plan.sum(axis=1, keepdims=True)
+
+
+class OTAdapter(OneToOneFeatureMixin, BaseAdapter):
+    """Carry source rows to the target by optimal transport [1]_.
+
+    A plan carries the mass of the source rows to the target rows at least cost; each source row moves to the mean of
+    the target rows that it is carried to. Target rows stay as they are. A source row that was not in the training data
+    moves as its nearest source row did. Needs the package POT (``pip install 'sktransfer[transport]'``).
+
+    Parameters
+    ----------
+    method : {"sinkhorn", "emd", "lpl1", "l1l2"}, default="sinkhorn"
+        "emd" is exact; "sinkhorn" smooths the plan by an entropy; "lpl1" and "l1l2" also keep source rows of different
+        classes from going to the same target row, and read the labels of source rows.
+    reg : float, default=0.1
+        Weight of the entropy, in units of the scaled cost. "emd" ignores it.
+    reg_class : float, default=0.1
+        Weight of the class penalty of "lpl1" and "l1l2".
+    metric : {"sqeuclidean", "euclidean", "cosine", "cityblock"}, default="sqeuclidean"
+        Cost of carrying a row.
+    cost_scale : {"median", "max"} or None, default="median"
+        What costs are divided by, so that `reg` has no units; None leaves them.
+    target_domain : label or list of labels, default="target"
+        Which labels of `sample_domain` are the target; all others are sources, taken together as one.
+
+    Attributes
+    ----------
+    X_source_ : ndarray of shape (n_source, n_features)
+        Source rows of the training data.
+    shift_ : ndarray of shape (n_source, n_features)
+        How each of them moves.
+    cost_ : float
+        Total cost of the plan, in units of the metric.
+    n_features_out_ : int
+        Number of features, as many as came in.
+    source_domains_ : list
+        Names of the source domains.
+    n_features_in_ : int
+        Number of features seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen in fit, where all are strings.
+
+    See Also
+    --------
+    CORALAdapter : A linear map, for many rows.
+
+    Notes
+    -----
+    Memory grows with n_source times n_target.
+
+    References
+    ----------
+    .. [1] N. Courty, R. Flamary, D. Tuia, A. Rakotomamonjy, "Optimal Transport for Domain Adaptation", IEEE
+       Transactions on Pattern Analysis and Machine Intelligence 39(9), 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktransfer.adaptation import OTAdapter
+    >>> X = np.array([[0.0], [1.0], [5.0], [6.0]])
+    >>> adapter = OTAdapter(method="emd")
+    >>> adapter.fit_transform(X, sample_domain=["source"] * 2 + ["target"] * 2)  # doctest: +SKIP
+    array([[5.], [6.], [5.], [6.]])
+    """
+
+    _parameter_constraints: dict = {
+        **BaseAdapter._parameter_constraints,
+        "method": [StrOptions({"emd", "sinkhorn", "lpl1", "l1l2"})],
+        "reg": [Interval(Real, 0, None, closed="neither")],
+        "reg_class": [Interval(Real, 0, None, closed="left")],
+        "metric": [StrOptions({"sqeuclidean", "euclidean", "cosine", "cityblock"})],
+        "cost_scale": [StrOptions({"median", "max"}), None],
+    }
+
+    def __init__(
+        self,
+        method: str = "sinkhorn",
+        *,
+        reg: float = 0.1,
+        reg_class: float = 0.1,
+        metric: str = "sqeuclidean",
+        cost_scale: str | None = "median",
+        target_domain: Any = "target",
+    ) -> None:
+        self.method = method
+        self.reg = reg
+        self.reg_class = reg_class
+        self.metric = metric
+        self.cost_scale = cost_scale
+        self.target_domain = target_domain
+
+    def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
+        by_class = self.method in _CLASS_METHODS
+        codes = read_classes(X, y, domains, caller=f"OTAdapter(method={self.method!r})")[1] if by_class else None
+        rows = X.astype(np.float64, copy=False)
+        Xs, Xt = rows[domains.is_source], rows[domains.is_target]
+        cost = pairwise_distances(Xs, Xt, metric=self.metric)
+        scale = self._scale(cost)
+        plan = transport_plan(cost / scale, method=self.method, reg=self.reg, reg_class=self.reg_class, codes=codes)
+        self.cost_ = float(np.sum(plan * cost))
+        self.X_source_ = Xs
+        self.shift_ = barycenters(plan, Xt) - Xs
+        self.n_features_out_ = X.shape[1]
+
+    def _scale(self, cost: np.ndarray) -> float:
+        if self.cost_scale is None:
+            return 1.0
+        scale = float(np.median(cost) if self.cost_scale == "median" else np.max(cost))
+        # Where half of the pairs are of equal rows, the median says nothing.
+        return scale if scale > 0 else float(np.max(cost)) or 1.0
+
+    def _transform_rows(self, X: np.ndarray, is_target: np.ndarray) -> np.ndarray:
+        Z = X.copy()
+        is_source = ~is_target
+        if is_source.any():
+            rows = X[is_source].astype(np.float64, copy=False)
+            Z[is_source] = rows + self.shift_[pairwise_distances_argmin(rows, self.X_source_)]
+        return Z
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = self.method in _CLASS_METHODS
+        return tags

@@ -1,0 +1,166 @@
+"""What TrAdaBoost for classes and for numbers share: the rows they read, and learners fitted on weighted rows."""
+
+import warnings
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+
+from sktransfer.exceptions import DomainError
+from sktransfer.utils._compat import HasMethods, Interval
+from sktransfer.utils._domains import Domains, check_domains, read_source_labels
+from sktransfer.utils._estimators import set_random_states, weight_parameter
+from sktransfer.utils._labels import as_labels, missing_labels, plain_labels
+
+__all__ = ["SMALLEST_ERROR", "LabelledRows", "TrAdaBoostBase", "first_weights", "second_half", "source_factor"]
+
+# A learner without an error on the target would have an infinite vote.
+SMALLEST_ERROR = 1e-10
+
+
+def source_factor(n_source: int, n_estimators: int) -> float:
+    """Return beta = 1 / (1 + sqrt(2 ln n_source / n_estimators)), by which a wrong source row loses weight a round.
+
+    Parameters
+    ----------
+    n_source : int
+        Number of source rows.
+    n_estimators : int
+        Number of rounds.
+
+    Returns
+    -------
+    beta : float
+        From 0 to 1; the choice under which the mean loss of the source rows approaches that of the best hedge.
+    """
+    return 1.0 / (1.0 + np.sqrt(2.0 * np.log(max(n_source, 1)) / n_estimators))
+
+
+def first_weights(n_source: int, n_target: int, target_share: float | None) -> np.ndarray:
+    """Return the weights of the first round, source rows first, shape (n_source + n_target,), of sum one.
+
+    Target rows together have `target_share` of them; None weighs all rows alike.
+    """
+    share = n_target / (n_source + n_target) if target_share is None else target_share
+    return np.repeat([(1.0 - share) / n_source, share / n_target], [n_source, n_target])
+
+
+def second_half(votes: np.ndarray) -> np.ndarray:
+    """Return `votes`, shape (n_estimators,), without those of the first half of the rounds.
+
+    The rounds ceil(N / 2) to N of N vote; where none of them has a vote, they vote evenly.
+    """
+    first = (len(votes) + 1) // 2 - 1
+    kept = np.where(np.arange(len(votes)) >= first, votes, 0.0)
+    if not (kept > 0).any():
+        kept[first:] = 1.0
+    return kept
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """The rows that have a label, source rows first.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n_source + n_target, n_features)
+        Rows.
+    y : ndarray of shape (n_source + n_target,)
+        Labels.
+    n_source : int
+        Number of source rows.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    n_source: int
+
+    @property
+    def n_target(self) -> int:
+        """Number of labelled target rows."""
+        return len(self.y) - self.n_source
+
+
+class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
+    """Reading of rows and fitting of learners; a subclass stores its parameters and checks its kind of label."""
+
+    __metadata_request__fit = {"sample_domain": True}
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods(["fit", "predict"]), None],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "target_share": [Interval(Real, 0, 1, closed="neither"), None],
+        "random_state": ["random_state"],
+        "target_domain": "no_validation",
+    }
+
+    def _read_domains(self, X: np.ndarray, y: Any, sample_domain: Any) -> Domains:
+        """Return the roles of the training rows."""
+        return check_domains(sample_domain, y, target_domain=self.target_domain, n_samples=len(X))
+
+    def _labelled_rows(self, X: Any, y: Any, sample_domain: Any) -> LabelledRows:
+        name = type(self).__name__
+        if y is None:
+            raise ValueError(f"{name} requires y to be passed, but the target y is None.")
+        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
+            warnings.warn(
+                "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
+                "(n_samples,), for example using ravel().",
+                DataConversionWarning,
+                stacklevel=4,
+            )
+        y = as_labels(y, name="y")
+        check_consistent_length(X, y)
+        domains = self._read_domains(X, y, sample_domain)
+        self.source_domains_ = list(domains.source_names)
+        labels, rows = read_source_labels(y, domains)
+        self._check_labels(labels)
+        self.minus_one_is_missing_ = not self._holds_minus_one(labels)
+        target_rows = domains.target_rows
+        target_rows = target_rows[~missing_labels(y[target_rows], minus_one=self.minus_one_is_missing_)]
+        if len(target_rows) == 0:
+            raise DomainError(
+                f"{name} learns from source rows and from target rows that have a label, and none of the "
+                f"{len(domains.target_rows)} target rows has one. Pass sample_domain to mark labelled rows as target; "
+                f"without labels in the target use a weighter, such as KMMWeighter, in AdaptedClassifier or "
+                f"AdaptedRegressor."
+            )
+        rows = np.concatenate([rows, target_rows])
+        labels = plain_labels(y[rows])
+        self._check_labels(labels)
+        return LabelledRows(X[rows], labels, len(domains.source_rows))
+
+    def _fit_learner(self, X: np.ndarray, y: np.ndarray, weights: np.ndarray, rng: np.random.RandomState) -> Any:
+        """Fit a new learner; the weights reach it with mean one, so that its penalties keep their meaning."""
+        learner = self._default_estimator() if self.estimator is None else clone(self.estimator)
+        name = weight_parameter(learner)
+        if name is None:
+            raise ValueError(
+                f"{type(self).__name__} weighs rows anew in every round, but the fit of {type(learner).__name__} takes "
+                f"no sample_weight. Choose an estimator that does, e.g. a tree or a linear model."
+            )
+        set_random_states(learner, rng)
+        return learner.fit(X, y, **{name: weights / weights.mean()})
+
+    def _check_new_rows(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+
+    def _check_labelled_rows(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        X, y = self._check_new_rows(X), as_labels(y, name="y")
+        check_consistent_length(X, y)
+        return X, y
+
+    def _scored_rows(self, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the positions of the rows that have a label, and these labels."""
+        check_is_fitted(self)
+        y = as_labels(y, name="y")
+        rows = np.flatnonzero(~missing_labels(y, minus_one=self.minus_one_is_missing_))
+        if len(rows) == 0:
+            raise ValueError(f"None of the {len(y)} rows has a label, so there is nothing to score.")
+        return rows, plain_labels(y[rows])

@@ -1,0 +1,71 @@
+"""What is imported is declared, and what is needed is in the wheel."""
+
+import ast
+import configparser
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DISTRIBUTION_OF = {"PIL": "pillow", "sklearn": "scikit-learn"}
+EXTRAS = {"plot", "transport", "text", "audio", "explain", "lora", "dask", "docs", "test", "bench"}
+
+
+@pytest.fixture(scope="module")
+def setup_cfg():
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def _names(requirements):
+    return [re.match(r"[\w-]+", line)[0] for line in requirements.split("\n") if line.strip()]
+
+
+def _imported():
+    for file in (ROOT / "sktransfer").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from (alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield node.module.split(".")[0]
+
+
+def test_every_import_is_a_declared_dependency(setup_cfg):
+    imported = set(_imported()) - set(sys.stdlib_module_names) - {"sktransfer"}
+    assert {DISTRIBUTION_OF.get(name, name) for name in imported} == set(
+        _names(setup_cfg["options"]["install_requires"])
+    )
+
+
+def test_extras(setup_cfg):
+    assert set(setup_cfg["options.extras_require"]) == EXTRAS
+
+
+def test_lower_bounds_only(setup_cfg):
+    requirements = [setup_cfg["options"]["install_requires"], *setup_cfg["options.extras_require"].values()]
+    assert not re.search(r"[<=~!]=(?<!>=)|<", "\n".join(requirements))
+
+
+def test_wheel_holds_what_is_not_python(tmp_path):
+    # A copy, because setuptools writes its build folder beside the sources.
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "sktransfer", source / "sktransfer", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = "from setuptools import build_meta; build_meta.build_wheel('..')"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+    mini = "sktransfer/backbones/sktransfer_mini"
+    assert {"sktransfer/py.typed", f"{mini}/config.json", f"{mini}/model.safetensors"} <= set(sizes)
+    assert 0 < sizes[f"{mini}/model.safetensors"] <= 2 * 2**20
+    python = {path.relative_to(ROOT).as_posix() for path in (ROOT / "sktransfer").rglob("*.py")}
+    assert python <= set(sizes)
+    assert not any(name.startswith(("tests", "docs", "benchmarks")) for name in sizes)
