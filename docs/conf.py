@@ -1,5 +1,7 @@
 """Configuration of the documentation."""
 
+import re
+
 import sktransfer
 
 project = "sktransfer"
@@ -33,3 +35,16 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "write_computation_times": False,
 }
+
+
+def keep_plain_text(app, what, name, obj, options, lines):
+    """Escape what Sphinx would take for references: ``n_features_in_,`` and ``|x - z|`` in docstrings are text."""
+    for number, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            parts = re.split(r"(`+[^`]*`+)", line)
+            parts[::2] = [re.sub(r"(?<=\w)_(?=[,)]|\s(?!:)|$)|\|", r"\\\g<0>", part) for part in parts[::2]]
+            lines[number] = "".join(parts)
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", keep_plain_text, priority=400)  # before numpydoc

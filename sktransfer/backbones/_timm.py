@@ -91,6 +91,7 @@ def data_config(model: nn.Module) -> dict[str, Any]:
     """Return input size, interpolation, mean, std, crop_pct and crop_mode of a model, ImageNet's where it has none."""
     cfg = getattr(model, "pretrained_cfg", None) or {"input_size": (3, 224, 224)}
     config = timm.data.resolve_data_config(pretrained_cfg=cfg)
+    config["input_size"] = tuple(config["input_size"])  # a list where it was read from a config.json
     first = dict(model.named_modules()).get(cfg.get("first_conv") or "")
     if isinstance(first, nn.Conv2d) and first.in_channels == 1:  # built for grey, whatever the configuration says
         config["input_size"] = (1, *config["input_size"][1:])

@@ -91,7 +91,8 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
     net_ : skorch.NeuralNet
         Holds the trained part.
     history_ : list of dict
-        One entry an epoch: ``epoch``, ``train_loss``, ``dur`` (seconds), with early stopping ``valid_loss``.
+        One entry an epoch: ``epoch``, ``train_loss``, ``dur`` (seconds) and ``train_batch_count``; with early stopping
+        ``valid_loss`` too; ``train_loss_best`` and ``valid_loss_best`` say whether it was the lowest so far.
     n_iter_ : int
         Epochs run.
     plan_ : TrainingPlan
