@@ -181,7 +181,7 @@ def dead_leaves(rng, side):
 
 
 def things(rng, side):
-    """A few shaded parts, rows of keys and handles on a plain ground, as product photographs have."""
+    """Draw a few shaded parts, rows of keys and handles on a plain ground, as product photographs have."""
     picture = Image.fromarray(gradient(rng, side))
     for _ in range(rng.integers(1, 5)):
         mask = shape_mask(rng, side, side * rng.uniform(0.12, 0.5))
@@ -200,7 +200,7 @@ def things(rng, side):
                 x, y = left + column * step, top + row * step
                 draw.rectangle([x, y, x + 0.8 * step, y + 0.75 * step], fill=fill, outline=line)
     for _ in range(rng.integers(0, 5)):
-        box = np.sort(rng.uniform(0, side, (2, 2)), axis=0) + [[0, 0], [2, 2]]
+        box = np.sort(rng.uniform(0, side, (2, 2)), axis=0) + np.array([[0], [2]])
         width = int(rng.integers(1, 8))
         if rng.random() < 0.5:
             draw.arc([*box[0], *box[1]], *sorted(rng.uniform(0, 360, 2)), fill=random_colour(rng), width=width)

@@ -51,7 +51,8 @@ def read_sources():
     raw = {}
     for name, (folder, parts) in folders.items():
         read = [read_folder(DATA / folder / part) for part in parts]
-        raw[name] = (sum((pictures for pictures, _ in read), []), np.concatenate([labels for _, labels in read]))
+        joined = [picture for pictures, _ in read for picture in pictures]
+        raw[name] = (joined, np.concatenate([labels for _, labels in read]))
     mnist = np.load(DATA / "mnist_t10k" / "mnist_t10k_28x28.npz")
     raw["digits"] = (grey_pictures(mnist["X"]), mnist["y"])
     fashion = np.load(DATA / "fashion_mnist" / "fashion_mnist_28x28.npz")
@@ -126,10 +127,7 @@ def symbol(picture, rng, sources, smallest):
     if fate < 0.6:
         return view
     mask = view.convert("L")
-    if fate < 0.8:
-        ground = Image.new("RGB", view.size, random_colour(rng))
-    else:
-        ground = photo(rng, sources)
+    ground = Image.new("RGB", view.size, random_colour(rng)) if fate < 0.8 else photo(rng, sources)
     ink = random_colour(rng) if rng.random() < 0.7 else photo(rng, sources)
     ground.paste(ink, (0, 0, *view.size), mask)
     return ground

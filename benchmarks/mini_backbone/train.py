@@ -1,7 +1,7 @@
 """Distil the small backbone from the cached teacher features and export it.
 
 A checkpoint is written after every epoch and the run goes on from it when started again. ``train_log.csv`` in this
-folder gains one line an epoch, and the export (moving average of the weights) is renewed every few epochs.
+folder gains one line an epoch, and the export (moving average of the weights) is renewed after every epoch.
 """
 
 import argparse
@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import ARCHITECTURE, EXPORT, INPUT_SIZE, TEACHER, WEIGHTS, WORK, import_timm
-from safetensors.torch import load_file, save_file
-from torch.nn import functional as F
+from common import ARCHITECTURE, EXPORT, INPUT_SIZE, WORK, import_timm
+from distil import Distiller, single_precision_depthwise
+from safetensors.torch import save_file
+from torch.nn import functional
 
 LOG = Path(__file__).resolve().parent / "train_log.csv"
 VALIDATION = 1500
-TEMPERATURE = 2.0
+CALIBRATION = 6000
 MEAN = STD = (0.5, 0.5, 0.5)
 
 
@@ -34,9 +35,12 @@ def load_views():
         Teacher features of type float16.
     labels : ndarray of shape (n,)
         Joint classes, -1 without one.
+    maps : ndarray of shape (n, n_values)
+        Flattened teacher maps of type float16.
     """
     chunks = [path.stem[-3:] for path in sorted(WORK.glob("labels_*.npy"))]
-    read = [[np.load(WORK / f"{name}_{chunk}.npy") for chunk in chunks] for name in ("views", "teacher", "labels")]
+    names = ("views", "teacher", "labels", "maps")
+    read = [[np.load(WORK / f"{name}_{chunk}.npy") for chunk in chunks] for name in names]
     return tuple(np.concatenate(parts) for parts in read)
 
 
@@ -58,6 +62,8 @@ def make_batch(views, mirrored, side, rng):
     -------
     pixels : Tensor of shape (n, 3, side, side)
         Pixels, channels last in memory.
+    mirror : ndarray of shape (n,)
+        Which pictures were mirrored.
     """
     count, slack = len(views), views.shape[1] - INPUT_SIZE
     cropped = np.empty((count, INPUT_SIZE, INPUT_SIZE, 3), dtype=np.uint8)
@@ -73,82 +79,26 @@ def make_batch(views, mirrored, side, rng):
         pixels = pixels.mul(gain).add(shift).clamp(-1, 1)
         # Many small data sets hold pictures of 8 to 32 pixels: some views lose their detail, the target does not.
         coarse = count // 5
-        small = F.interpolate(pixels[:coarse], size=int(rng.integers(20, 56)), mode="area")
-        pixels[:coarse] = F.interpolate(small, size=INPUT_SIZE, mode="bicubic", align_corners=False).clamp(-1, 1)
-    if side != INPUT_SIZE:
-        pixels = F.interpolate(pixels, size=side, mode="bilinear", antialias=True)
-    return pixels.contiguous(memory_format=torch.channels_last)
-
-
-def single_precision_depthwise(model):
-    """Run the depthwise convolutions of a model in float32 under autocast; oneDNN's bfloat16 backward is slow there."""
-
-    def wrap(conv):
-        plain = conv.forward
-
-        def forward(x):
-            with torch.autocast("cpu", enabled=False):
-                return plain(x.float()).to(x.dtype)
-
-        return forward
-
-    for module in model.modules():
-        if isinstance(module, torch.nn.Conv2d) and module.groups > 1:
-            module.forward = wrap(module)
-
-
-class Distiller(torch.nn.Module):
-    """Student, teacher classifier and auxiliary head with their joint loss.
-
-    Parameters
-    ----------
-    n_classes : int
-        Number of joint classes of the auxiliary head.
-    spread : Tensor of shape (1280,)
-        Standard deviation of every teacher feature, by which errors are divided.
-    """
-
-    def __init__(self, n_classes, spread):
-        super().__init__()
-        timm = import_timm()
-        self.student = timm.create_model(ARCHITECTURE, num_classes=0).to(memory_format=torch.channels_last)
-        self.head = torch.nn.Linear(len(spread), n_classes)
-        teacher = load_file(WEIGHTS / TEACHER / "model.safetensors")
-        self.register_buffer("weight", teacher["classifier.weight"].float())
-        self.register_buffer("bias", teacher["classifier.bias"].float())
-        self.register_buffer("spread", spread)
-
-    def forward(self, pixels, targets, labels):
-        """Return the loss of a batch: feature error, soft teacher classes and true classes."""
-        with torch.autocast("cpu", torch.bfloat16):
-            features = self.student(pixels)
-            taught = F.linear(targets, self.weight, self.bias)
-            said = F.linear(features, self.weight, self.bias)
-            named = self.head(features)
-        feature_loss = ((features.float() - targets) / self.spread).square().mean()
-        soft = F.kl_div(
-            F.log_softmax(said.float() / TEMPERATURE, 1),
-            F.log_softmax(taught.float() / TEMPERATURE, 1),
-            log_target=True,
-            reduction="batchmean",
+        small = functional.interpolate(pixels[:coarse], size=int(rng.integers(20, 56)), mode="area")
+        pixels[:coarse] = functional.interpolate(small, size=INPUT_SIZE, mode="bicubic", align_corners=False).clamp(
+            -1, 1
         )
-        loss = feature_loss + 0.5 * soft
-        if (labels >= 0).any():
-            loss = loss + 0.3 * F.cross_entropy(named.float(), labels, ignore_index=-1, label_smoothing=0.05)
-        return loss
+    if side != INPUT_SIZE:
+        pixels = functional.interpolate(pixels, size=side, mode="bilinear", antialias=True)
+    return pixels.contiguous(memory_format=torch.channels_last), mirror
 
 
 def picture_side(epoch, epochs):
     """Return the side of the pictures in an epoch: small ones first, for speed."""
-    return 64 if epoch < 0.5 * epochs else 80 if epoch < 0.75 * epochs else INPUT_SIZE
+    return 80 if epoch < 0.75 * epochs else INPUT_SIZE
 
 
-def learning_rate(step, steps, peak):
-    """Return the learning rate of a step: linear warm-up, then cosine to zero."""
-    warm = min(300, steps // 10)
-    if step < warm:
-        return peak * (step + 1) / warm
-    return 0.5 * peak * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+def learning_rate(progress, peak):
+    """Return the learning rate at a share of the whole training: linear warm-up, then cosine to zero."""
+    warm = 0.03
+    if progress < warm:
+        return peak * (0.01 + progress / warm)
+    return 0.5 * peak * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
 
 
 def update_average(average, model, step):
@@ -169,10 +119,39 @@ def validate(average, views, targets):
     cosines = []
     with torch.inference_mode():
         for start in range(0, len(views), 250):
-            pixels = make_batch(views[start : start + 250], None, INPUT_SIZE, None)
+            pixels, _ = make_batch(views[start : start + 250], None, INPUT_SIZE, None)
             taught = torch.from_numpy(targets[start : start + 250]).float()
-            cosines.append(F.cosine_similarity(model(pixels), taught))
+            cosines.append(functional.cosine_similarity(model(pixels), taught))
     return float(torch.cat(cosines).mean())
+
+
+def recalibrate(average, views, seed):
+    """Estimate the batch-norm statistics of the averaged weights anew, on full-size training views.
+
+    The training ends on pictures of another size and on moving weights, and the statistics follow both.
+
+    Parameters
+    ----------
+    average : dict
+        Averaged state; its statistics are replaced.
+    views : ndarray of shape (n, stored_side, stored_side, 3)
+        Training views.
+    seed : int
+        Seed of the windows.
+    """
+    timm = import_timm()
+    model = timm.create_model(ARCHITECTURE, num_classes=0).train().to(memory_format=torch.channels_last)
+    model.load_state_dict(average)
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+    rng = np.random.default_rng([seed, 99])
+    with torch.inference_mode():
+        for start in range(0, len(views), 200):
+            model(make_batch(views[start : start + 200], np.zeros(1, bool), INPUT_SIZE, rng)[0])
+    for name, value in model.state_dict().items():
+        average[name].copy_(value)
 
 
 def export(average, folder):
@@ -196,7 +175,7 @@ def export(average, folder):
         "interpolation": "bicubic",
         "first_conv": "conv_stem",
         "classifier": "classifier",
-        "license": "BSD-3-Clause",
+        "license": "Apache-2.0",
     }
     config = {
         "architecture": ARCHITECTURE,
@@ -215,7 +194,7 @@ def train_epoch(state, data, order, options):
     state : dict
         Model, optimiser, averaged weights, epoch and step; changed in place.
     data : tuple of ndarray
-        Views, targets and labels.
+        Views, targets, labels and maps.
     order : ndarray
         Indices of the training views.
     options : argparse.Namespace
@@ -226,17 +205,18 @@ def train_epoch(state, data, order, options):
     loss : float
         Mean loss of the epoch.
     """
-    views, targets, labels = data
+    views, targets, labels, maps = data
     model, optimiser = state["model"].train(), state["optimiser"]
     rng = np.random.default_rng([options.seed, state["epoch"]])
     batches = np.array_split(rng.permutation(order), len(order) // options.batch)
     side, total = picture_side(state["epoch"], options.epochs), 0.0
-    for chosen in batches:
+    for number, chosen in enumerate(batches):
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(state["step"], options.epochs * len(batches), options.rate)
+            group["lr"] = learning_rate((state["epoch"] + number / len(batches)) / options.epochs, options.rate)
         mirrored = ~np.isin(labels[chosen], state["digits"])
-        pixels = make_batch(views[chosen], mirrored, side, rng)
-        loss = model(pixels, torch.from_numpy(targets[chosen]).float(), torch.from_numpy(labels[chosen]))
+        pixels, mirror = make_batch(views[chosen], mirrored, side, rng)
+        taught = torch.from_numpy(targets[chosen]).float(), torch.from_numpy(maps[chosen]).float()
+        loss = model(pixels, *taught, torch.from_numpy(labels[chosen]), torch.from_numpy(mirror))
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -247,20 +227,34 @@ def train_epoch(state, data, order, options):
     return total / len(batches)
 
 
+def checkpoint_of(number):
+    """Return where a round keeps its checkpoint."""
+    return WORK / f"checkpoint_{number}.pt"
+
+
+def first_weights(number):
+    """Return the student's state at the beginning of a round."""
+    if number == 1:
+        return torch.load(WORK / "initial.pt", weights_only=True)
+    return torch.load(checkpoint_of(number - 1), weights_only=True)["average"]
+
+
 def build_state(data, options):
-    """Make the model, the optimiser and the averaged weights, or read them from the last checkpoint."""
+    """Make the model, the optimiser and the averaged weights, or read them from the last checkpoint.
+
+    The first round starts from what `shrink.py` wrote, each later one from the average of the round before.
+    """
     torch.manual_seed(options.seed)
     classes = json.loads((WORK / "classes.json").read_text())
-    spread = torch.from_numpy(data[1][:20000].astype(np.float32).std(axis=0))
-    # Features that hardly vary would otherwise be weighted without bound.
-    model = Distiller(classes["n_classes"], spread.clamp_min(0.25 * float(spread.mean())))
+    model = Distiller(classes["n_classes"], data[1][:20000], data[3][:2000])
+    model.student.load_state_dict(first_weights(options.round))
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": 0.03}, {"params": others, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=options.rate, fused=True)
     average = {name: value.clone() for name, value in model.student.state_dict().items()}
     state = {"model": model, "optimiser": optimiser, "average": average, "epoch": 0, "step": 0}
-    checkpoint = WORK / "checkpoint.pt"
+    checkpoint = checkpoint_of(options.round)
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(saved["model"])
@@ -283,11 +277,11 @@ def log_line(line):
 def main():
     """Train from the last checkpoint, or from the start, to the last epoch."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--export-every", type=int, default=3)
+    parser.add_argument("--round", type=int, default=1)
     parser.add_argument("--export-folder", type=Path, default=EXPORT)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -301,6 +295,7 @@ def main():
         cosine = validate(state["average"], data[0][held], data[1][held])
         log_line(
             {
+                "round": options.round,
                 "epoch": state["epoch"],
                 "side": picture_side(state["epoch"], options.epochs),
                 "seconds": round(time.perf_counter() - start, 1),
@@ -312,9 +307,11 @@ def main():
         saved = {name: state[name] for name in ("average", "epoch", "step")}
         saved |= {name: state[name].state_dict() for name in ("model", "optimiser")}
         torch.save(saved, WORK / "checkpoint.new")
-        (WORK / "checkpoint.new").replace(WORK / "checkpoint.pt")
-        if state["epoch"] % options.export_every == 0 or state["epoch"] == options.epochs:
-            export(state["average"], options.export_folder)
+        (WORK / "checkpoint.new").replace(checkpoint_of(options.round))
+        export(state["average"], options.export_folder)
+    recalibrate(state["average"], data[0][order[:CALIBRATION]], options.seed)
+    print("recalibrated:", validate(state["average"], data[0][held], data[1][held]))
+    export(state["average"], options.export_folder)
 
 
 if __name__ == "__main__":
