@@ -9,7 +9,7 @@ Runs offline in a few minutes on two CPU cores, on pictures that come with the p
    learning from nothing, from frozen features, and by fine-tuning. First with each digit in colours and at a place of
    its own, as pictures in the wild differ in what does not matter; then as they were scanned, 8 x 8 pixels, centred,
    all in the same grey, where pixels show nearly everything and transfer has less to give.
-2. **Labels in another domain.** White shapes on black are labelled, black shapes on white are to be classified
+2. **Labels in another domain.** Upright shapes are labelled, shapes turned by about 45 degrees are to be classified
    (:func:`sktransfer.make_image_domains`): without and with domain adaptation.
 
 ``python docs/examples/quickstart.py --pictures FOLDER`` runs the first part on your own pictures instead, one folder a
@@ -134,7 +134,7 @@ def print_line(name, accuracies, seconds):
 
 def domain_draw(seed):
     X, y, domain = make_image_domains(
-        N_DOMAIN, 2 * N_DOMAIN, kind="shapes", source="plain", target="inverted", random_state=seed
+        N_DOMAIN, 2 * N_DOMAIN, kind="shapes", source="plain", target="rotated", random_state=seed
     )
     known = np.where(domain == "target", -1, y)
     fit, test = slice(0, 2 * N_DOMAIN), slice(2 * N_DOMAIN, None)
@@ -146,7 +146,7 @@ def run_domains(backbone):
     models = {
         "frozen features, no adaptation": LogisticRegression(max_iter=1000),
         "domain adaptation (MMDAdapter)": AdaptedClassifier(
-            LogisticRegression(max_iter=1000), MMDAdapter(kernel="rbf")
+            LogisticRegression(max_iter=1000), MMDAdapter(kernel="rbf", conditional=0.5)
         ),
     }
     accuracies, seconds, drawn = {name: [] for name in models}, {name: [] for name in models}, []
@@ -304,8 +304,8 @@ def main():
             figures["predictions"] = plot_predictions(take(X, test), y[test], predictions["fine-tuning, last 2 stages"])
     if not arguments.pictures:
         print(
-            f"\nShapes, white on black with labels, black on white without: {N_DOMAIN} pictures of each, {N_DOMAIN} "
-            "more black on white to test on"
+            f"\nShapes, upright with labels, turned without: {N_DOMAIN} pictures of each, {N_DOMAIN} more turned "
+            "ones to test on"
         )
         figures["domains"] = plot_domains(*run_domains(arguments.backbone))
     for name, figure in figures.items():
