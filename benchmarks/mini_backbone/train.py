@@ -227,34 +227,22 @@ def train_epoch(state, data, order, options):
     return total / len(batches)
 
 
-def checkpoint_of(number):
-    """Return where a round keeps its checkpoint."""
-    return WORK / f"checkpoint_{number}.pt"
-
-
-def first_weights(number):
-    """Return the student's state at the beginning of a round."""
-    if number == 1:
-        return torch.load(WORK / "initial.pt", weights_only=True)
-    return torch.load(checkpoint_of(number - 1), weights_only=True)["average"]
-
-
 def build_state(data, options):
     """Make the model, the optimiser and the averaged weights, or read them from the last checkpoint.
 
-    The first round starts from what `shrink.py` wrote, each later one from the average of the round before.
+    The student starts from what `shrink.py` wrote.
     """
     torch.manual_seed(options.seed)
     classes = json.loads((WORK / "classes.json").read_text())
     model = Distiller(classes["n_classes"], data[1][:20000], data[3][:2000])
-    model.student.load_state_dict(first_weights(options.round))
+    model.student.load_state_dict(torch.load(WORK / "initial.pt", weights_only=True))
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": 0.03}, {"params": others, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=options.rate, fused=True)
     average = {name: value.clone() for name, value in model.student.state_dict().items()}
     state = {"model": model, "optimiser": optimiser, "average": average, "epoch": 0, "step": 0}
-    checkpoint = checkpoint_of(options.round)
+    checkpoint = WORK / "checkpoint.pt"
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(saved["model"])
@@ -281,7 +269,6 @@ def main():
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--round", type=int, default=1)
     parser.add_argument("--export-folder", type=Path, default=EXPORT)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -295,7 +282,6 @@ def main():
         cosine = validate(state["average"], data[0][held], data[1][held])
         log_line(
             {
-                "round": options.round,
                 "epoch": state["epoch"],
                 "side": picture_side(state["epoch"], options.epochs),
                 "seconds": round(time.perf_counter() - start, 1),
@@ -307,7 +293,7 @@ def main():
         saved = {name: state[name] for name in ("average", "epoch", "step")}
         saved |= {name: state[name].state_dict() for name in ("model", "optimiser")}
         torch.save(saved, WORK / "checkpoint.new")
-        (WORK / "checkpoint.new").replace(checkpoint_of(options.round))
+        (WORK / "checkpoint.new").replace(WORK / "checkpoint.pt")
         export(state["average"], options.export_folder)
     recalibrate(state["average"], data[0][order[:CALIBRATION]], options.seed)
     print("recalibrated:", validate(state["average"], data[0][held], data[1][held]))
