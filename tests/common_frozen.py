@@ -9,6 +9,8 @@ from PIL import Image
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from sktransfer.backbones import _backbone
+
 
 def make_pictures(n: int, *, size: int = 12, seed: int = 0) -> np.ndarray:
     """Random pictures ``(n, size, size, 3)``, uint8, none like another."""
@@ -27,17 +29,26 @@ def write_pictures(folder: Path, pictures: np.ndarray) -> list[str]:
 def count_pictures() -> Iterator[list[int]]:
     """Give a list whose sum is the number of pictures that entered any network in the block.
 
-    A network is entered through a convolution of three channels. Blank rows fill up micro-batches, and a batch of one
-    is a probe for shapes: neither is a picture.
+    A network is entered through a convolution of three channels. What is blank is a probe for shapes, and the noise by
+    which a backbone learns its stages is none either: neither is a picture.
     """
-    seen = []
+    seen, probing = [], []
 
     def look(module, inputs):
-        if isinstance(module, nn.Conv2d) and module.in_channels == 3 and len(inputs[0]) > 1:
+        if isinstance(module, nn.Conv2d) and module.in_channels == 3 and not probing:
             seen.append(int((inputs[0].flatten(1).std(1) > 0).sum()))
 
+    def find_chain(*args):
+        probing.append(True)
+        try:
+            return real(*args)
+        finally:
+            probing.pop()
+
+    real, _backbone.find_chain = _backbone.find_chain, find_chain
     handle = register_module_forward_pre_hook(look)
     try:
         yield seen
     finally:
         handle.remove()
+        _backbone.find_chain = real

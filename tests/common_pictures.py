@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sktransfer import FineTunedClassifier, PretrainedFeatureExtractor
+from sktransfer import FineTunedClassifier, FineTunedRegressor, PretrainedFeatureExtractor
 
 # The smallest of timm's own test networks, with random weights.
 TINY = {"backbone": "test_efficientnet", "weights": None, "image_size": 32}
@@ -28,9 +28,15 @@ class RowsClassifier(_RowsArePictures, FineTunedClassifier):
     pass
 
 
+class RowsRegressor(_RowsArePictures, FineTunedRegressor):
+    pass
+
+
 ESTIMATORS = [
     RowsExtractor(**TINY),
     RowsClassifier(**TINY, max_epochs=20, lr=0.01, random_state=0),
     RowsClassifier(**TINY, trainable=1, max_epochs=15, lr=0.01, random_state=0),
     RowsClassifier(**TINY, trainable="all", max_epochs=5, lr=0.01, random_state=0),
+    RowsRegressor(**TINY, max_epochs=200, lr=0.03, random_state=0),
+    RowsRegressor(**TINY, trainable=1, max_epochs=40, lr=0.01, loss="huber", random_state=0),
 ]

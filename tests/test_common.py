@@ -6,14 +6,25 @@ from common_pictures import ESTIMATORS as PICTURES
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sktransfer
+from sktransfer import FineTunedClassifier, FineTunedRegressor
 
-# Nothing is excepted: adapters run through subclasses that supply domains, image estimators through subclasses that
-# read a row of d numbers as a picture of 1 x d pixels.
+# Adapters run through subclasses that supply domains, image estimators through subclasses that read a row of d numbers
+# as a picture of 1 x d pixels.
 ESTIMATORS = [*ADAPTERS, *PICTURES]
 
 
+def expected_to_fail(estimator):
+    """The one exception, which scikit-learn makes for its own networks too."""
+    if not isinstance(estimator, (FineTunedClassifier, FineTunedRegressor)):
+        return {}
+    return {
+        "check_sample_weight_equivalence_on_dense_data": "mini-batches and BatchNorm count rows, whatever they weigh; "
+        "tests/fine_tuning show the equivalence for a head trained on whole batches"
+    }
+
+
 @pytest.mark.filterwarnings("ignore:.*check_(transformer_)?.*:sklearn.exceptions.SkipTestWarning")
-@parametrize_with_checks(ESTIMATORS)
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_to_fail)
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
 
@@ -22,7 +33,7 @@ def test_every_public_estimator_is_checked():
     public = {
         name
         for name in sktransfer.__all__
-        if isinstance(value := getattr(sktransfer, name), type) and hasattr(value, "get_params")
+        if isinstance(value := getattr(sktransfer, name), type) and hasattr(value, "fit")
     }
     checked = {base.__name__ for estimator in ESTIMATORS for base in type(estimator).__mro__}
     assert public <= checked

@@ -6,7 +6,17 @@ import sys
 import pytest
 
 HEAVY = ("torch", "torchvision", "timm", "skorch", "huggingface_hub", "pandas", "matplotlib")
-ROOMS = ("adaptation", "datasets", "feature_extraction", "fine_tuning", "inputs", "metrics", "base", "exceptions")
+ROOMS = (
+    "adaptation",
+    "datasets",
+    "feature_extraction",
+    "fine_tuning",
+    "inputs",
+    "inspection",
+    "metrics",
+    "base",
+    "exceptions",
+)
 
 
 def run_python(code):

@@ -13,7 +13,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 DISTRIBUTION_OF = {"PIL": "pillow", "sklearn": "scikit-learn"}
-EXTRAS = {"plot", "transport", "text", "audio", "explain", "lora", "dask", "docs", "test", "bench"}
+EXTRAS = {
+    "plot",
+    "transport",
+    "text",
+    "audio",
+    "explain",
+    "lora",
+    "accelerate",
+    "onnx",
+    "dask",
+    "docs",
+    "test",
+    "bench",
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +40,18 @@ def _names(requirements):
     return [re.match(r"[\w-]+", line)[0] for line in requirements.split("\n") if line.strip()]
 
 
+def _run_nodes(tree):
+    """Give all nodes but those that only type checkers read."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        yield node
+        yield from _run_nodes(node)
+
+
 def _imported():
     for file in (ROOT / "sktransfer").rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in _run_nodes(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 yield from (alias.name.split(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom):

@@ -6,7 +6,7 @@ import torch
 
 from sktransfer.backbones import Backbone, Tap
 
-__all__ = ["POOLINGS", "Boundary", "PooledLayers"]
+__all__ = ["POOLINGS", "Boundary", "PooledLayers", "SourceProba"]
 
 POOLINGS = ("avg", "max", "avgmax", "gem", "cls", "flatten")
 
@@ -82,3 +82,22 @@ class Boundary(NamedTuple):
         """Shape of one picture's boundary features."""
         with torch.inference_mode():
             return tuple(self(torch.zeros((1, *self.backbone.config["input_size"]))).shape[1:])
+
+
+class SourceProba(NamedTuple):
+    """Probabilities of the classes of the source task, by the classifier that came with the weights."""
+
+    backbone: Backbone
+
+    @property
+    def key(self) -> str:
+        """Everything that decides the numbers, but the picture and its preprocessing."""
+        return f"{self.backbone.key}|source probabilities"
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the probabilities of a batch of preprocessed pictures."""
+        return self.backbone.source_proba(x)
+
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one picture's probabilities."""
+        return tuple(self(torch.zeros((1, *self.backbone.config["input_size"]))).shape[1:])

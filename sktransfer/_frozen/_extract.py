@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 from sktransfer._frozen._store import open_store, row_key
 from sktransfer.exceptions import InvalidImageError
 from sktransfer.inputs import ImagePreprocessor, Samples, iter_batches, map_ahead, resolve_threads, warn_unreadable
-from sktransfer.utils._device import CPU_MICRO_BATCH, forward_in_micro_batches, resolve_device, resolve_precision
+from sktransfer.utils._device import forward_in_micro_batches, resolve_device, resolve_precision
 
 __all__ = ["extract"]
 
@@ -39,7 +39,7 @@ def extract(
         What to compute; its ``key`` enters the cache key.
     preprocess : ImagePreprocessor
     batch_size : int, default=32
-        Pictures decoded together; on a CPU the network takes them in smaller micro-batches.
+        Pictures decoded together; on a CPU the network takes them one by one.
     device, precision : str, default="auto"
     cache : {"memory"}, path or None, default="memory"
     n_jobs : int or None, default=None
@@ -81,8 +81,7 @@ class _Extraction:
         self.compute = compute
         self.preprocess = preprocess
         self.store = store
-        # Whole micro-batches: a part of one would cost as much.
-        self.batch_size = -(-batch_size // CPU_MICRO_BATCH) * CPU_MICRO_BATCH if device.type == "cpu" else batch_size
+        self.batch_size = batch_size
         self.device = device
         self.precision = precision
         self.n_threads = n_threads

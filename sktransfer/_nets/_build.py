@@ -1,60 +1,168 @@
-"""From samples, targets and parameters to something that trains."""
+"""From samples, targets and a recipe to a trained network."""
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from sktransfer._nets._batches import FeatureSet, PictureSet
-from sktransfer._nets._freezing import TrainingPlan
-from sktransfer.backbones import Backbone, train_transform
+from sktransfer._nets._batches import FeatureSet, PhasedSet, PictureSet, Targets
+from sktransfer._nets._checkpoint import Checkpoint
+from sktransfer._nets._freezing import Phase, TrainingPlan, plan_phases, plan_training
+from sktransfer._nets._module import TunedModule
+from sktransfer._nets._net import TransferNet, train_net
+from sktransfer._nets._penalty import Penalty, PenaltySetup
+from sktransfer._nets._recipe import Recipe
+from sktransfer.backbones import Backbone, create_mixer, train_transform
 from sktransfer.inputs import ImagePreprocessor, Samples, to_pil
 from sktransfer.utils._device import forward_in_micro_batches
 
-__all__ = ["training_set"]
+__all__ = ["Trained", "train_network", "training_set"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network: the net, the plan that it was trained by, and the curve of its range test if there was one."""
+
+    net: TransferNet
+    plan: TrainingPlan
+    curve: dict[str, np.ndarray] | None
+
+
+def train_network(
+    backbone: Backbone,
+    train: tuple[Samples, Targets],
+    valid: tuple[Samples, Targets] | None,
+    recipe: Recipe,
+    *,
+    n_outputs: int,
+    criterion: nn.Module,
+    frozen_features: Callable[[Samples, int | None], np.ndarray],
+    penalty: Penalty | None = None,
+    penalty_setup: Callable[[], PenaltySetup] | None = None,
+    previous: TransferNet | None = None,
+    optimizer_state: dict[str, Any] | None = None,
+    checkpoint: Checkpoint | None = None,
+    callbacks: tuple = (),
+) -> Trained:
+    """Fine-tune `backbone` and a new head, or go on with those of `previous`.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    train, valid : tuple of (Samples, Targets)
+        `valid` may be None.
+    recipe : Recipe
+    n_outputs : int
+        Classes or targets.
+    criterion : torch.nn.Module
+        Loss of scores, targets and weights.
+    frozen_features : callable
+        Gives the output of the backbone before a boundary for samples, each computed once.
+    penalty : Penalty or None, default=None
+        Pull to the source.
+    penalty_setup : callable or None, default=None
+        What the penalty is told before training.
+    previous : TransferNet or None, default=None
+        A net trained by the same plan, whose weights are the start.
+    optimizer_state : dict or None, default=None
+        Of the training of `previous`.
+    checkpoint, callbacks
+        See :func:`~sktransfer._nets.train_net`.
+    """
+    plan = plan_training(backbone, recipe.trainable)
+    phases = plan_phases(backbone, plan, probe_epochs=recipe.probe_epochs, unfreeze_every=recipe.unfreeze_every)
+    if previous is None:
+        module = TunedModule(backbone, plan, n_outputs, frozen_batch_norm=recipe.batch_norm == "frozen")
+    else:
+        module = previous.module_
+        module.frozen_batch_norm = recipe.batch_norm == "frozen"
+        module.enter(plan)
+    if plan.lora:
+        module.adapt(plan, recipe.lora_rank)
+    if penalty is not None:
+        penalty.attach(module, penalty_setup())
+    options = {
+        "backbone": backbone,
+        "recipe": recipe,
+        "frozen_features": frozen_features,
+        "n_outputs": n_outputs,
+    }
+    net, curve = train_net(
+        module,
+        training_set(*train, learns=True, **options),
+        None if valid is None else training_set(*valid, learns=False, **options),
+        recipe,
+        phases=phases,
+        criterion=criterion,
+        penalty=penalty,
+        checkpoint=checkpoint,
+        optimizer_state=optimizer_state,
+        callbacks=callbacks,
+    )
+    if penalty is not None:
+        penalty.detach(module)
+    if plan.lora:
+        module.merge()
+    return Trained(net, plan, curve)
 
 
 def training_set(
     samples: Samples,
-    targets: np.ndarray,
+    targets: Targets,
     *,
+    learns: bool,
     backbone: Backbone,
-    plan: TrainingPlan,
-    augment: str | Callable | None,
-    frozen_features: Callable[[Samples], np.ndarray],
-    batch_size: int,
-    device: torch.device,
-    precision: str,
-    n_jobs: int | None,
-) -> FeatureSet | PictureSet:
-    """Choose how the data reaches the trained part: cached features where nothing before it changes.
+    recipe: Recipe,
+    frozen_features: Callable[[Samples, int | None], np.ndarray],
+    n_outputs: int,
+) -> PhasedSet:
+    """Choose for each phase how the data reach what learns: as cached features where nothing before it changes.
 
     Parameters
     ----------
     samples : Samples
-    targets : ndarray of shape (n,) or (n, n_outputs)
-    backbone : Backbone
-    plan : TrainingPlan
-    augment : None, {"light", "default"} or callable
-    frozen_features : callable
-        Gives the boundary features of samples, each computed once.
-    batch_size, device, precision, n_jobs
-        For the frozen part, where augmented pictures must pass it in every epoch.
+    targets : Targets
+    learns : bool
+        Whether the rows are trained on: only then, and not in a probe, pictures are augmented and mixed.
+    backbone, recipe, frozen_features, n_outputs
+        See :func:`train_network`.
     """
-    if plan.has_frozen_prefix and augment is None:
-        return FeatureSet(frozen_features(samples), targets)
-    prepare, finish = _preparation(samples, backbone, augment)
-    prefix = None
-    if plan.has_frozen_prefix:
-        boundary = functools.partial(backbone.boundary, start=plan.start)
 
-        def prefix(pictures):
-            return torch.from_numpy(
-                forward_in_micro_batches(boundary, pictures, batch_size=batch_size, device=device, precision=precision)
+    def build(phase: Phase):
+        changes = learns and recipe.changes_pictures and not phase.is_probe
+        if phase.plan.has_frozen_prefix and not changes:
+            return FeatureSet(frozen_features(samples, phase.plan.start), targets)
+        prepare, finish = _preparation(samples, backbone, recipe.augment if changes else None)
+        mixes = changes and (recipe.mixup > 0 or recipe.cutmix > 0)
+        return PictureSet(
+            samples,
+            targets,
+            prepare,
+            finish,
+            mix=create_mixer(recipe.mixup, recipe.cutmix) if mixes else None,
+            n_outputs=n_outputs,
+            prefix=_prefix(backbone, phase.plan.start, recipe) if phase.plan.has_frozen_prefix else None,
+            n_jobs=recipe.n_jobs,
+        )
+
+    return PhasedSet(targets, build)
+
+
+def _prefix(backbone, start, recipe):
+    boundary = functools.partial(backbone.boundary, start=start)
+
+    def prefix(pictures):
+        return torch.from_numpy(
+            forward_in_micro_batches(
+                boundary, pictures, batch_size=recipe.batch_size, device=recipe.device, precision=recipe.precision
             )
+        )
 
-    return PictureSet(samples, targets, prepare, finish, prefix=prefix, n_jobs=n_jobs)
+    return prefix
 
 
 def _preparation(samples, backbone, augment):

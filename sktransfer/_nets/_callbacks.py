@@ -1,12 +1,219 @@
-"""skorch callbacks of our own."""
+"""skorch callbacks of our own: what happens between the steps and epochs of a training."""
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from skorch.callbacks import Callback
+import torch
+from skorch.callbacks import Callback, EarlyStopping
+from torch import nn
 from tqdm.auto import tqdm
 
-__all__ = ["DivergenceGuard", "EpochBar"]
+from sktransfer._nets._batches import PhasedSet
+from sktransfer._nets._freezing import Phase
+from sktransfer._nets._schedule import lr_factor
+from sktransfer.backbones import create_average
+
+__all__ = ["BestWeights", "DivergenceGuard", "EpochBar", "PhaseSwitch", "Reporter", "Schedule", "WeightAverage"]
+
+
+class PhaseSwitch(Callback):
+    """Begin each phase at its epoch: what learns, what the data are, and a new optimizer after a probe.
+
+    Parameters
+    ----------
+    phases : sequence of Phase
+    """
+
+    def __init__(self, phases: Sequence[Phase]):
+        self.phases = phases
+
+    def phase_of(self, epoch: int) -> Phase:
+        """Find the phase that an epoch belongs to."""
+        return [phase for phase in self.phases if phase.first_epoch <= epoch][-1]
+
+    def on_epoch_begin(
+        self, net: Any, dataset_train: PhasedSet, dataset_valid: PhasedSet | None, **kwargs: Any
+    ) -> None:
+        """Enter the phase of the epoch."""
+        epoch = net.history[-1, "epoch"]
+        phase = self.phase_of(epoch)
+        net.tuned.enter(phase.plan)
+        for dataset in (dataset_train, dataset_valid):
+            if dataset is not None:
+                dataset.enter(phase)
+        if epoch == phase.first_epoch > 1 and self.phase_of(epoch - 1).is_probe:
+            net.initialize_optimizer()
+        net.history.record("phase", phase.name)
+        learning = (p.numel() for p in net.tuned.parameters() if p.requires_grad)
+        net.history.record("trained_parameters", sum(learning))
+
+
+class Schedule(Callback):
+    """Set the learning rate of every step.
+
+    Parameters
+    ----------
+    lr, probe_lr : float
+        Of training proper, and of the probe before it.
+    probe_epochs, warmup_epochs, n_epochs : int
+        `n_epochs` is the number of all epochs.
+    steps_per_epoch : int
+    schedule : str
+    """
+
+    def __init__(
+        self,
+        *,
+        lr: float,
+        probe_lr: float,
+        probe_epochs: int,
+        warmup_epochs: int,
+        n_epochs: int,
+        steps_per_epoch: int,
+        schedule: str,
+    ):
+        self.lr = lr
+        self.probe_lr = probe_lr
+        self.probe_epochs = probe_epochs
+        self.warmup_epochs = warmup_epochs
+        self.n_epochs = n_epochs
+        self.steps_per_epoch = steps_per_epoch
+        self.schedule = schedule
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 0, where a group asks for no share of it."""
+        probe_steps = self.probe_epochs * self.steps_per_epoch
+        if step < probe_steps:
+            return self.probe_lr
+        return self.lr * lr_factor(
+            self.schedule,
+            step - probe_steps,
+            n_steps=self.n_epochs * self.steps_per_epoch - probe_steps,
+            n_warmup=self.warmup_epochs * self.steps_per_epoch,
+        )
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Count from the epoch, so that a training can go on from any of them."""
+        self.step_ = (net.history[-1, "epoch"] - 1) * self.steps_per_epoch
+
+    def on_batch_begin(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        """Set the rate of the step."""
+        if not training:
+            return
+        rate = self.rate(self.step_)
+        in_probe = self.step_ < self.probe_epochs * self.steps_per_epoch
+        for group in net.optimizer_.param_groups:
+            group["lr"] = rate if in_probe else rate * group.get("lr_scale", 1.0)
+        net.history.record("lr", rate)
+        self.step_ += 1
+
+
+class BestWeights(EarlyStopping):
+    """skorch's early stopping, which loses no patience before everything learns that is meant to."""
+
+    def __init__(self, patience: int):
+        super().__init__(monitor="valid_loss", patience=patience, load_best=True, sink=_silent)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether training has been stopped."""
+        return self.misses_ >= self.patience
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Compare the loss of the epoch with the best so far."""
+        if net.history[-1, "phase"] != "train":
+            self.misses_ = -1
+        super().on_epoch_end(net, **kwargs)
+
+    def state(self) -> dict[str, Any]:
+        """Give what has to be known to go on."""
+        names = ("misses_", "dynamic_threshold_", "best_epoch_", "best_model_weights_")
+        return {name: getattr(self, name) for name in names}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state`."""
+        vars(self).update(state)
+
+
+class WeightAverage(Callback):
+    """Keep a moving average of the weights, in whose place the weights are while nothing trains.
+
+    Parameters
+    ----------
+    decay : float
+    """
+
+    def __init__(self, decay: float):
+        self.decay = decay
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Begin with the weights as they are."""
+        self.average_ = create_average(net.tuned, self.decay)
+        self.step_ = 0
+        self.in_place_ = False
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Train on with the weights themselves."""
+        self._put(net.tuned, False)
+
+    def on_batch_begin(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        """Validate the average."""
+        if not training:
+            self._put(net.tuned, True)
+
+    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        """Take in the step."""
+        if training:
+            self.step_ += 1
+            self.average_.update(net.tuned, step=self.step_)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Show the average to whoever looks at the network between epochs."""
+        self._put(net.tuned, True)
+
+    def _put(self, module: nn.Module, average: bool):
+        if average != self.in_place_:
+            with torch.no_grad():
+                for a, b in zip(module.state_dict().values(), self.average_.module.state_dict().values(), strict=True):
+                    kept = a.clone()
+                    a.copy_(b)
+                    b.copy_(kept)
+            self.in_place_ = average
+
+    def state(self) -> dict[str, Any]:
+        """Give what has to be known to go on, between epochs."""
+        return {"weights": self.average_.module.state_dict(), "step": self.step_}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state`."""
+        self.average_.module.load_state_dict(state["weights"])
+        self.step_, self.in_place_ = state["step"], True
+
+
+class Reporter(Callback):
+    """Tell someone outside of the beginning and the end of each epoch.
+
+    Parameters
+    ----------
+    begin : callable
+        Called with the net.
+    end : callable
+        Called with the net; a true value ends the training.
+    """
+
+    def __init__(self, begin: Callable[[Any], None], end: Callable[[Any], bool]):
+        self.begin = begin
+        self.end = end
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Report the beginning."""
+        self.begin(net)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Report the end."""
+        if self.end(net):
+            raise KeyboardInterrupt  # the way in which skorch's callbacks end a training
 
 
 class EpochBar(Callback):
@@ -14,7 +221,8 @@ class EpochBar(Callback):
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Open the bar."""
-        self.bar_ = tqdm(total=net.max_epochs, desc="epochs", unit="epoch")
+        done = len(net.history)
+        self.bar_ = tqdm(total=done + net.max_epochs, initial=done, desc="epochs", unit="epoch")
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Advance the bar."""
@@ -38,3 +246,7 @@ class DivergenceGuard(Callback):
             raise RuntimeError(
                 f"Training diverged: the loss of epoch {epoch} is {loss} at lr={net.lr}. Pass a smaller lr."
             )
+
+
+def _silent(*_args):
+    """Take skorch's messages and say nothing."""

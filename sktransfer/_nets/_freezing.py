@@ -1,4 +1,4 @@
-"""What trains: from the parameter ``trainable`` to a plan of what runs frozen and what learns."""
+"""What trains: from the parameter ``trainable`` to a plan of what runs frozen and what learns, and when."""
 
 import difflib
 import fnmatch
@@ -10,7 +10,7 @@ from torch import nn
 
 from sktransfer.backbones import Backbone
 
-__all__ = ["TrainingPlan", "evaluate_frozen_parts", "plan_training"]
+__all__ = ["Phase", "TrainingPlan", "is_batch_norm", "plan_phases", "plan_training"]
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,13 @@ class TrainingPlan:
         0 for the picture itself (nothing is certain to be frozen), None for the pooled features (only the head learns).
     learns : frozenset of str
         timm names of the backbone's parameters that learn.
+    lora : bool, default=False
+        Whether they learn through an added product of two thin matrices instead of changing themselves.
     """
 
     start: int | None
     learns: frozenset[str]
+    lora: bool = False
 
     @property
     def has_frozen_prefix(self) -> bool:
@@ -35,22 +38,128 @@ class TrainingPlan:
         return self.start != 0
 
 
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of epochs in which the same parameters learn.
+
+    Attributes
+    ----------
+    name : str
+        ``"probe"``, ``"unfreeze k"`` or ``"train"``.
+    first_epoch : int
+        Counted from 1.
+    plan : TrainingPlan
+    """
+
+    name: str
+    first_epoch: int
+    plan: TrainingPlan
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether the head is fitted to features of the unchanged network, before training proper."""
+        return self.name == "probe"
+
+
 def plan_training(backbone: Backbone, trainable: "str | int | Sequence[str]") -> TrainingPlan:
-    """Resolve ``trainable``: "head", "all", the number of last stages, or patterns of parameter names.
+    """Resolve ``trainable``: a word, the number of last stages, or patterns of parameter names.
+
+    Words are "head", "all", "norm" (weights and biases of normalisation layers), "bias" (biases) and "lora" (low-rank
+    additions to linear layers and ungrouped convolutions).
 
     Raises
     ------
     ValueError
-        If the backbone has fewer stages, or a pattern fits none of its parameters.
+        If the backbone has fewer stages, or nothing of the kind.
     """
     names = [name for name, _ in backbone.module.named_parameters()]
-    if isinstance(trainable, str) and trainable == "head":
-        return TrainingPlan(None, frozenset())
-    if isinstance(trainable, str) and trainable == "all":
-        return TrainingPlan(0, frozenset(names))
+    if isinstance(trainable, str):
+        if trainable == "head":
+            return TrainingPlan(None, frozenset())
+        if trainable == "all":
+            return TrainingPlan(0, frozenset(names))
+        if trainable in _KINDS:
+            return _of_kind(backbone, trainable)
+        return _matching(backbone, names, [trainable])
     if isinstance(trainable, Integral):
         return _last_stages(backbone, names, int(trainable))
-    return _matching(backbone, names, [trainable] if isinstance(trainable, str) else list(trainable))
+    return _matching(backbone, names, list(trainable))
+
+
+def plan_phases(
+    backbone: Backbone, plan: TrainingPlan, *, probe_epochs: int, unfreeze_every: int | None
+) -> list[Phase]:
+    """Order the training: the probe of the head, the stages from the top, everything that the plan lets learn.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    plan : TrainingPlan
+        What learns in the end.
+    probe_epochs : int
+        Epochs of the head alone before training proper.
+    unfreeze_every : int or None
+        Epochs after which the next stage from the top begins to learn; the head is the first, unless it was probed.
+        None for everything at once.
+    """
+    head = TrainingPlan(None, frozenset())
+    phases = [Phase("probe", 1, head)] if probe_epochs else []
+    epoch = 1 + probe_epochs
+    if unfreeze_every and plan.learns:
+        steps = [_from_stage(backbone, plan, stage) for stage in _stages_from_the_top(backbone, plan)[:-1]]
+        steps = steps if probe_epochs else [head, *steps]
+        for number, step in enumerate(steps):
+            phases.append(Phase(f"unfreeze {number}", epoch + number * unfreeze_every, step))
+        epoch += len(steps) * unfreeze_every
+    return [*phases, Phase("train", epoch, plan)]
+
+
+def is_batch_norm(module: nn.Module) -> bool:
+    """Whether a layer normalises by statistics of the batch."""
+    return isinstance(module, nn.modules.batchnorm._BatchNorm)  # the public classes differ by dimension alone
+
+
+def _is_norm(module):
+    # timm has norm layers of its own (RmsNorm, LayerNorm2d, ...), all of them named so.
+    return is_batch_norm(module) or "norm" in type(module).__name__.lower()
+
+
+def _is_adaptable(module):
+    return isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
+
+
+_KINDS = {
+    "norm": (_is_norm, ("weight", "bias")),
+    "bias": (lambda module: True, ("bias",)),
+    "lora": (_is_adaptable, ("weight",)),
+}
+
+
+def _of_kind(backbone, kind):
+    is_kind, names = _KINDS[kind]
+    classifier = _classifier_parameters(backbone)
+    learns = {
+        f"{path}.{name}" if path else name
+        for path, module in backbone.module.named_modules()
+        if is_kind(module)
+        for name, _ in module.named_parameters(recurse=False)
+        if name in names
+    } - classifier
+    if not learns:
+        raise ValueError(
+            f"trainable={kind!r}: {backbone.name} has no such parameters. Pass 'head', 'all', a number of stages or "
+            "patterns of parameter names."
+        )
+    return TrainingPlan(_first_trained_boundary(backbone, learns), frozenset(learns), lora=kind == "lora")
+
+
+def _classifier_parameters(backbone):
+    """Parameters of the source classifier, which the new head takes the place of."""
+    chain = backbone.chain
+    if chain is None:
+        return set()
+    after = len(chain.stages)
+    return {name for name, n in backbone.stage_of.items() if n == after and not _inside(name, chain.tail)}
 
 
 def _last_stages(backbone, names, k):
@@ -88,6 +197,17 @@ def _matching(backbone, names, patterns):
     return TrainingPlan(_first_trained_boundary(backbone, learns), frozenset(learns))
 
 
+def _stages_from_the_top(backbone, plan):
+    """Numbers of the stages with something to learn, last first; the stem goes with the first stage."""
+    last = max(len(backbone.stage_names) - 1, 0)
+    return sorted({min(max(backbone.stage_of[name], 0), last) for name in plan.learns}, reverse=True)
+
+
+def _from_stage(backbone, plan, stage):
+    learns = frozenset(name for name in plan.learns if backbone.stage_of[name] >= stage)
+    return TrainingPlan(_first_trained_boundary(backbone, learns), learns, plan.lora)
+
+
 def _first_trained_boundary(backbone, learns):
     chain = backbone.chain
     direct = {name for name, _ in backbone.module.named_parameters(recurse=False)}
@@ -101,13 +221,3 @@ def _first_trained_boundary(backbone, learns):
 
 def _inside(name, parts):
     return any(name == part or name.startswith(f"{part}.") for part in parts)
-
-
-def evaluate_frozen_parts(module: nn.Module) -> None:
-    """Put every part that learns nothing into eval mode, so that frozen BatchNorm keeps its statistics too."""
-    for child in module.children():
-        parameters = list(child.parameters())
-        if parameters and not any(parameter.requires_grad for parameter in parameters):
-            child.eval()
-        else:
-            evaluate_frozen_parts(child)

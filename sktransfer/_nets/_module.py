@@ -1,12 +1,24 @@
 """The module that trains: the last part of a backbone and a new head."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import nn
 
-from sktransfer._nets._freezing import TrainingPlan, evaluate_frozen_parts
+from sktransfer._nets._freezing import TrainingPlan, is_batch_norm
+from sktransfer._nets._lora import add_adapters, merge_adapters
 from sktransfer.backbones import Backbone
 
-__all__ = ["TunedModule"]
+__all__ = ["Outputs", "TunedModule"]
+
+
+class Outputs(NamedTuple):
+    """What a :class:`TunedModule` gives: scores ``(n, n_outputs)``, pooled features ``(n, d)``, stage outputs."""
+
+    scores: torch.Tensor
+    features: torch.Tensor
+    maps: list[torch.Tensor]
 
 
 class TunedModule(nn.Module):
@@ -19,25 +31,93 @@ class TunedModule(nn.Module):
     plan : TrainingPlan
     n_outputs : int
         Classes or targets.
+    frozen_batch_norm : bool, default=False
+        Whether BatchNorm keeps the statistics of the source where its parameters learn too.
+
+    Attributes
+    ----------
+    entry : int or None
+        Boundary at which inputs enter; None for pooled features.
+    keep_maps : bool
+        Whether outputs hold the outputs of the stages.
+    source_head : torch.nn.Linear or None
+        A copy of the classifier of the source task that learns too, while a penalty needs one.
     """
 
-    def __init__(self, backbone: Backbone, plan: TrainingPlan, n_outputs: int):
+    def __init__(self, backbone: Backbone, plan: TrainingPlan, n_outputs: int, *, frozen_batch_norm: bool = False):
         super().__init__()
-        if plan.start is None:
-            self.body = nn.Identity()
-        else:
-            self.body = backbone.suffix(plan.start)
-            for name, parameter in self.body.model.named_parameters():
-                parameter.requires_grad_(name in plan.learns)
+        self.body = nn.Identity() if plan.start is None else backbone.suffix(plan.start)
         self.head = nn.Linear(backbone.n_features, n_outputs)
+        self.source_head = None
+        self.keep_maps = False
+        self.frozen_batch_norm = frozen_batch_norm
+        self.stage_of = backbone.stage_of
+        self.n_stages = len(backbone.stage_names)
+        self.enter(plan)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map boundary features (or pictures) ``(n, ...)`` to ``(n, n_outputs)`` scores."""
-        return self.head(self.body(x))
+    @property
+    def names(self) -> dict[str, nn.Parameter]:
+        """Parameters of the body by their timm names."""
+        return {} if isinstance(self.body, nn.Identity) else dict(self.body.model.named_parameters())
 
-    def train(self, mode: bool = True) -> "TunedModule":
-        """Switch to training mode, the frozen parts staying in eval mode."""
+    def enter(self, plan: TrainingPlan) -> None:
+        """Let the parameters of `plan` learn, and no others of the body, inputs coming in at its boundary."""
+        self.entry = plan.start
+        for name, parameter in self.names.items():
+            owner, adapter, _ = name.partition(".lora_")
+            learns = adapter and f"{owner}.weight" in plan.learns if plan.lora else name in plan.learns
+            parameter.requires_grad_(bool(learns))
+        self.train(self.training, refresh=True)
+
+    def adapt(self, plan: TrainingPlan, rank: int) -> None:
+        """Add low-rank matrices to the layers that `plan` names."""
+        add_adapters(self.body.model, {name.removesuffix(".weight") for name in plan.learns}, rank)
+        self.enter(plan)
+
+    def merge(self) -> None:
+        """Add what low-rank matrices learned to the weights that they belong to, and drop them."""
+        if self.names:
+            merge_adapters(self.body.model)
+
+    def forward(self, x: torch.Tensor) -> Outputs:
+        """Map boundary features (or pictures) ``(n, ...)`` to scores and features."""
+        return self.run(x, self.entry)
+
+    def run(self, x: torch.Tensor, entry: int | None) -> Outputs:
+        """Map the input of boundary `entry` to scores and features."""
+        maps = [] if self.keep_maps and self.training else None
+        features = x if entry is None else self.body(x, entry, maps)
+        return Outputs(self.head(features), features, maps or [])
+
+    def train(self, mode: bool = True, refresh: bool = False) -> "TunedModule":
+        """Switch to training mode; what learns nothing stays in eval mode, frozen BatchNorm with its statistics."""
+        if mode == self.training and not refresh:
+            return self  # once a step, and going through all layers takes its time
         super().train(mode)
         if mode:
-            evaluate_frozen_parts(self)
+            _evaluate_frozen_parts(self.body)
+            for module in self.body.modules() if self.frozen_batch_norm else ():
+                if is_batch_norm(module):
+                    module.eval()
         return self
+
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], tuple[int]]:
+        """Tell timm the order of the layers: stem, stages (what follows the last goes with it), head."""
+
+        def layer(name):
+            if not name.startswith("body.model."):
+                return (self.n_stages,)
+            own = name.removeprefix("body.model.").partition(".lora_")
+            stage = self.stage_of[f"{own[0]}.weight" if own[1] else own[0]]
+            return (min(stage, self.n_stages - 1),)
+
+        return layer
+
+
+def _evaluate_frozen_parts(module: nn.Module) -> None:
+    for child in (module, *module.children()):
+        parameters = list(child.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            child.eval()
+        elif child is not module:
+            _evaluate_frozen_parts(child)

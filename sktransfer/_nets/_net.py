@@ -1,149 +1,273 @@
 """The training engine: skorch's loop with our batches and optimizers. The only file that imports skorch's nets."""
 
 import copy
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Callback, GradientNormClipping
 from skorch.helper import predefined_split
+from skorch.hf import AccelerateMixin
 from torch import nn
-from torch.utils.data import Dataset
 
-from sktransfer._nets._batches import BatchIterator
-from sktransfer._nets._callbacks import DivergenceGuard, EpochBar
+from sktransfer._nets._batches import BatchIterator, PhasedSet, cut
+from sktransfer._nets._callbacks import BestWeights, DivergenceGuard, EpochBar, PhaseSwitch, Schedule, WeightAverage
+from sktransfer._nets._checkpoint import Checkpoint
+from sktransfer._nets._freezing import Phase
+from sktransfer._nets._module import TunedModule
+from sktransfer._nets._recipe import Recipe
+from sktransfer._nets._schedule import range_test, steepest
 from sktransfer.backbones import create_optimizer
 from sktransfer.utils._device import autocast, forward_in_micro_batches, resolve_precision, torch_threads
+from sktransfer.utils._optional import import_optional
 
 __all__ = ["TransferNet", "train_net"]
 
 
 class TransferNet(NeuralNet):
-    """skorch's net with timm's optimizers, autocast, and pickles without the optimizer's state.
+    """skorch's net with timm's optimizers, autocast, a penalty beside the loss, and pickles without optimizer state.
 
     Parameters
     ----------
-    optimizer_name : str
-        One of timm's optimizers.
-    weight_decay : float
-    precision : {"float32", "bfloat16", "float16"}
+    module : TunedModule
+    recipe : Recipe
+    penalty : callable or None, default=None
+        Gives what is added to the loss of a training step, from the module, its inputs, its outputs and the targets.
     **kwargs
         Passed to :class:`skorch.NeuralNet`.
     """
 
-    def __init__(self, *args, optimizer_name="adamw", weight_decay=0.0, precision="float32", **kwargs):
-        super().__init__(*args, **kwargs)
-        self.optimizer_name = optimizer_name
-        self.weight_decay = weight_decay
-        self.precision = precision
+    def __init__(self, module, *args, recipe, penalty=None, **kwargs):
+        super().__init__(module, *args, **kwargs)
+        self.recipe = recipe
+        self.penalty = penalty
+
+    @property
+    def tuned(self) -> TunedModule:
+        """The module itself, whatever is wrapped around it while it trains."""
+        return self.module
 
     def initialize_optimizer(self, triggered_directly=None):
-        """Create the optimizer over what learns."""
+        """Create the optimizer over what learns, now or in a later phase."""
+        recipe, module = self.recipe, self.tuned
+        told_apart = recipe.layer_decay is not None or recipe.head_lr_factor != 1.0
+        has_body = any(parameter.requires_grad for parameter in module.body.parameters())
+        model = getattr(module.body, "model", None)
+        exempt = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()
         self.optimizer_ = create_optimizer(
-            self.module_, self.optimizer_name, lr=self.lr, weight_decay=self.weight_decay
+            module,
+            recipe.optimizer,
+            lr=self.lr,
+            weight_decay=recipe.weight_decay,
+            layer_decay=(recipe.layer_decay or 1.0) if has_body and told_apart else None,
+            no_weight_decay=[f"body.model.{name}" for name in exempt],
         )
+        head = {id(parameter) for parameter in module.head.parameters()}
+        for group in self.optimizer_.param_groups:
+            if any(id(parameter) in head for parameter in group["params"]):
+                group["lr_scale"] = group.get("lr_scale", 1.0) * recipe.head_lr_factor
         return self
 
     def infer(self, x, **fit_params):
         """Run the module, in the precision asked for."""
-        with autocast(self.precision, torch.device(self.device)):
+        with autocast(self.recipe.precision, self.recipe.device):
             return super().infer(x, **fit_params)
 
-    def get_loss(self, y_pred, y_true, *args, **kwargs):
-        """Compute the loss in float32."""
-        return super().get_loss(y_pred.float(), y_true, *args, **kwargs)
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """Compute the loss in float32, and in training what the penalty adds."""
+        targets, weights = (tensor.to(y_pred.scores.device) for tensor in y_true)
+        loss = self.criterion_(y_pred.scores.float(), targets, weights)
+        if training and self.penalty is not None:
+            with autocast(self.recipe.precision, self.recipe.device):
+                loss = loss + self.penalty(self.tuned, X.to(loss.device), y_pred, targets).float()
+        return loss
 
-    def scores(self, features: np.ndarray, device: torch.device) -> np.ndarray:
-        """Run the trained module on rows of features: ``(n, n_outputs)`` float32.
+    def run(self, inputs: np.ndarray, device: torch.device, entry: int | None, output: str = "scores") -> np.ndarray:
+        """Run the trained module on the input of boundary `entry`: ``(n, ...)`` float32.
 
         `device` may be another than that of the training: a model travels.
         """
+        module = self.module_.eval().to(device)
         return forward_in_micro_batches(
-            self.module_.eval().to(device),
-            torch.from_numpy(features),
-            batch_size=self.batch_size,
+            lambda x: getattr(module.run(x, entry), output),
+            torch.from_numpy(inputs),
+            batch_size=self.recipe.batch_size,
             device=device,
-            precision=resolve_precision(self.precision, device),
+            precision=resolve_precision(self.recipe.precision, device),
         )
 
-    def __getstate__(self):
-        # The optimizer's moments, and skorch's second hold on the module, would multiply the pickle; prediction needs
-        # neither.
-        slim = object.__new__(type(self))
-        slim.__dict__.update(self.__dict__, optimizer_=None, module=None)
-        return super(TransferNet, slim).__getstate__()
+
+class _ScaledNet(TransferNet):
+    """Training in float16, whose small gradients vanish unless the loss is scaled up."""
+
+    def initialize_optimizer(self, triggered_directly=None):
+        self.scaler_ = torch.amp.GradScaler(self.recipe.device.type)
+        return super().initialize_optimizer(triggered_directly)
+
+    def train_step(self, batch, **fit_params):
+        self._set_training(True)
+        self.optimizer_.zero_grad()
+        inputs, targets = batch
+        outputs = self.infer(inputs, **fit_params)
+        loss = self.get_loss(outputs, targets, X=inputs, training=True)
+        self.scaler_.scale(loss).backward()
+        self.scaler_.unscale_(self.optimizer_)
+        self.notify("on_grad_computed", named_parameters=list(self.tuned.named_parameters()), batch=batch)
+        self.scaler_.step(self.optimizer_)
+        self.scaler_.update()
+        return {"loss": loss, "y_pred": outputs}
+
+
+class _AcceleratedNet(AccelerateMixin, TransferNet):
+    """Training on the devices that accelerate finds."""
 
 
 def train_net(
-    module: nn.Module,
-    train: Dataset,
-    valid: Dataset | None,
+    module: TunedModule,
+    train: PhasedSet,
+    valid: PhasedSet | None,
+    recipe: Recipe,
     *,
+    phases: Sequence[Phase],
     criterion: nn.Module,
-    max_epochs: int,
-    batch_size: int,
-    lr: float,
-    optimizer: str,
-    weight_decay: float,
-    device: torch.device,
-    precision: str,
-    patience: int | None,
-    callbacks: Sequence[Callback],
-    verbose: int,
-) -> TransferNet:
-    """Train `module` and return the net that holds it.
+    penalty: Callable | None = None,
+    checkpoint: Checkpoint | None = None,
+    callbacks: Sequence[Callback] = (),
+    optimizer_state: dict[str, Any] | None = None,
+) -> tuple[TransferNet, dict[str, np.ndarray] | None]:
+    """Train `module` and return the net that holds it, and the curve of the range test where there was one.
 
     Parameters
     ----------
-    module : torch.nn.Module
+    module : TunedModule
         Trained in place.
-    train, valid : FeatureSet or PictureSet
+    train, valid : PhasedSet
         `valid` may be None.
+    recipe : Recipe
+    phases : sequence of Phase
     criterion : torch.nn.Module
-        Loss of ``(scores, targets)``.
-    max_epochs, batch_size, lr, optimizer, weight_decay
-        As in :class:`~sktransfer.FineTunedClassifier`.
-    device : torch.device
-    precision : {"float32", "bfloat16", "float16"}
-    patience : int or None
-        Epochs without a lower validation loss after which training ends, the best weights being restored. None trains
-        all epochs and keeps the last weights.
-    callbacks : sequence of skorch callbacks
-        Copied: what they remember stays in the copies, reachable through the net.
-    verbose : int
-        Show a progress bar if not 0.
+        Loss of scores, targets and weights.
+    penalty : callable or None, default=None
+        See :class:`TransferNet`.
+    checkpoint : Checkpoint or None, default=None
+        Goes on from what it holds.
+    callbacks : sequence of skorch callbacks, default=()
+        Used as they are; copies are made of those of the recipe.
+    optimizer_state : dict or None, default=None
+        Of an earlier training of the same module.
     """
-    own = [DivergenceGuard()]
-    if patience is not None:
-        own.append(EarlyStopping(monitor="valid_loss", patience=patience, load_best=True, sink=_silent))
-    if verbose:
-        own.append(EpochBar())
-    net = TransferNet(
-        module,
-        criterion=criterion,
-        optimizer_name=optimizer,
-        weight_decay=weight_decay,
-        precision=precision,
-        lr=lr,
-        max_epochs=max_epochs,
-        batch_size=batch_size,
-        iterator_train=BatchIterator,
-        iterator_train__shuffle=True,
-        iterator_valid=BatchIterator,
-        train_split=None if valid is None else predefined_split(valid),
-        callbacks=[*own, *(copy.deepcopy(callback) for callback in callbacks)],
-        device=str(device),
-        verbose=0,
-    )
+    net = _build_net(module, valid, recipe, criterion, penalty)
     # A head alone is too little work to share: threads would only wait for one another.
     alone = not any(parameter.requires_grad for parameter in module.body.parameters())
-    with torch_threads(1 if alone else torch.get_num_threads()):
-        net.fit(train, y=None)
+    with torch_threads(1) if alone else nullcontext():
+        net.initialize()
+        curve = _find_rate(net, train, phases[-1]) if recipe.lr == "auto" else None
+        if optimizer_state is not None:
+            net.optimizer_.load_state_dict(optimizer_state)
+        done = 0 if checkpoint is None else checkpoint.epochs_done
+        best = BestWeights(recipe.n_iter_no_change) if recipe.early_stopping else None
+        schedule = Schedule(
+            lr=net.lr,
+            probe_lr=recipe.probe_lr,
+            probe_epochs=recipe.probe_epochs,
+            warmup_epochs=recipe.warmup_epochs,
+            n_epochs=recipe.n_epochs,
+            steps_per_epoch=len(cut(np.arange(len(train)), recipe.batch_size)),
+            schedule=recipe.schedule,
+        )
+        theirs = [copy.deepcopy(callback).initialize() for callback in recipe.callbacks or ()]
+        own = [
+            PhaseSwitch(phases),
+            schedule,
+            DivergenceGuard(),
+            None if recipe.max_grad_norm is None else GradientNormClipping(recipe.max_grad_norm),
+            None if recipe.ema_decay is None else WeightAverage(recipe.ema_decay),
+            best,
+            EpochBar() if recipe.verbose else None,
+            *callbacks,
+            *theirs,
+            checkpoint,
+        ]
+        # After initialize, so that the range test runs without them.
+        net.callbacks_ += _named(callback for callback in own if callback is not None)
+        net.max_epochs = 0 if checkpoint is not None and checkpoint.is_finished else recipe.n_epochs - done
+        net.notify("on_train_begin", X=train, y=None)
+        try:
+            net.fit_loop(train, epochs=0 if best is not None and best.is_exhausted else net.max_epochs)
+        except KeyboardInterrupt:
+            pass  # skorch's way to end a training early; what was learned is kept
+        except ValueError as error:
+            raise _explained(error, len(train), recipe) from error
+        net.notify("on_train_end", X=train, y=None)
     net.train_split = None  # it holds the validation pictures
-    net.module_.eval()
-    return net
+    net.penalty = None
+    net.callbacks_ = _named(theirs)
+    module.enter(phases[-1].plan)
+    module.eval()
+    return net, curve
 
 
-def _silent(*_args):
-    """Take skorch's messages and say nothing."""
+def _build_net(module, valid, recipe, criterion, penalty):
+    kind, options = TransferNet, {"device": str(recipe.device)}
+    shard = (0, 1)
+    if recipe.accelerate:
+        accelerate = import_optional("accelerate", extra="accelerate", caller="accelerate=True")
+        mixed = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[recipe.precision]
+        accelerator = accelerate.Accelerator(cpu=recipe.device.type == "cpu", mixed_precision=mixed)
+        kind, options = _AcceleratedNet, {"accelerator": accelerator}
+        shard = (accelerator.process_index, accelerator.num_processes)
+    elif recipe.precision == "float16":
+        kind = _ScaledNet
+    if recipe.compile:
+        module.body.compile()
+    return kind(
+        module,
+        recipe=recipe,
+        penalty=penalty,
+        criterion=criterion,
+        lr=1e-3 if recipe.lr == "auto" else recipe.lr,
+        batch_size=recipe.batch_size,
+        iterator_train=BatchIterator,
+        iterator_train__shuffle=True,
+        iterator_train__shard=shard,
+        iterator_valid=BatchIterator,
+        train_split=None if valid is None else predefined_split(valid),
+        verbose=0,
+        **options,
+    )
+
+
+def _named(callbacks):
+    return [(f"{type(callback).__name__}_{number}", callback) for number, callback in enumerate(callbacks)]
+
+
+def _explained(error, n, recipe):
+    if "more than 1 value per channel" not in str(error):
+        return error
+    return ValueError(
+        f"BatchNorm cannot learn from batches of 1 sample: got n_samples={n} and batch_size={recipe.batch_size}. Pass "
+        "more samples, a greater batch_size, or batch_norm='frozen'."
+    )
+
+
+def _find_rate(net, train, phase):
+    """Set the learning rate by a range test, leaving everything else as it was."""
+    net.tuned.enter(phase.plan)
+    train.enter(phase)
+    weights = copy.deepcopy(net.tuned.state_dict())
+    batches = itertools.chain.from_iterable(itertools.repeat(net.get_iterator(train, training=True)))
+
+    def step(lr):
+        for group in net.optimizer_.param_groups:
+            group["lr"] = lr * group.get("lr_scale", 1.0)
+        return net.train_step(next(batches))["loss"].item()
+
+    curve = range_test(step)
+    net.tuned.load_state_dict(weights)
+    net.lr = steepest(curve)
+    net.initialize_optimizer()
+    return curve

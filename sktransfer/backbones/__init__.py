@@ -2,15 +2,39 @@
 
 from sktransfer.backbones._backbone import Backbone, Suffix, Tap
 from sktransfer.backbones._load import forget_backbones, load_backbone
-from sktransfer.backbones._timm import create_optimizer, list_backbones, train_transform
+from sktransfer.backbones._plain import to_plain
+from sktransfer.backbones._saved import (
+    build_network,
+    describe_network,
+    network_from_state,
+    network_state,
+    read_saved,
+    write_saved,
+)
+from sktransfer.backbones._timm import (
+    create_average,
+    create_mixer,
+    create_optimizer,
+    list_backbones,
+    train_transform,
+)
 
 __all__ = [
     "Backbone",
     "Suffix",
     "Tap",
+    "build_network",
+    "create_average",
+    "create_mixer",
     "create_optimizer",
+    "describe_network",
     "forget_backbones",
     "list_backbones",
     "load_backbone",
+    "network_from_state",
+    "network_state",
+    "read_saved",
+    "to_plain",
     "train_transform",
+    "write_saved",
 ]

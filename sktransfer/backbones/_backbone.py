@@ -216,6 +216,15 @@ class Backbone:
             return self.outputs(x, [Tap("features")])[0]
         return self.chain.run(self.module_on(x.device), x, stop=start)
 
+    @functools.cached_property
+    def stage_of(self) -> dict[str, int]:
+        """Number of the stage of each parameter, by its name: -1 for the stem, the number of stages behind the last."""
+        names = [name for name, _ in self.module.named_parameters()]
+        stages = self.stage_names
+        found = {name: n for name in names for n, stage in enumerate(stages) if name.startswith(f"{stage}.")}
+        first = next((i for i, name in enumerate(names) if name in found), 0)
+        return {name: found.get(name, -1 if i < first else len(stages)) for i, name in enumerate(names)}
+
     def suffix(self, start: int) -> "Suffix":
         """Copy of everything from stage `start` to the pooled features, to be trained."""
         return Suffix(self.module, self.chain, start, self.n_features)
@@ -342,9 +351,27 @@ class Suffix(nn.Module):
         drop = chain.steps_before(start) if start else ()
         self.model = strip_classifier(module, classifier_names(module), drop)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map boundary features ``(n, ...)`` to pooled features ``(n, n_features)``."""
-        last = self.chain.run(self.model, x, start=self.start) if self.start else forward_features(self.model, x)
+    def forward(
+        self, x: torch.Tensor, start: int | None = None, keep: list[torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """Map boundary features ``(n, ...)`` to pooled features ``(n, n_features)``.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            Output of the stages before `start`.
+        start : int or None, default=None
+            Boundary at which to enter, not before the suffix's own, which None stands for.
+        keep : list or None, default=None
+            Takes the outputs of the stages; of a network that does not tell its stages, the last feature map.
+        """
+        start = self.start if start is None else start
+        if self.chain is not None and (start or keep is not None):
+            last = self.chain.run(self.model, x, start=start, keep=keep)
+        else:
+            last = forward_features(self.model, x)
+            if keep is not None:
+                keep.append(last)
         return pre_logits(self.model, last)
 
 

@@ -12,7 +12,8 @@ from sklearn.frozen import FrozenEstimator
 from torch import nn
 
 from sktransfer.backbones._backbone import Backbone
-from sktransfer.backbones._timm import BUNDLED, create_timm_model
+from sktransfer.backbones._saved import resize_input, saved_network
+from sktransfer.backbones._timm import BUNDLED, create_timm_model, is_architecture
 from sktransfer.backbones._weights import classifier_names, load_state, read_state
 from sktransfer.exceptions import WeightsMismatchError
 from sktransfer.utils._device import isolated_rng
@@ -35,10 +36,10 @@ def load_backbone(
 
     Parameters
     ----------
-    backbone : str, torch.nn.Module or fitted estimator, default="resnet18"
+    backbone : str, path-like, torch.nn.Module or fitted estimator, default="resnet18"
         A timm name (``"resnet18"``, ``"resnet18.a1_in1k"``, ``"hf-hub:org/name"``, ``"local-dir:folder"``), the bundled
-        ``"sktransfer_mini"``, a network of your own (copied, never changed), or a fitted sktransfer estimator, whose
-        tuned network is taken.
+        ``"sktransfer_mini"``, a network of your own (copied, never changed), or a fitted sktransfer estimator or the
+        path of a file that its ``save`` wrote, whose tuned network is taken.
     weights : str, path-like or None, default="pretrained"
         ``"pretrained"`` for the published weights (or those that a network of your own holds), the path of a
         ``.safetensors`` or ``.pth`` state dict, or None for random weights.
@@ -79,10 +80,10 @@ def load_backbone(
         return _from_module(backbone, weights, size)
     if hasattr(backbone, "_as_backbone"):
         return _from_estimator(backbone, weights, size)
-    if not isinstance(backbone, str):
+    if not isinstance(backbone, str | os.PathLike):
         raise ValueError(
             f"backbone={backbone!r} is a {type(backbone).__name__}; expected a timm name, 'sktransfer_mini', a "
-            "torch.nn.Module or a fitted sktransfer estimator."
+            "torch.nn.Module, a fitted sktransfer estimator or the path of a saved one."
         )
     return _from_name(backbone, weights, size, random_state)
 
@@ -114,12 +115,6 @@ def _check_size(image_size):
     return tuple(int(side) for side in size)
 
 
-def _resize_input(module, size):
-    # Transformers hold one position embedding a patch: timm resamples it for another grid.
-    if size is not None and hasattr(module, "set_input_size"):
-        module.set_input_size(img_size=size)
-
-
 def _from_module(module, weights, size):
     if weights is None:
         raise ValueError(
@@ -130,7 +125,7 @@ def _from_module(module, weights, size):
     has_classifier = bool(classifier_names(module))
     if weights != "pretrained":
         has_classifier = load_state(module, read_state(weights), str(weights))
-    _resize_input(module, size)
+    resize_input(module, size)
     return Backbone(module, name=type(module).__name__, has_source_classifier=has_classifier, image_size=size)
 
 
@@ -140,34 +135,58 @@ def _from_estimator(estimator, weights, size):
             f"weights={weights!r} together with backbone=a fitted {type(estimator).__name__}: the estimator brings its "
             "own weights. Leave weights at 'pretrained'."
         )
-    backbone = estimator._as_backbone()
-    if size is None or size == tuple(backbone.config["input_size"][1:]):
+    return _resized(estimator._as_backbone(), size)
+
+
+def _resized(backbone, size, reference=None):
+    if reference is None and (size is None or size == tuple(backbone.config["input_size"][1:])):
         return backbone
-    module = copy.deepcopy(backbone.module)
-    _resize_input(module, size)
-    return Backbone(module, name=backbone.name, has_source_classifier=backbone.has_source_classifier, image_size=size)
+    module = copy.deepcopy(backbone.module) if reference is None else backbone.module
+    resize_input(module, size)
+    return Backbone(
+        module,
+        name=backbone.name,
+        reference=reference,
+        has_source_classifier=backbone.has_source_classifier,
+        image_size=size or tuple(backbone.config["input_size"][1:]),
+    )
 
 
 def _from_name(name, weights, size, random_state):
+    saved = _is_saved(name, weights)
+    name = os.fspath(name)
     weights = weights if weights in ("pretrained", None) else os.fspath(weights)
     seed = random_state if weights is None else 0  # pretrained weights are the same whatever the seed
     reference = {"backbone": name, "weights": weights, "image_size": size, "random_state": seed}
     key = (*reference.values(), *_file_states(name, weights))
     with _lock:
         if key not in _loaded:
-            module, has_classifier = _build(name, weights, seed)
-            _resize_input(module, size)
-            _loaded[key] = Backbone(
-                module,
-                name=name,
-                reference=reference,
-                has_source_classifier=has_classifier,
-                image_size=size,
-            )
+            if saved:
+                _loaded[key] = _resized(saved_network(name), size, reference)
+            else:
+                _loaded[key] = _named(name, weights, size, seed, reference)
             while len(_loaded) > _KEEP:
                 _loaded.popitem(last=False)
         _loaded.move_to_end(key)
         return _loaded[key]
+
+
+def _is_saved(name, weights):
+    """Whether `name` is the path of a saved estimator; a name of timm's never is, whatever lies in the folder."""
+    if isinstance(name, str) and (name in BUNDLED or is_architecture(name) or not Path(name).is_file()):
+        return False
+    if weights != "pretrained":
+        raise ValueError(
+            f"weights={weights!r} together with backbone={str(name)!r}: a saved estimator brings its own weights. "
+            "Leave weights at 'pretrained'."
+        )
+    return True
+
+
+def _named(name, weights, size, seed, reference):
+    module, has_classifier = _build(name, weights, seed)
+    resize_input(module, size)
+    return Backbone(module, name=name, reference=reference, has_source_classifier=has_classifier, image_size=size)
 
 
 def _file_states(name, weights):
@@ -177,6 +196,8 @@ def _file_states(name, weights):
         files += sorted(Path(name.removeprefix("local-dir:")).glob("*"))
     elif name in BUNDLED:
         files += sorted(BUNDLED[name].glob("*"))
+    elif not is_architecture(name):
+        files.append(Path(name))
     return tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file())
 
 

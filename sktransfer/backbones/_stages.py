@@ -29,14 +29,25 @@ class Chain(NamedTuple):
     stages: tuple[str, ...]
     tail: tuple[str, ...]
 
-    def run(self, model: nn.Module, x: torch.Tensor, *, start: int = 0, stop: int | None = None) -> torch.Tensor:
+    def run(
+        self,
+        model: nn.Module,
+        x: torch.Tensor,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        keep: list[torch.Tensor] | None = None,
+    ) -> torch.Tensor:
         """Run `model` from boundary `start` to boundary `stop`.
 
         Boundary ``k`` lies before stage ``k``; ``0`` as `start` includes the stem, ``None`` as `stop` the final layers.
+        The outputs of the stages are appended to `keep` where it is given.
         """
         steps = (() if start else self.stem) + self.stages[start:stop] + (self.tail if stop is None else ())
         for step in steps:
             x = attrgetter(step)(model)(x)
+            if keep is not None and step in self.stages:
+                keep.append(x)
         return x
 
     def steps_before(self, start: int) -> tuple[str, ...]:

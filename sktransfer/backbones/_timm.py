@@ -2,9 +2,10 @@
 
 import difflib
 import fnmatch
+import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,31 @@ from sktransfer.utils._messages import first_line
 load_torchvision_operators()
 import timm  # noqa: E402
 import timm.data  # noqa: E402
+import timm.models  # noqa: E402
 import timm.optim  # noqa: E402
+import timm.utils  # noqa: E402
 
-__all__ = ["BUNDLED", "create_optimizer", "create_timm_model", "data_config", "list_backbones", "train_transform"]
+__all__ = [
+    "BUNDLED",
+    "create_average",
+    "create_mixer",
+    "create_optimizer",
+    "create_timm_model",
+    "data_config",
+    "is_architecture",
+    "list_backbones",
+    "train_transform",
+]
 
 BUNDLED = {"sktransfer_mini": Path(__file__).parent / "sktransfer_mini"}
 
+_AUGMENT = {
+    "light": {"scale": (0.7, 1.0), "color_jitter": None},
+    "default": {"scale": (0.35, 1.0), "color_jitter": 0.3},
+    # One operation a picture, its strength uniform up to the most (timm reads a deviation above 100 as uniform).
+    "trivial": {"scale": (0.35, 1.0), "color_jitter": None, "auto_augment": "rand-m10-n1-mstd101-inc1"},
+    "randaug": {"scale": (0.35, 1.0), "color_jitter": None, "auto_augment": "rand-m9-n2-mstd0.5-inc1"},
+}
 _PROBE_SECONDS = 2.0
 _offline_lock = threading.RLock()
 
@@ -80,11 +100,27 @@ def create_timm_model(name: str, *, pretrained: bool, **kwargs: Any) -> nn.Modul
         name = f"local-dir:{BUNDLED[name]}"
     try:
         with _no_hopeless_downloads(name, pretrained):
-            return timm.create_model(name, pretrained=pretrained, **kwargs)
+            model = timm.create_model(name, pretrained=pretrained, **kwargs)
+            model._model_args = _model_args(name)
+            return model
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, RuntimeError | ValueError) and not _is_missing_weights(error):
             raise _unknown_name(name, error) from error
         raise weights_not_found(name, error) from error
+
+
+def is_architecture(name: object) -> bool:
+    """Whether `name` is a network of timm's, with or without a weight tag."""
+    return isinstance(name, str) and timm.is_model(name)
+
+
+def _model_args(name: str) -> dict[str, Any]:
+    """Arguments of the architecture that stand in the config.json behind `name`; a saved network needs them."""
+    source, _, where = name.partition(":")
+    if source == "local-dir":
+        config = json.loads((Path(where) / "config.json").read_text(encoding="utf-8"))
+        return config.get("model_args") or {}
+    return timm.models.load_model_config_from_hf(where)[2] or {} if source in ("hf-hub", "hf_hub") else {}
 
 
 def data_config(model: nn.Module) -> dict[str, Any]:
@@ -106,28 +142,86 @@ def train_transform(config: dict[str, Any], augment: str) -> Callable:
     ----------
     config : dict
         As :func:`data_config` gives.
-    augment : {"light", "default"}
+    augment : {"light", "default", "trivial", "randaug"}
         ``"light"``: crops of 70 to 100 % of the area and horizontal flips. ``"default"``: timm's ImageNet recipe
-        (crops of 35 to 100 %, flips, colour changes).
+        (crops of 35 to 100 %, flips, colour changes). ``"trivial"``, ``"randaug"``: the same crops and flips with one
+        operation of random strength, or two of strength 9 of 10, in place of the colour changes.
     """
-    scale, jitter = {"light": ((0.7, 1.0), None), "default": ((0.35, 1.0), 0.3)}[augment]
     return timm.data.create_transform(
         **{key: config[key] for key in ("input_size", "mean", "std", "interpolation")},
         is_training=True,
-        scale=scale,
-        color_jitter=jitter,
+        **_AUGMENT[augment],
     )
 
 
-def create_optimizer(module: nn.Module, name: str, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+def create_optimizer(
+    module: nn.Module,
+    name: str,
+    *,
+    lr: float,
+    weight_decay: float,
+    layer_decay: float | None = None,
+    no_weight_decay: Collection[str] = (),
+) -> torch.optim.Optimizer:
     """Create one of timm's optimizers over the trainable parameters of `module`.
 
-    Biases and normalisation layers are not decayed.
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Its ``group_matcher`` tells the layers apart.
+    name : str
+        One of timm's optimizers.
+    lr, weight_decay : float
+        Biases, normalisation layers and `no_weight_decay` are not decayed.
+    layer_decay : float or None, default=None
+        Factor of the learning rate from each layer to the one before it; each group holds its factor as ``lr_scale``.
+        None does not tell the layers apart.
+    no_weight_decay : collection of str, default=()
+        Patterns of further parameters that are not decayed.
     """
     known = timm.optim.list_optimizers()
     if name not in known:
         raise ValueError(f"optimizer={name!r} is not one of timm's optimizers.{_suggest(name, known)}")
-    return timm.optim.create_optimizer_v2(module, opt=name, lr=lr, weight_decay=weight_decay)
+    options = {"weight_decay": weight_decay, "no_weight_decay_list": no_weight_decay}
+    if layer_decay is None:
+        groups = timm.optim.param_groups_weight_decay(module, **options)
+    else:
+        groups = timm.optim.param_groups_layer_decay(module, layer_decay=layer_decay, **options)
+    return timm.optim.create_optimizer_v2(groups, opt=name, lr=lr, weight_decay=weight_decay)
+
+
+def create_average(module: nn.Module, decay: float) -> nn.Module:
+    """Create timm's exponential moving average of the weights of `module`, warmed up over the first steps."""
+    return timm.utils.ModelEmaV3(module, decay=decay, use_warmup=True)
+
+
+def create_mixer(mixup: float, cutmix: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Create timm's mixup and CutMix of a batch.
+
+    Parameters
+    ----------
+    mixup, cutmix : float
+        Parameter of the Beta distribution that draws the share of the second picture; 0 for none. Where both are
+        given, each batch gets one of them at random.
+
+    Returns
+    -------
+    callable
+        Mixes a batch of pictures ``(n, C, H, W)`` in place and returns the ``(n, n)`` shares: row i tells of which
+        pictures picture i was made. Draws from numpy's global generator.
+    """
+    mixer = timm.data.Mixup(mixup_alpha=mixup, cutmix_alpha=cutmix, label_smoothing=0.0)
+
+    def mix(pictures):
+        # Pictures are mixed in pairs: of an odd number the last one stays as it is.
+        even = len(pictures) - len(pictures) % 2
+        shares = torch.eye(len(pictures))
+        if even:
+            mixer.num_classes = even
+            _, shares[:even, :even] = mixer(pictures[:even], torch.arange(even))
+        return shares
+
+    return mix
 
 
 def weights_not_found(name: str, cause: BaseException) -> WeightsNotFoundError:

@@ -1,4 +1,4 @@
-"""What fine-tuned estimators share: building the net, training it, and its scores for new pictures."""
+"""What fine-tuned estimators share: the parameters, the training, and the network's answers for new pictures."""
 
 from __future__ import annotations
 
@@ -8,43 +8,80 @@ from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from sktransfer.fine_tuning._job import FineTuningJob
+from sktransfer.fine_tuning._persistence import PersistenceMixin
 from sktransfer.inputs import ImagePreprocessor, check_samples
-from sktransfer.utils._compat import Interval, StrOptions
+from sktransfer.utils._compat import CallbackSupportMixin, Interval, StrOptions, check_sample_weight
 from sktransfer.utils._persistence import BackboneHolderMixin
 
 __all__ = ["BaseFineTuned"]
 
+_NOT_IN_PARTIAL_FIT = {  # what a single pass over some of the pictures cannot do, and the value that switches it off
+    "early_stopping": False,
+    "probe_epochs": 0,
+    "unfreeze_every": None,
+    "warmup_epochs": 0,
+    "schedule": "constant",
+    "ema_decay": None,
+    "checkpoint_dir": None,
+}
 
-class BaseFineTuned(BackboneHolderMixin, BaseEstimator, metaclass=ABCMeta):
+
+class BaseFineTuned(
+    PersistenceMixin,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BackboneHolderMixin,
+    BaseEstimator,
+    metaclass=ABCMeta,
+):
     """Pictures to scores, by a pretrained network whose last part is trained."""
 
     _parameter_constraints = {
         "backbone": "no_validation",  # load_backbone says more than a type list could
         "weights": [str, os.PathLike, None],
         "trainable": [
-            StrOptions({"head", "all"}),
+            StrOptions({"head", "all", "norm", "bias", "lora"}),
             Interval(Integral, 1, None, closed="left"),
             list,
             tuple,
         ],
+        "lora_rank": [Interval(Integral, 1, None, closed="left")],
+        "probe_epochs": [Interval(Integral, 0, None, closed="left")],
+        "probe_lr": [Interval(Real, 0, None, closed="neither")],
+        "unfreeze_every": [Interval(Integral, 1, None, closed="left"), None],
+        "batch_norm": [StrOptions({"train", "frozen"})],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "lr": [Interval(Real, 0, None, closed="neither")],
+        "lr": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "layer_decay": [Interval(Real, 0, 1, closed="right"), None],
+        "head_lr_factor": [Interval(Real, 0, None, closed="neither")],
+        "schedule": [StrOptions({"constant", "cosine", "one_cycle", "step"})],
+        "warmup_epochs": [Interval(Integral, 0, None, closed="left")],
         "optimizer": [str],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "augment": [StrOptions({"light", "default"}), callable, None],
+        "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "regularizer": "no_validation",  # resolve_regularizer says more
+        "augment": [StrOptions({"light", "default", "trivial", "randaug"}), callable, None],
+        "mixup": [Interval(Real, 0, None, closed="left")],
+        "cutmix": [Interval(Real, 0, None, closed="left")],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "early_stopping": ["boolean"],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "ema_decay": [Interval(Real, 0, 1, closed="neither"), None],
+        "checkpoint_dir": [str, os.PathLike, None],
+        "warm_start": ["boolean"],
         "image_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
         "image_shape": [tuple, list, None],
         "device": "no_validation",
         "precision": [StrOptions({"auto", "float32", "bfloat16", "float16"})],
+        "compile": ["boolean"],
+        "accelerate": ["boolean"],
         "cache": [str, os.PathLike, None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
@@ -56,98 +93,107 @@ class BaseFineTuned(BackboneHolderMixin, BaseEstimator, metaclass=ABCMeta):
     def __init__(self):
         """Store the parameters."""
 
+    def _begin(self, X, y):
+        """Tell scikit-learn's callbacks, where there are any, that fitting begins."""
+        if hasattr(self, "_init_callback_context"):
+            context = self._init_callback_context(max_subtasks=self.probe_epochs + self.max_epochs)
+            context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+
     def _samples(self, X, *, reset):
         return check_samples(self, X, reset=reset, image_shape=self.image_shape)
 
-    def _fit_net(self, samples, targets, n_outputs, criterion, stratify):
-        """Train on `samples`; sets ``backbone_``, ``plan_``, ``net_``, ``history_`` and ``n_iter_``."""
-        from sktransfer._nets import TunedModule, plan_training, train_net
-        from sktransfer.backbones import load_backbone
-        from sktransfer.utils._device import isolated_rng, resolve_device, resolve_precision
+    def _weights(self, sample_weight, n):
+        """Weights of the rows, float64 of shape (n,)."""
+        if sample_weight is not None and not np.any(sample_weight):
+            raise ValueError("sample_weight: all weights are zero, so that nothing is left to learn from.")
+        return check_sample_weight(sample_weight, np.empty(n), dtype=np.float64, ensure_non_negative=True)
 
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self.backbone_ = load_backbone(
-            self.backbone, weights=self.weights, image_size=self.image_size, random_state=seed
-        )
-        self.plan_ = plan_training(self.backbone_, self.trainable)
-        train, valid = self._split(samples, targets, stratify, seed)
-        device = resolve_device(self.device)
-        precision = resolve_precision(self.precision, device)
-        with isolated_rng(seed):
-            self.net_ = train_net(
-                TunedModule(self.backbone_, self.plan_, n_outputs),
-                self._data(*train, self.augment, device, precision),
-                None if valid is None else self._data(*valid, None, device, precision),
-                criterion=criterion,
-                max_epochs=self.max_epochs,
-                batch_size=self.batch_size,
-                lr=self.lr,
-                optimizer=self.optimizer,
-                weight_decay=self.weight_decay,
-                device=device,
-                precision=precision,
-                patience=self.n_iter_no_change if self.early_stopping else None,
-                callbacks=self.callbacks or (),
-                verbose=self.verbose,
+    def _fit(self, samples, values, weights, *, reported, draw=None, valid=None, stratify=None):
+        """Train on `samples`, anew or from where the last training ended; see :class:`FineTuningJob`."""
+        if self.warmup_epochs >= self.max_epochs and self.warmup_epochs:
+            raise ValueError(
+                f"warmup_epochs={self.warmup_epochs} leaves none of max_epochs={self.max_epochs}; pass fewer."
             )
-        self.history_ = [
-            {key: float(value) if key.endswith("loss") else value for key, value in epoch.items() if key != "batches"}
-            for epoch in self.net_.history
-        ]
+        previous = self.net_ if self.warm_start and hasattr(self, "net_") else None
+        job = FineTuningJob(self, previous=previous)
+        if valid is None and self.early_stopping:
+            rows, held_out = self._split(len(samples), stratify, job.seed)
+            valid = samples.take(held_out), values[held_out], weights[held_out]
+            samples, values, weights = samples.take(rows), values[rows], weights[rows]
+            draw = None if draw is None else draw[rows]
+        job.run((samples, values, weights, draw), valid, reported=reported)
+        self.history_ = job.history
         self.n_iter_ = len(self.history_)
+        if hasattr(self, "_callback_fit_ctx"):
+            X, y = reported
+            self._callback_fit_ctx.call_on_fit_task_end(
+                estimator=self, X=X, y=y, reconstruction_attributes=lambda: {"net_": self.net_}
+            )
+        return self
 
-    def _split(self, samples, targets, stratify, seed):
-        """Training and validation part; the latter is None without early stopping."""
-        if not self.early_stopping:
-            return (samples, targets), None
+    def _partial_fit(self, samples, values, weights, draw=None):
+        """Train one epoch from where the network is."""
+        for name, off in _NOT_IN_PARTIAL_FIT.items():
+            if getattr(self, name) != off:
+                raise ValueError(
+                    f"partial_fit does not support {name}={getattr(self, name)!r}: it is one pass over some of the "
+                    f"pictures. Set {name}={off!r}, or use fit."
+                )
+        if self.lr == "auto":
+            raise ValueError("partial_fit does not support lr='auto': pass a number, e.g. lr_ of an earlier fit.")
+        done = list(getattr(self, "history_", ()))
+        job = FineTuningJob(self, previous=getattr(self, "net_", None), epochs_before=len(done))
+        job.run((samples, values, weights, draw), None, reported=None)
+        self.history_ = done + job.history
+        self.n_iter_ = len(self.history_)
+        return self
+
+    def _split(self, n, stratify, seed):
+        """Row numbers of the training and of the validation part."""
         try:
-            train, valid = train_test_split(
-                np.arange(len(targets)),
-                test_size=self.validation_fraction,
-                random_state=seed,
-                stratify=targets if stratify else None,
+            return train_test_split(
+                np.arange(n), test_size=self.validation_fraction, random_state=seed, stratify=stratify
             )
         except ValueError as error:
             raise ValueError(
                 f"early_stopping=True cannot hold out validation_fraction={self.validation_fraction} of "
-                f"{len(targets)} samples: {error} Pass a larger validation_fraction, more samples, or "
+                f"{n} samples: {error} Pass a larger validation_fraction, more samples, X_val and y_val, or "
                 "early_stopping=False."
             ) from error
-        return (samples.take(train), targets[train]), (samples.take(valid), targets[valid])
 
-    def _data(self, samples, targets, augment, device, precision):
-        from sktransfer._nets import training_set
+    def transform(self, X: Any) -> np.ndarray:
+        """Give the features that the trained network has before its head.
 
-        return training_set(
-            samples,
-            targets,
-            backbone=self.backbone_,
-            plan=self.plan_,
-            augment=augment,
-            frozen_features=self._frozen_features,
-            batch_size=self.batch_size,
-            device=device,
-            precision=precision,
-            n_jobs=self.n_jobs,
-        )
+        Parameters
+        ----------
+        X : pictures
+            Of the kind seen in :meth:`fit`.
 
-    def _frozen_features(self, samples):
-        """Output of the frozen part, computed once per picture."""
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float32
+            Pooled output of the last stage.
+        """
+        return self._outputs(X, "features")
+
+    @property
+    def _n_features_out(self):
+        return self.backbone_.n_features
+
+    def _outputs(self, X, output):
+        """Scores ``(n_samples, n_outputs)`` or features ``(n_samples, n_features)`` of pictures."""
         from sktransfer._frozen import Boundary
-
-        return self._extract(samples, Boundary(self.backbone_, self.plan_.start), cache=self.cache)
-
-    def _scores(self, X):
-        """Scores of pictures, ``(n_samples, n_outputs)`` float32."""
         from sktransfer.utils._device import resolve_device
 
         check_is_fitted(self)
         samples = self._samples(X, reset=False)
         device = resolve_device(self.device)
+        module, start = self.net_.module_, self.plan_.start
         if self.plan_.has_frozen_prefix:
-            return self.net_.scores(self._frozen_features(samples), device)
-        module = self.net_.module_.to(device)
-        return self._extract(samples, _WholeNet(module, module.head.out_features), cache=None)
+            inputs = self._extract(samples, Boundary(self.backbone_, start), cache=self.cache)
+            return self.net_.run(inputs, device, start, output)
+        width = module.head.in_features if output == "features" else module.head.out_features
+        return self._extract(samples, _WholeNet(module.to(device), output, width), cache=None)
 
     def _extract(self, samples, compute, *, cache):
         from sktransfer._frozen import extract
@@ -173,6 +219,7 @@ class BaseFineTuned(BackboneHolderMixin, BaseEstimator, metaclass=ABCMeta):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = []  # features are float32 whatever the pictures are
         tags.non_deterministic = False
         return tags
 
@@ -181,11 +228,12 @@ class _WholeNet(NamedTuple):
     """A network that learned from the picture on: nothing of it can be cached."""
 
     module: Any
-    n_outputs: int
+    output: str
+    width: int
     key: str = ""
 
     def __call__(self, x):
-        return self.module.eval()(x)
+        return getattr(self.module.eval().run(x, 0), self.output)
 
     def shape(self):
-        return (self.n_outputs,)
+        return (self.width,)

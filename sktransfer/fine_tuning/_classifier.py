@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from sktransfer.fine_tuning._base import BaseFineTuned
-from sktransfer.utils._compat import StrOptions, fit_context
+from sktransfer.fine_tuning._targets import check_labels, class_weights, encode, learn_classes
+from sktransfer.utils._compat import Interval, StrOptions, fit_context, with_callbacks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,34 +33,87 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
     ----------
     backbone : str, torch.nn.Module or fitted estimator, default="resnet18"
         A timm name, ``"hf-hub:org/name"``, ``"local-dir:folder"``, the bundled ``"sktransfer_mini"``, a network of your
-        own (copied, never changed), or a fitted sktransfer estimator. See :func:`~sktransfer.load_backbone`.
+        own (copied, never changed), a fitted sktransfer estimator, or the path of a file that :meth:`save` wrote. See
+        :func:`~sktransfer.load_backbone`.
     weights : str, path-like or None, default="pretrained"
         ``"pretrained"``, the path of a ``.safetensors`` or ``.pth`` file, or None for random weights.
-    trainable : {"head", "all"}, int or list of str, default="head"
-        What learns. ``"head"``: the new head; ``"all"``: everything; an int k: the head and the last k stages; a list:
-        the head and the parameters whose timm names fit one of the patterns (``"layer4"``, ``"blocks.[67].*"``).
+    trainable : {"head", "all", "norm", "bias", "lora"}, int or list of str, default="head"
+        What learns beside the new head. ``"head"``: nothing; ``"all"``: everything; an int k: the last k stages;
+        ``"norm"``: the normalisation layers; ``"bias"``: the biases (BitFit [1]_); ``"lora"``: low-rank additions to
+        the linear layers and ungrouped convolutions [2]_ (needs ``pip install 'sktransfer[lora]'``), which become part
+        of the weights when training ends; a list: the parameters whose timm names fit one of the patterns
+        (``"layer4"``, ``"blocks.[67].*"``).
+    lora_rank : int, default=8
+        Rank of the additions where ``trainable="lora"``.
+    probe_epochs : int, default=0
+        Epochs in which the head alone is fitted to features of the unchanged network, before `max_epochs` of training
+        (LP-FT [3]_). They see the pictures as they are, without augmentation or mixing, each through the network once.
+    probe_lr : float, default=1e-3
+        Learning rate of those epochs.
+    unfreeze_every : int or None, default=None
+        Epochs after which the next stage begins to learn: the head first (unless it was probed), then the last stage,
+        then the one before, until all learns that `trainable` names [4]_. None lets all learn at once.
+    batch_norm : {"train", "frozen"}, default="train"
+        Whether BatchNorm layers of the parts that learn normalise by the batch and go on estimating statistics, or
+        keep those of the source. Layers that learn nothing always keep them.
     max_epochs : int, default=30
-        Passes over the training pictures; fewer with `early_stopping`.
+        Passes over the training pictures after the probe; fewer with `early_stopping`.
     batch_size : int, default=32
         Pictures a step.
-    lr : float, default=1e-3
-        Learning rate.
+    lr : float or "auto", default=1e-3
+        Learning rate of the head and, unless `layer_decay` or `head_lr_factor` say otherwise, of everything.
+        ``"auto"`` finds it by a range test [5]_ of up to 100 steps, whose curve is kept in ``lr_range_``.
+    layer_decay : float or None, default=None
+        Factor in (0, 1] of the learning rate from each stage to the one before it. None for the same everywhere.
+    head_lr_factor : float, default=1.0
+        Factor of the learning rate of the head.
+    schedule : {"constant", "cosine", "one_cycle", "step"}, default="constant"
+        How the learning rate moves over `max_epochs`: not at all; down to nothing along half a cosine; up from a 25th
+        over three tenths of the steps, then down to nothing; or to a tenth after each third.
+    warmup_epochs : int, default=0
+        Epochs over which the learning rate rises to its value, before the schedule begins.
     optimizer : str, default="adamw"
         One of timm's optimizers, e.g. ``"sgd"``, ``"adamw"``, ``"lion"``.
     weight_decay : float, default=0.01
         Pull of the weights to zero; biases and normalisation layers are exempt.
-    augment : {"light", "default"}, callable or None, default=None
+    max_grad_norm : float or None, default=None
+        Gradients whose norm is greater are scaled down to it.
+    regularizer : {"l2-sp", "delta", "bss", "stochnorm", "lwf", "co-tuning", "rkd"}, object or None, default=None
+        Pull to the source, see :ref:`regularizers`: an object (e.g. ``L2SP(alpha=0.1)``) has parameters of its own,
+        which a search reaches as ``regularizer__alpha``.
+    augment : {"light", "default", "trivial", "randaug"}, callable or None, default=None
         Random changes of the training pictures: ``"light"`` crops 70 to 100 % of the area and flips horizontally,
-        ``"default"`` is timm's ImageNet recipe (crops of 35 to 100 %, flips, colour changes), a callable takes and
-        returns an RGB ``PIL.Image``. None trains on the pictures as they are.
+        ``"default"`` is timm's ImageNet recipe (crops of 35 to 100 %, flips, colour changes), ``"trivial"`` and
+        ``"randaug"`` take one operation of random strength, or two strong ones, in place of the colour changes; a
+        callable takes and returns an RGB ``PIL.Image``. None trains on the pictures as they are.
+    mixup, cutmix : float, default=0.0
+        Parameter of the Beta distribution that draws how much of another picture is blended in, or pasted in; 0 for
+        none. With both, each batch gets one of them at random. Labels are mixed alike.
+    loss : {"cross_entropy", "focal"}, default="cross_entropy"
+        ``"focal"`` lets pictures count less the better they are classified already. For several labels a picture, the
+        binary form of either.
+    focal_gamma : float, default=2.0
+        How much less, where ``loss="focal"``; 0 is cross-entropy.
+    label_smoothing : float, default=0.0
+        Share in [0, 1) of each target that is spread evenly over all classes.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss; ``"balanced"`` is inversely proportional to their frequencies.
+    sampler : {"balanced"} or None, default=None
+        ``"balanced"`` draws the pictures of an epoch with replacement, all classes equally often.
     validation_fraction : float, default=0.1
-        Share of the training pictures held out, stratified, where `early_stopping`.
+        Share of the training pictures held out, stratified, where `early_stopping` and no `X_val` is passed to
+        :meth:`fit`.
     early_stopping : bool, default=False
         Stop when the loss on held-out pictures no longer falls, and restore the weights at its lowest.
     n_iter_no_change : int, default=10
         Epochs without a lower held-out loss before training stops.
+    ema_decay : float or None, default=None
+        Decay in (0, 1) of a moving average of the weights, which takes their place in validation and in the end.
+    checkpoint_dir : path-like or None, default=None
+        Folder that takes the state of the training after each epoch. A fit that was killed and is called again with
+        the same parameters and data goes on from there; one that had ended gives its result at once.
+    warm_start : bool, default=False
+        Begin the next :meth:`fit` with the weights of the last.
     image_size : int, tuple of int or None, default=None
         Height and width in pixels at which the network sees the pictures; None takes its own.
     image_shape : tuple of int or None, default=None
@@ -69,6 +122,10 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         ``"auto"`` takes cuda, mps or cpu, whichever there is.
     precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
         Number format of the network; ``"auto"`` takes bfloat16 on CUDA cards that have it and float32 elsewhere.
+    compile : bool, default=False
+        Compile the part that learns with ``torch.compile``: about a minute before the first step, faster steps after.
+    accelerate : bool, default=False
+        Train on the devices and processes of ``accelerate launch`` (needs ``pip install 'sktransfer[accelerate]'``).
     cache : {"memory"}, path-like or None, default="memory"
         Where the output of the frozen part is kept, by the content of the picture; see
         :class:`PretrainedFeatureExtractor`.
@@ -80,23 +137,30 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
     verbose : int, default=0
         Show progress bars if not 0.
     callbacks : list of skorch callbacks or None, default=None
-        Called during training; copies are used.
+        Called during training; copies are used. For scikit-learn's own callbacks see ``set_callbacks``.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels.
+        The labels; for several labels a picture the column numbers of y.
     backbone_ : Backbone
         The network as it was before training.
     net_ : skorch.NeuralNet
         Holds the trained part.
-    history_ : list of dict
-        One entry an epoch: ``epoch``, ``train_loss``, ``dur`` (seconds) and ``train_batch_count``; with early stopping
-        ``valid_loss`` too; ``train_loss_best`` and ``valid_loss_best`` say whether it was the lowest so far.
-    n_iter_ : int
-        Epochs run.
     plan_ : TrainingPlan
         Where training begins, and the names of the parameters that learned.
+    history_ : list of dict
+        One entry an epoch: ``epoch``, ``phase`` ("probe", "unfreeze k" or "train"), ``trained_parameters``,
+        ``train_loss`` (penalty included), ``valid_loss`` where there are held-out pictures, ``lr`` (of the last step),
+        ``dur`` (seconds) and the numbers of batches.
+    n_iter_ : int
+        Epochs run.
+    lr_ : float
+        Learning rate.
+    lr_range_ : dict of ndarray
+        ``"lr"`` and ``"loss"`` of the range test, where ``lr="auto"``.
+    regularizer_ : object
+        The regularizer that was used, with what it learned, where there is one.
     input_spec_ : InputSpec
         What was learned about the input.
     n_features_in_ : int
@@ -106,12 +170,18 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
 
     See Also
     --------
+    FineTunedRegressor : The same for numbers.
     PretrainedFeatureExtractor : Frozen features for any other classifier.
 
     References
     ----------
-    .. [1] Yosinski, J., Clune, J., Bengio, Y. & Lipson, H. "How transferable are features in deep neural networks?"
-       NeurIPS 2014.
+    .. [1] Ben Zaken, E., Goldberg, Y. & Ravfogel, S. "BitFit: Simple Parameter-efficient Fine-tuning for
+       Transformer-based Masked Language-models", ACL 2022.
+    .. [2] Hu, E. J. et al. "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022.
+    .. [3] Kumar, A., Raghunathan, A., Jones, R., Ma, T. & Liang, P. "Fine-Tuning can Distort Pretrained Features and
+       Underperform Out-of-Distribution", ICLR 2022.
+    .. [4] Howard, J. & Ruder, S. "Universal Language Model Fine-tuning for Text Classification", ACL 2018.
+    .. [5] Smith, L. N. "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
 
     Examples
     --------
@@ -125,7 +195,11 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
 
     _parameter_constraints = {
         **BaseFineTuned._parameter_constraints,
+        "loss": [StrOptions({"cross_entropy", "focal"})],
+        "focal_gamma": [Interval(Real, 0, None, closed="left")],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "class_weight": [StrOptions({"balanced"}), dict, None],
+        "sampler": [StrOptions({"balanced"}), None],
     }
 
     def __init__(
@@ -134,20 +208,42 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         *,
         weights: str | os.PathLike[str] | None = "pretrained",
         trainable: str | int | Sequence[str] = "head",
+        lora_rank: int = 8,
+        probe_epochs: int = 0,
+        probe_lr: float = 1e-3,
+        unfreeze_every: int | None = None,
+        batch_norm: str = "train",
         max_epochs: int = 30,
         batch_size: int = 32,
-        lr: float = 1e-3,
+        lr: float | str = 1e-3,
+        layer_decay: float | None = None,
+        head_lr_factor: float = 1.0,
+        schedule: str = "constant",
+        warmup_epochs: int = 0,
         optimizer: str = "adamw",
         weight_decay: float = 0.01,
+        max_grad_norm: float | None = None,
+        regularizer: str | BaseEstimator | None = None,
         augment: str | Callable | None = None,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        loss: str = "cross_entropy",
+        focal_gamma: float = 2.0,
+        label_smoothing: float = 0.0,
         class_weight: Mapping[Any, float] | str | None = None,
+        sampler: str | None = None,
         validation_fraction: float = 0.1,
         early_stopping: bool = False,
         n_iter_no_change: int = 10,
+        ema_decay: float | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+        warm_start: bool = False,
         image_size: int | tuple[int, int] | None = None,
         image_shape: tuple[int, ...] | None = None,
         device: Any = "auto",
         precision: str = "auto",
+        compile: bool = False,
+        accelerate: bool = False,
         cache: str | os.PathLike[str] | None = "memory",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -157,62 +253,148 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         self.backbone = backbone
         self.weights = weights
         self.trainable = trainable
+        self.lora_rank = lora_rank
+        self.probe_epochs = probe_epochs
+        self.probe_lr = probe_lr
+        self.unfreeze_every = unfreeze_every
+        self.batch_norm = batch_norm
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.layer_decay = layer_decay
+        self.head_lr_factor = head_lr_factor
+        self.schedule = schedule
+        self.warmup_epochs = warmup_epochs
         self.optimizer = optimizer
         self.weight_decay = weight_decay
+        self.max_grad_norm = max_grad_norm
+        self.regularizer = regularizer
         self.augment = augment
+        self.mixup = mixup
+        self.cutmix = cutmix
+        self.loss = loss
+        self.focal_gamma = focal_gamma
+        self.label_smoothing = label_smoothing
         self.class_weight = class_weight
+        self.sampler = sampler
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
         self.n_iter_no_change = n_iter_no_change
+        self.ema_decay = ema_decay
+        self.checkpoint_dir = checkpoint_dir
+        self.warm_start = warm_start
         self.image_size = image_size
         self.image_shape = image_shape
         self.device = device
         self.precision = precision
+        self.compile = compile
+        self.accelerate = accelerate
         self.cache = cache
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
         self.callbacks = callbacks
 
+    @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any) -> FineTunedClassifier:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
+    ) -> FineTunedClassifier:
         """Train on pictures and their labels.
 
         Parameters
         ----------
         X : pictures
             Paths, encoded bytes, PIL images, arrays, flattened arrays or a torch Dataset.
-        y : array-like of shape (n_samples,)
-            Labels of any kind, at least two different ones.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels of any kind, at least two different ones; or an indicator matrix, several labels a picture.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            How much each picture counts in the loss, beside `class_weight`.
+        X_val, y_val : pictures and their labels, or None, default=None
+            Held-out pictures for ``valid_loss`` and `early_stopping`, in place of a part of X.
 
         Returns
         -------
         FineTunedClassifier
             The fitted classifier.
         """
-        import torch
-
-        y = column_or_1d(validate_data(self, y=y, X="no_validation"), warn=True)
+        self._begin(X, y)
+        y = check_labels(self, y)
         samples = self._samples(X, reset=True)
-        check_classification_targets(y)
         check_consistent_length(samples, y)
-        self.classes_, targets = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
+        classes = learn_classes(self, y)
+        if self.warm_start and hasattr(self, "net_") and not np.array_equal(classes, self.classes_):
             raise ValueError(
-                f"{type(self).__name__} needs at least two classes in y; got 1 class, {self.classes_[0]!r}. "
-                "Add samples of another class."
+                f"warm_start=True: y has the classes {classes.tolist()}, the network was trained for "
+                f"{self.classes_.tolist()}. Pass y with these, or set warm_start=False."
             )
-        class_weight = None
-        if self.class_weight is not None:
-            class_weight = torch.tensor(
-                compute_class_weight(self.class_weight, classes=self.classes_, y=y), dtype=torch.float32
-            )
-        criterion = torch.nn.CrossEntropyLoss(weight=class_weight)
-        self._fit_net(samples, targets, len(self.classes_), criterion, stratify=True)
-        return self
+        self.classes_, self._multilabel = classes, y.ndim == 2
+        values = encode(self, y)
+        weights = self._weights(sample_weight, len(samples)) * class_weights(self, y)
+        return self._fit(
+            samples,
+            values,
+            weights,
+            draw=1 / np.bincount(values)[values] if self.sampler is not None else None,
+            valid=self._held_out(X_val, y_val),
+            stratify=None if self._multilabel else values,
+            reported=(X, y),
+        )
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> FineTunedClassifier:
+        """Train for one pass over some pictures, from where the network is.
+
+        Parameters
+        ----------
+        X : pictures
+            As for :meth:`fit`.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels.
+        classes : array-like of shape (n_classes,) or None, default=None
+            All labels there will be; in the first call only, None takes those of y.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            How much each picture counts in the loss.
+
+        Returns
+        -------
+        FineTunedClassifier
+            The classifier itself.
+        """
+        first = not hasattr(self, "net_")
+        y = check_labels(self, y)
+        samples = self._samples(X, reset=first)
+        check_consistent_length(samples, y)
+        if first:
+            self._multilabel = y.ndim == 2
+            self.classes_ = learn_classes(self, y if classes is None else column_or_1d(classes))
+        values = encode(self, y)
+        weights = self._weights(sample_weight, len(samples)) * class_weights(self, y)
+        draw = 1 / np.bincount(values)[values] if self.sampler is not None else None
+        return self._partial_fit(samples, values, weights, draw)
+
+    def _held_out(self, X_val, y_val):
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val belong together: pass both or none.")
+        if X_val is None:
+            return None
+        y_val, samples = check_labels(self, y_val, name="y_val"), self._samples(X_val, reset=False)
+        check_consistent_length(samples, y_val)
+        return samples, encode(self, y_val, name="y_val"), class_weights(self, y_val)
+
+    @property
+    def _n_outputs(self):
+        return len(self.classes_)
+
+    def _criterion(self):
+        from sktransfer._nets import WeightedLoss, cross_entropy, focal_loss, multilabel_loss
+
+        gamma = self.focal_gamma if self.loss == "focal" else 0.0
+        if self._multilabel:
+            return WeightedLoss(multilabel_loss, gamma=gamma, smoothing=self.label_smoothing)
+        if gamma:
+            return WeightedLoss(focal_loss, gamma=gamma, smoothing=self.label_smoothing)
+        return WeightedLoss(cross_entropy, smoothing=self.label_smoothing)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Estimate class probabilities.
@@ -225,9 +407,10 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            Columns in the order of ``classes_``; rows sum to one.
+            Columns in the order of ``classes_``; rows sum to one, unless a picture has several labels.
         """
-        return softmax(self._scores(X).astype(np.float64), axis=1)
+        scores = self._outputs(X, "scores").astype(np.float64)
+        return expit(scores) if self._multilabel else softmax(scores, axis=1)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict labels.
@@ -239,8 +422,14 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
 
         Returns
         -------
-        ndarray of shape (n_samples,)
-            Values of ``classes_``.
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Values of ``classes_``; for several labels a picture an indicator matrix.
         """
-        scores = self._scores(X)
-        return self.classes_[scores.argmax(1)]
+        check_is_fitted(self)
+        scores = self._outputs(X, "scores")
+        return (scores > 0).astype(int) if self._multilabel else self.classes_[scores.argmax(1)]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

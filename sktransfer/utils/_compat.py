@@ -1,12 +1,36 @@
 """The one place for private scikit-learn names and for torchvision builds whose operators do not load."""
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
+from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
-__all__ = ["HasMethods", "Interval", "RealNotInt", "StrOptions", "fit_context", "load_torchvision_operators"]
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # before scikit-learn 1.9
+
+    class CallbackSupportMixin:
+        """Stands where newer releases have callbacks; estimators then have no ``set_callbacks``."""
+
+    def with_callbacks(method: Callable) -> Callable:
+        """Leave the method as it is."""
+        return method
+
+
+__all__ = [
+    "CallbackSupportMixin",
+    "HasMethods",
+    "Interval",
+    "RealNotInt",
+    "StrOptions",
+    "check_sample_weight",
+    "fit_context",
+    "load_torchvision_operators",
+    "with_callbacks",
+]
 
 _torchvision_library = None
 

@@ -3,64 +3,218 @@
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose, assert_array_equal
 
-from sktransfer._nets._batches import BatchIterator, FeatureSet, PictureSet
+from sktransfer._nets import Targets, TrainingPlan
+from sktransfer._nets._batches import BatchIterator, FeatureSet, PhasedSet, PictureSet, cut
+from sktransfer._nets._freezing import Phase
+from sktransfer.utils._device import isolated_rng
 
 
-def features(n):
-    return FeatureSet(np.arange(n, dtype=np.float32)[:, None], np.arange(n))
+def numbered(n, weights=None, draw=None):
+    """Row i is to give i."""
+    return Targets(np.arange(n), np.ones(n) if weights is None else weights, draw)
+
+
+def features(n, **options):
+    return FeatureSet(np.arange(n, dtype=np.float32)[:, None], numbered(n, **options))
 
 
 def pictures(n, **options):
-    return PictureSet(None, np.arange(n), lambda row: row, lambda row: torch.full((3, 2, 2), float(row)), **options)
+    return PictureSet(None, numbered(n), lambda row: row, lambda row: torch.full((3, 2, 2), float(row)), **options)
 
 
-def rows(dataset, *args):
-    return [targets.tolist() for _, targets in BatchIterator(dataset, *args)]
+def rows(dataset, *args, **options):
+    return [values.tolist() for _, (values, _) in BatchIterator(dataset, *args, **options)]
 
 
-def test_batches_in_order():
-    assert rows(features(5), 2) == [[0, 1], [2, 3, 4]]
+class TestTargets:
+    def test_rows_come_with_their_weights_in_float32(self):
+        values, weights = Targets(np.array([4, 5, 6]), np.array([0.5, 1.0, 1.5])).of(np.array([2, 0, 2]))
+        assert values.tolist() == [6, 4, 6]
+        assert values.dtype == torch.int64
+        assert weights.tolist() == [1.5, 0.5, 1.5]
+        assert weights.dtype == torch.float32
+
+    def test_values_may_be_vectors(self):
+        values = np.arange(6, dtype=np.float32).reshape(3, 2)
+        assert_array_equal(Targets(values, np.ones(3)).of(np.array([1]))[0], values[[1]])
+        assert len(Targets(values, np.ones(3))) == 3
 
 
-@pytest.mark.parametrize(("n", "sizes"), [(1, [1]), (4, [2, 2]), (5, [2, 3]), (6, [2, 2, 2])])
-def test_no_batch_of_one_row_but_where_there_is_no_other(n, sizes):
-    assert [len(batch) for batch in rows(features(n), 2)] == sizes
+class TestOrder:
+    def test_batches_in_order(self):
+        assert rows(features(5), 2) == [[0, 1], [2, 3, 4]]
 
+    @pytest.mark.parametrize("n", [1, 4, 5, 6])
+    def test_no_batch_of_one_row_but_where_there_is_no_other(self, n):
+        sizes = {1: [1], 4: [2, 2], 5: [2, 3], 6: [2, 2, 2]}[n]
+        assert [len(batch) for batch in rows(features(n), 2)] == sizes
+        assert [len(chunk) for chunk in cut(np.arange(n), 2)] == sizes
 
-def test_shuffle_draws_from_torchs_generator_and_takes_every_row_once():
-    def draw(seed):
-        torch.manual_seed(seed)
-        return rows(features(20), 4, True)
+    def test_shuffle_draws_from_torchs_generator_and_takes_every_row_once(self):
+        def draw(seed):
+            with isolated_rng(seed):
+                return rows(features(20), 4, True)
 
-    with torch.random.fork_rng():
         assert draw(0) == draw(0) != draw(1)
         assert sorted(np.concatenate(draw(0))) == list(range(20))
+        with isolated_rng(0):
+            assert np.concatenate(draw(0)).tolist() == torch.randperm(20).tolist()
+
+    def test_each_pass_has_its_own_order(self):
+        with isolated_rng(0):
+            assert rows(features(20), 4, True) != rows(features(20), 4, True)
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_inputs_and_targets_stay_together(n_jobs):
-    for inputs, targets in BatchIterator(pictures(7, n_jobs=n_jobs), 3):
-        assert inputs.shape[1:] == (3, 2, 2)
-        assert inputs[:, 0, 0, 0].tolist() == targets.tolist()
+class TestDraw:
+    def test_rows_are_drawn_by_their_weights(self):
+        # 20 rows: 2 of class 1. Drawn by 1 / class size, both classes come up equally often.
+        classes = np.repeat([0, 1], [18, 2])
+        dataset = features(20, draw=1 / np.bincount(classes)[classes])
+        with isolated_rng(0):
+            drawn = classes[np.concatenate([np.concatenate(rows(dataset, 8, True)) for _ in range(200)])]
+        n = 20 * 200
+        assert len(drawn) == n
+        assert abs(drawn.mean() - 0.5) < 4 * 0.5 / np.sqrt(n)
+
+    def test_the_same_seed_draws_the_same_rows(self):
+        dataset = features(20, draw=np.arange(1, 21))
+
+        def draw(seed):
+            with isolated_rng(seed):
+                return rows(dataset, 4, True)
+
+        assert draw(0) == draw(0) != draw(1)
+        flat = np.concatenate(draw(0))
+        assert len(flat) == 20
+        assert len(set(flat)) < 20
+
+    def test_rows_of_weight_zero_never_come(self):
+        dataset = features(4, draw=np.array([0.0, 1.0, 0.0, 2.0]))
+        with isolated_rng(0):
+            assert set(np.concatenate([np.concatenate(rows(dataset, 2, True)) for _ in range(20)])) == {1, 3}
+
+    def test_validation_takes_each_row_once(self):
+        assert rows(features(4, draw=np.array([0.0, 1.0, 0.0, 2.0])), 2) == [[0, 1], [2, 3]]
 
 
-def test_prefix_runs_on_whole_batches():
-    seen = []
+class TestShards:
+    def test_processes_share_each_batch_without_a_row_lost_or_twice(self):
+        with isolated_rng(0):
+            whole = rows(features(21), 8, True)
+        parts = []
+        for part in range(2):
+            with isolated_rng(0):
+                parts.append(rows(features(21), 8, True, shard=(part, 2)))
+        assert [sorted(a + b) for a, b in zip(*parts, strict=True)] == [sorted(batch) for batch in whole]
 
-    def prefix(batch):
-        seen.append(len(batch))
-        return batch.mean((1, 2, 3))
 
-    batches = list(BatchIterator(pictures(5, prefix=prefix), 2))
-    assert seen == [2, 3]
-    assert batches[1][0].tolist() == [2, 3, 4]
+class TestPictureSet:
+    @pytest.mark.parametrize("n_jobs", [1, 2])
+    def test_inputs_and_targets_stay_together(self, n_jobs):
+        with isolated_rng(0):
+            for inputs, (values, _) in BatchIterator(pictures(7, n_jobs=n_jobs), 3, True):
+                assert inputs.shape[1:] == (3, 2, 2)
+                assert inputs[:, 0, 0, 0].tolist() == values.tolist()
+
+    def test_prefix_runs_on_whole_batches(self):
+        seen = []
+
+        def prefix(batch):
+            seen.append(len(batch))
+            return batch.mean((1, 2, 3))
+
+        batches = list(BatchIterator(pictures(5, prefix=prefix), 2))
+        assert seen == [2, 3]
+        assert batches[1][0].tolist() == [2, 3, 4]
+
+    def test_error_of_a_picture_reaches_the_caller(self):
+        def broken(row):
+            raise ValueError(f"row {row}")
+
+        dataset = PictureSet(None, numbered(3), broken, lambda x: x)
+        with pytest.raises(ValueError, match="row 0"):
+            list(BatchIterator(dataset, 2))
+
+    @pytest.mark.parametrize("n_jobs", [1, 2])
+    def test_random_numbers_of_finish_fall_to_the_same_pictures(self, n_jobs):
+        def noise(n_jobs):
+            dataset = PictureSet(
+                None, numbered(9), lambda row: row, lambda row: row + torch.rand(1, 1, 1), n_jobs=n_jobs
+            )
+            with isolated_rng(3):
+                return torch.cat([inputs for inputs, _ in BatchIterator(dataset, 4, True)])
+
+        assert torch.equal(noise(n_jobs), noise(1))
 
 
-def test_error_of_a_picture_reaches_the_caller():
-    def broken(row):
-        raise ValueError(f"row {row}")
+class TestMixing:
+    SHARES = torch.tensor([[0.75, 0.25, 0.0], [0.25, 0.75, 0.0], [0.0, 0.0, 1.0]])
 
-    dataset = PictureSet(None, np.arange(3), broken, lambda x: x)
-    with pytest.raises(ValueError, match="row 0"):
-        list(BatchIterator(dataset, 2))
+    def mixed(self, wanted, **options):
+        def mix(batch):
+            batch.copy_(torch.einsum("ij,jchw->ichw", self.SHARES, batch))
+            return self.SHARES
+
+        dataset = PictureSet(
+            None, wanted, lambda row: row, lambda row: torch.full((1, 2, 2), float(row)), mix=mix, **options
+        )
+        ((inputs, (values, weights)),) = BatchIterator(dataset, 3)
+        return inputs, values, weights
+
+    def test_classes_become_shares_of_classes(self):
+        inputs, values, weights = self.mixed(Targets(np.array([2, 0, 1]), np.array([1.0, 3.0, 5.0])), n_outputs=3)
+        assert inputs[:, 0, 0, 0].tolist() == [0.25, 0.75, 2.0]
+        assert values.tolist() == [[0.25, 0, 0.75], [0.75, 0, 0.25], [0, 1, 0]]
+        assert weights.tolist() == [0.75 * 1 + 0.25 * 3, 0.25 * 1 + 0.75 * 3, 5]
+
+    def test_vectors_are_averaged(self):
+        wanted = np.array([[0.0, 4.0], [8.0, 0.0], [1.0, 1.0]], dtype=np.float32)
+        _, values, _ = self.mixed(Targets(wanted, np.ones(3)), n_outputs=2)
+        assert_allclose(values, self.SHARES.numpy() @ wanted)
+
+    def test_prefix_sees_the_mixed_pictures(self):
+        inputs, _, _ = self.mixed(Targets(np.array([2, 0, 1]), np.ones(3)), n_outputs=3, prefix=lambda x: x[:, 0, 0, 0])
+        assert inputs.tolist() == [0.25, 0.75, 2.0]
+
+
+class TestPhasedSet:
+    def phase(self, start, name="train"):
+        return Phase(name, 1, TrainingPlan(start, frozenset()))
+
+    @pytest.fixture
+    def built(self):
+        return []
+
+    @pytest.fixture
+    def dataset(self, built):
+        def build(phase):
+            built.append((phase.name, phase.plan.start))
+            return features(4)
+
+        return PhasedSet(numbered(4), build)
+
+    def test_is_built_anew_only_where_the_phase_needs_something_else(self, dataset, built):
+        for phase in [self.phase(2), self.phase(2, "unfreeze 3"), self.phase(1), self.phase(1)]:
+            dataset.enter(phase)
+        assert built == [("train", 2), ("train", 1)]
+
+    def test_a_probe_has_data_of_its_own(self, dataset, built):
+        dataset.enter(self.phase(None, "probe"))
+        dataset.enter(self.phase(None))
+        assert built == [("probe", None), ("train", None)]
+
+    def test_the_old_is_let_go_before_the_new_is_built(self):
+        def build(phase):
+            assert dataset.current is None
+            return features(4)
+
+        dataset = PhasedSet(numbered(4), build)
+        dataset.enter(self.phase(1))
+        dataset.enter(self.phase(0))
+
+    def test_batches_are_those_of_the_phase(self, dataset):
+        dataset.enter(self.phase(0))
+        assert rows(dataset, 2) == [[0, 1], [2, 3]]
+        assert len(dataset) == 4

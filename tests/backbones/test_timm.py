@@ -6,13 +6,29 @@ import torch
 from PIL import Image
 
 from sktransfer import list_backbones
-from sktransfer.backbones._timm import _reachable, create_optimizer, create_timm_model, data_config, train_transform
+from sktransfer.backbones._timm import (
+    _reachable,
+    create_optimizer,
+    create_timm_model,
+    data_config,
+    is_architecture,
+    train_transform,
+)
 
 
 def test_names_include_the_bundled_network():
     assert list_backbones()[0] == "sktransfer_mini"
     assert "resnet18" in list_backbones("resnet*")
     assert list_backbones("no such network") == []
+
+
+@pytest.mark.parametrize(
+    "name", ["local-dir:resnet18", "hf-hub:timm/resnet18", "./resnet18", "sktransfer_mini", "", None]
+)
+def test_only_names_of_timm_are_architectures(name):
+    assert is_architecture("resnet18")
+    assert is_architecture("resnet18.a1_in1k")
+    assert not is_architecture(name)
 
 
 def test_nothing_listens_behind_a_closed_port():

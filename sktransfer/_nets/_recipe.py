@@ -1,0 +1,64 @@
+"""The settings of a training, read off the estimator that asks for it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+
+from sktransfer.utils._device import resolve_device, resolve_precision
+
+__all__ = ["Recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; each field is a parameter of :class:`~sktransfer.FineTunedClassifier`."""
+
+    trainable: Any
+    lora_rank: int
+    probe_epochs: int
+    probe_lr: float
+    unfreeze_every: int | None
+    batch_norm: str
+    max_epochs: int
+    batch_size: int
+    lr: float | str
+    layer_decay: float | None
+    head_lr_factor: float
+    schedule: str
+    warmup_epochs: int
+    optimizer: str
+    weight_decay: float
+    max_grad_norm: float | None
+    augment: str | Callable | None
+    mixup: float
+    cutmix: float
+    early_stopping: bool
+    n_iter_no_change: int
+    ema_decay: float | None
+    device: torch.device
+    precision: str
+    compile: bool
+    accelerate: bool
+    n_jobs: int | None
+    verbose: int
+    callbacks: Sequence[Any] | None
+
+    @classmethod
+    def of(cls, estimator: Any) -> "Recipe":
+        """Read the settings of an estimator that has parameters of these names."""
+        values = {field.name: getattr(estimator, field.name) for field in fields(cls)}
+        values["device"] = resolve_device(estimator.device)
+        values["precision"] = resolve_precision(estimator.precision, values["device"])
+        return cls(**values)
+
+    @property
+    def changes_pictures(self) -> bool:
+        """Whether the network sees other pictures in every epoch."""
+        return self.augment is not None or self.mixup > 0 or self.cutmix > 0
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs in all."""
+        return self.probe_epochs + self.max_epochs

@@ -1,0 +1,324 @@
+"""One file for a network and all that belongs to it: safetensors, with a JSON document in its header.
+
+Reading runs no code of the file: tensors are numbers, the document is plain values, and the network is built by the
+name of its architecture.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import sys
+import weakref
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from sktransfer.backbones._backbone import Backbone
+from sktransfer.backbones._plain import from_plain, to_plain
+from sktransfer.backbones._timm import create_timm_model, is_architecture
+from sktransfer.backbones._weights import architecture_digest
+from sktransfer.exceptions import WeightsMismatchError, WeightsNotFoundError
+from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._files import replace_file
+from sktransfer.utils._messages import first_line
+
+__all__ = [
+    "build_network",
+    "describe_network",
+    "network_from_state",
+    "network_state",
+    "read_saved",
+    "resize_input",
+    "saved_network",
+    "write_saved",
+]
+
+_KEY, _DIGEST = "sktransfer", "sktransfer_digest"  # entries of the header's metadata
+_FORMAT = 1
+_INPUT = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
+# Arguments of timm's create_model that read further files.
+_REACHES_OUT = {"checkpoint_path", "cache_dir", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"}
+_described: "weakref.WeakKeyDictionary[Backbone, dict]" = weakref.WeakKeyDictionary()
+
+
+def write_saved(path: "str | os.PathLike[str]", document: dict[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write a document and tensors into one file, which is complete or not there.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Any name; a file that is there is replaced once the new one is complete.
+    document : dict
+        Of plain values, see :func:`to_plain`; ``document["network"]`` describes the network whose tensors have the
+        prefix ``"network."``.
+    tensors : mapping of str to torch.Tensor
+        Equal ones are stored once.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    stored, aliases = _without_duplicates(tensors)
+    versions = {name: version(name) for name in ("timm", "torch")}
+    header = {"format": _FORMAT, "sktransfer": _own_version(), "versions": versions}
+    text = json.dumps({**header, "aliases": aliases, "document": to_plain(document)}, allow_nan=False)
+    metadata = {_KEY: text, _DIGEST: _digest(text, stored)}
+    with replace_file(path) as temporary:
+        try:
+            safetensors.torch.save_file(stored, temporary, metadata=metadata)
+        except safetensors.SafetensorError as error:  # how it reports a full disk
+            number = re.search(r"os error (\d+)", str(error))
+            raise OSError(int(number[1]) if number else errno.EIO, first_line(error)) from error
+
+
+def read_saved(path: "str | os.PathLike[str]") -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Read what :func:`write_saved` wrote.
+
+    Returns
+    -------
+    document : dict
+    tensors : dict of str to torch.Tensor
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    WeightsMismatchError
+        If the file was not written by sktransfer, or is damaged.
+    ValueError
+        If a newer version wrote it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{str(path)!r} is not a file. Pass the path of a file written by save().")
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            header = _header(path, metadata)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except safetensors.SafetensorError as error:
+        raise WeightsMismatchError(
+            f"{str(path)!r} cannot be read: {first_line(error)}. It is damaged, cut short, or no file written by "
+            "save(); save the estimator again."
+        ) from error
+    if _digest(metadata[_KEY], tensors) != metadata.get(_DIGEST):
+        raise WeightsMismatchError(f"{str(path)!r} is damaged: its content is not what was written. Save it again.")
+    tensors.update({name: tensors[same] for name, same in header["aliases"].items()})
+    return from_plain(header["document"]), tensors
+
+
+def _header(path, metadata):
+    if _KEY not in metadata:
+        raise WeightsMismatchError(
+            f"{str(path)!r} is a safetensors file that sktransfer did not write. Pass a file written by save(); a "
+            "plain weight file goes into weights=, with the name of its architecture as backbone=."
+        )
+    try:
+        header = json.loads(metadata[_KEY])
+        number, writer = int(header["format"]), header["sktransfer"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsMismatchError(f"{str(path)!r} is damaged: its header is not readable. Save it again.") from error
+    if number > _FORMAT:
+        raise ValueError(
+            f"{str(path)!r} was written by sktransfer {writer} in format {number}; sktransfer {_own_version()} reads "
+            f"formats up to {_FORMAT}. Update sktransfer."
+        )
+    return header
+
+
+def _own_version():
+    return sys.modules["sktransfer"].__version__  # above this room, and loaded before it
+
+
+def _without_duplicates(tensors):
+    stored, aliases, seen = {}, {}, {}
+    for name, tensor in tensors.items():
+        # Storage of its own: safetensors refuses tensors that share memory.
+        plain = tensor.detach().cpu().contiguous()
+        key = _tensor_digest(plain)
+        if key in seen:
+            aliases[name] = seen[key]
+        else:
+            seen[key] = name
+            stored[name] = plain if plain.untyped_storage().nbytes() == plain.nbytes else plain.clone()
+    return stored, aliases
+
+
+def _tensor_digest(tensor):
+    digest = hashlib.blake2b(f"{tuple(tensor.shape)}{tensor.dtype}".encode(), digest_size=16)
+    flat = tensor.reshape(-1)
+    digest.update(flat.view(torch.uint8).numpy() if flat.numel() else b"")
+    return digest.digest()
+
+
+def _digest(text, tensors):
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    for name in sorted(tensors):
+        digest.update(name.encode() + b"\0" + _tensor_digest(tensors[name]))
+    return digest.hexdigest()
+
+
+def describe_network(backbone: Backbone) -> dict[str, Any]:
+    """Describe a network so that :func:`build_network` builds it from its weights alone.
+
+    Parameters
+    ----------
+    backbone : Backbone
+
+    Returns
+    -------
+    dict
+        Plain values only.
+
+    Raises
+    ------
+    ValueError
+        If the network is not one of timm's, or was built with arguments that nobody remembers.
+    """
+    if backbone not in _described:
+        _described[backbone] = _describe(backbone)
+    return _described[backbone]
+
+
+def _describe(backbone):
+    module = backbone.module
+    cfg = getattr(module, "pretrained_cfg", None) or {}
+    arguments = {**getattr(module, "_model_args", {}), "num_classes": getattr(module, "num_classes", None)}
+    if backbone.in_chans != 3:
+        arguments["in_chans"] = backbone.in_chans
+    description = {
+        "architecture": cfg.get("architecture"),
+        "arguments": arguments,
+        "pretrained_cfg": {
+            **{key: cfg.get(key) for key in ("architecture", "classifier", "first_conv")},
+            **{key: backbone.config[key] for key in _INPUT},
+        },
+        "name": backbone.name,
+        "has_source_classifier": backbone.has_source_classifier,
+        "fingerprint": backbone.fingerprint,
+    }
+    why = "is not one of timm's" if not is_architecture(description["architecture"]) else None
+    if why is None and architecture_digest(_blank(description)) != architecture_digest(module):
+        why = f"is timm's {description['architecture']} with changes, or arguments, that timm does not remember"
+    if why is not None:
+        raise ValueError(
+            f"backbone={backbone.name} {why}: it cannot be rebuilt from a file without pickle. Use pickle or joblib, "
+            "or load its weights by name: backbone='name of a timm architecture', weights='/path/to/file.safetensors'."
+        )
+    return description
+
+
+def build_network(description: dict[str, Any], tensors: Mapping[str, torch.Tensor], source: str) -> Backbone:
+    """Build a described network and load its weights.
+
+    Parameters
+    ----------
+    description : dict
+        As :func:`describe_network` gives.
+    tensors : mapping of str to torch.Tensor
+        Its state dict.
+    source : str
+        Where it comes from, for messages.
+
+    Raises
+    ------
+    WeightsMismatchError
+        If the architecture is unknown here, or the weights are not those that were described.
+    """
+    name = description["architecture"]
+    if not is_architecture(name):
+        raise WeightsMismatchError(f"{source} holds a network {name!r}, which this timm does not know. Update timm.")
+    module = _blank(description)
+    try:
+        module.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise WeightsMismatchError(
+            f"{source} does not fit the architecture {name!r} of timm {version('timm')}: {first_line(error)}. Install "
+            "the version of timm with which it was saved."
+        ) from error
+    has_classifier, size = description["has_source_classifier"], description["pretrained_cfg"]["input_size"][1:]
+    backbone = Backbone(module, name=description["name"], has_source_classifier=has_classifier, image_size=tuple(size))
+    if backbone.fingerprint != description["fingerprint"]:
+        raise WeightsMismatchError(f"{source} holds other weights than it says: it is damaged. Save it again.")
+    _described[backbone] = description
+    return backbone
+
+
+def _blank(description):
+    """Build the network of a description, with random weights."""
+    unsafe = _REACHES_OUT.intersection(description["arguments"])
+    if unsafe:
+        raise WeightsMismatchError(f"A network described with {sorted(unsafe)} is not one that sktransfer wrote.")
+    with isolated_rng(0):
+        module = create_timm_model(description["architecture"], pretrained=False, **description["arguments"])
+    module._model_args = description["arguments"]
+    size = tuple(description["pretrained_cfg"]["input_size"][1:])
+    if size != tuple(module.pretrained_cfg["input_size"][1:]):
+        resize_input(module, size)
+    module.pretrained_cfg = dict(description["pretrained_cfg"])
+    return module.eval().float()
+
+
+def resize_input(module: nn.Module, size: tuple[int, int] | None) -> None:
+    """Prepare a network for pictures of another ``(height, width)``, in place."""
+    # Transformers hold one position embedding a patch: timm resamples it for another grid.
+    if size is not None and hasattr(module, "set_input_size"):
+        module.set_input_size(img_size=size)
+
+
+def saved_network(path: "str | os.PathLike[str]") -> Backbone:
+    """Load the tuned network of a saved estimator; its classifier is the classifier of the source task.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If there is no such file.
+    """
+    if not Path(path).is_file():
+        raise WeightsNotFoundError(f"backbone={str(path)!r} is not a file. Pass a file written by save().")
+    document, tensors = read_saved(path)
+    return build_network(document["network"], _below("network.", tensors), f"backbone={str(path)!r}")
+
+
+def _below(prefix, tensors):
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def network_state(backbone: Backbone) -> "dict[str, Any] | Backbone":
+    """Turn a backbone into plain values and arrays, for pickle and skops.
+
+    Returns
+    -------
+    dict or Backbone
+        Where its weights can be had by name, that name and their fingerprint; the whole network as arrays where it is
+        one of timm's; the backbone itself, for pickle alone, where it is the user's own.
+    """
+    if backbone.reference is not None:
+        return {"reference": backbone.reference, "fingerprint": backbone.fingerprint}
+    try:
+        description = describe_network(backbone)
+    except ValueError:
+        return backbone
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in backbone.module.state_dict().items()}
+    return {"description": description, "arrays": arrays}
+
+
+def network_from_state(state: "dict[str, Any] | Backbone") -> Backbone:
+    """Bring back what :func:`network_state` gave."""
+    if isinstance(state, Backbone):
+        return state
+    if "reference" in state:
+        from sktransfer.backbones._load import restore
+
+        return restore(state["reference"], state["fingerprint"])
+    tensors = {name: torch.tensor(array) for name, array in state["arrays"].items()}
+    return build_network(state["description"], tensors, "The pickled estimator")

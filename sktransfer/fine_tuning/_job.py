@@ -1,0 +1,217 @@
+"""One training of a fine-tuned estimator: from its parameters and data to its fitted attributes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from sktransfer.fine_tuning._regularizers import resolve_regularizer
+
+__all__ = ["FineTuningJob"]
+
+# Parameters that change how fast, where or how loudly a model is made, but not the model.
+_NOT_PART_OF_THE_MODEL = {
+    "accelerate",
+    "cache",
+    "callbacks",
+    "checkpoint_dir",
+    "compile",
+    "device",
+    "n_jobs",
+    "verbose",
+    "warm_start",
+}
+
+
+class FineTuningJob:
+    """Trains the network of `estimator` and sets ``backbone_``, ``plan_``, ``net_``, ``lr_`` and what follows.
+
+    Parameters
+    ----------
+    estimator : BaseFineTuned
+        Gives the parameters, its loss (``_criterion()``), the number of its outputs (``_n_outputs``).
+    previous : TransferNet or None, default=None
+        Whose weights are the start, in place of the backbone's.
+    epochs_before : int or None, default=None
+        Epochs of ``partial_fit`` so far, where this is another one; None for a whole training.
+    """
+
+    def __init__(self, estimator: Any, *, previous: Any = None, epochs_before: int | None = None):
+        self.estimator = estimator
+        self.previous = previous
+        self.epochs_before = epochs_before
+        self.history: list[dict[str, Any]] = []
+        self.checkpoint = self._open_checkpoint()
+        self.seed = self._draw_seed()
+
+    def run(self, train: tuple, valid: tuple | None, *, reported: tuple[Any, Any] | None) -> None:
+        """Train.
+
+        Parameters
+        ----------
+        train : tuple of (Samples, values, weights, draw)
+        valid : tuple of (Samples, values, weights) or None
+        reported : tuple of (X, y) or None
+            What scikit-learn's callbacks are told that the estimator is fitted to; None tells them nothing.
+        """
+        from sktransfer._nets import Recipe, Targets, train_network
+        from sktransfer.utils._device import isolated_rng
+
+        estimator = self.estimator
+        recipe = Recipe.of(estimator)
+        if self.epochs_before is not None:
+            recipe = replace(recipe, max_epochs=1)
+        self._load_backbone()
+        if self.checkpoint is not None:
+            self.checkpoint.begin(self.seed, self._identity(train, valid))
+        samples, values, weights, draw = train
+        scale = 1 / weights.mean()
+        targets = Targets(values, weights * scale, draw)
+        regularizer = resolve_regularizer(estimator.regularizer)
+        optimizer = getattr(self.previous, "optimizer_", None) if self.epochs_before else None
+        if estimator.trainable == "lora":
+            optimizer = None  # its matrices were merged into the weights
+        with isolated_rng(self.seed):
+            trained = train_network(
+                estimator.backbone_,
+                (samples, targets),
+                None if valid is None else (valid[0], Targets(valid[1], valid[2] * scale)),
+                recipe,
+                n_outputs=estimator._n_outputs,
+                criterion=estimator._criterion(),
+                frozen_features=self._frozen_features,
+                penalty=None if regularizer is None else regularizer._penalty(),
+                penalty_setup=lambda: self._penalty_setup(samples, targets),
+                previous=self.previous,
+                optimizer_state=None if optimizer is None else optimizer.state_dict(),
+                checkpoint=self.checkpoint,
+                callbacks=() if reported is None else self._reporters(recipe, *reported),
+            )
+        estimator.plan_, estimator.net_ = trained.plan, trained.net
+        estimator.lr_ = trained.net.lr
+        if regularizer is not None:
+            estimator.regularizer_ = regularizer
+        if trained.curve is not None:
+            estimator.lr_range_ = trained.curve
+        self.history = [self._plain(row) for row in trained.net.history]
+
+    def _open_checkpoint(self):
+        if self.estimator.checkpoint_dir is None:
+            return None
+        from sktransfer._nets import Checkpoint
+
+        return Checkpoint(self.estimator.checkpoint_dir)
+
+    def _draw_seed(self):
+        if self.checkpoint is not None and self.checkpoint.saved is not None:
+            return self.checkpoint.saved["seed"]
+        state = self.estimator.random_state
+        if self.epochs_before and not isinstance(state, np.random.RandomState):
+            # Another pass, another order: the same seed would repeat the first one's.
+            return int(np.random.SeedSequence([state or 0, self.epochs_before]).generate_state(1)[0] >> 1)
+        return int(check_random_state(state).randint(2**31 - 1))
+
+    def _load_backbone(self):
+        from sktransfer._nets import plan_training
+        from sktransfer.backbones import load_backbone
+
+        estimator = self.estimator
+        if self.previous is None:
+            estimator.backbone_ = load_backbone(
+                estimator.backbone, weights=estimator.weights, image_size=estimator.image_size, random_state=self.seed
+            )
+            return
+        plan = plan_training(estimator.backbone_, estimator.trainable)
+        n_outputs = self.previous.module_.head.out_features
+        if plan != estimator.plan_ or n_outputs != estimator._n_outputs:
+            raise ValueError(
+                f"The network was trained with other settings (trainable={estimator.trainable!r} is new, or y has "
+                f"{estimator._n_outputs} outputs where it had {n_outputs}) and cannot go on with these. Fit a clone, "
+                "with backbone=this estimator to start from what it learned, or set warm_start=False."
+            )
+
+    def _frozen_features(self, samples, start):
+        from sktransfer._frozen import Boundary
+
+        compute = Boundary(self.estimator.backbone_, start)
+        return self.estimator._extract(samples, compute, cache=self.estimator.cache)
+
+    def _penalty_setup(self, samples, targets):
+        from sktransfer._frozen import SourceProba
+        from sktransfer._nets import PenaltySetup
+
+        estimator, backbone = self.estimator, self.estimator.backbone_
+        return PenaltySetup(
+            backbone=backbone,
+            targets=targets.of(slice(None))[0],
+            n_outputs=estimator._n_outputs,
+            source_proba=lambda: estimator._extract(samples, SourceProba(backbone), cache=estimator.cache),
+            source_features=lambda: self._frozen_features(samples, None),
+        )
+
+    def _identity(self, train, valid):
+        """Everything that decides the result, by name."""
+        estimator = self.estimator
+        parameters = {
+            name: getattr(value, "__qualname__", None) or repr(value)  # a function's repr holds its address
+            for name, value in estimator.get_params(deep=False).items()
+            if name not in _NOT_PART_OF_THE_MODEL and name != "backbone"
+        }
+        data = hashlib.blake2b(digest_size=8)
+        for samples, *arrays in (train, valid or ()) if valid else (train,):
+            for row in range(len(samples)):
+                data.update(samples.digest(row))
+            for array in arrays:
+                data.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+        start = "" if self.previous is None else _digest_of(self.previous.module_)
+        return {
+            "estimator": type(estimator).__name__,
+            **parameters,
+            "backbone": f"{estimator.backbone_.name} {estimator.backbone_.key}{start}",
+            "training data": data.hexdigest(),
+        }
+
+    def _reporters(self, recipe, X, y):
+        """Tell scikit-learn's callbacks of each epoch, one task each."""
+        from sktransfer._nets import Reporter, plan_training
+
+        estimator = self.estimator
+        if not hasattr(estimator, "_callback_fit_ctx"):  # scikit-learn before 1.9
+            return ()
+        root = estimator._callback_fit_ctx
+        plan = plan_training(estimator.backbone_, recipe.trainable)
+        tasks = []
+
+        def begin(net):
+            tasks.append(root.subcontext(task_name="epoch"))
+            tasks[-1].call_on_fit_task_begin(estimator=estimator, X=X, y=y)
+
+        def end(net):
+            return tasks[-1].call_on_fit_task_end(
+                estimator=estimator,
+                X=X,
+                y=y,
+                reconstruction_attributes=lambda: {"net_": net, "plan_": plan, "n_iter_": len(net.history)},
+            )
+
+        return (Reporter(begin, end),)
+
+    def _plain(self, row):
+        """One entry of the history: plain numbers, counted on from earlier epochs."""
+        entry = {
+            key: value.item() if hasattr(value, "item") else value
+            for key, value in row.items()
+            if key != "batches" and not key.endswith("_best")
+        }
+        return {**entry, "epoch": entry["epoch"] + (self.epochs_before or 0)}
+
+
+def _digest_of(module):
+    digest = hashlib.blake2b(digest_size=8)
+    for tensor in module.state_dict().values():
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return f" from {digest.hexdigest()}"

@@ -1,0 +1,102 @@
+"""A fine-tuned network as an ONNX model."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+
+from sktransfer.utils._files import replace_file
+from sktransfer.utils._optional import import_optional
+
+__all__ = ["write_onnx"]
+
+
+def write_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
+    """Write frozen part, trained part and head as one model; see ``FineTunedClassifier.export_onnx``.
+
+    Parameters
+    ----------
+    estimator : FineTunedClassifier or FineTunedRegressor
+        Fitted.
+    path : str or path-like
+    """
+    for package in ("onnx", "onnxscript"):
+        import_optional(package, extra="onnx", caller=f"{type(estimator).__name__}.export_onnx")
+    with replace_file(path) as temporary:
+        model = _model(estimator)
+        for key, value in _metadata(estimator).items():
+            model.metadata_props.add(key=key, value=json.dumps(value))
+        temporary.write_bytes(model.SerializeToString())
+
+
+def _model(estimator):
+    import torch
+
+    network = _whole_network(estimator).eval()
+    # Two pictures: the size 1 would be taken for a constant.
+    pictures = torch.zeros((2, *estimator.backbone_.config["input_size"]))
+    with warnings.catch_warnings(), torch.no_grad():
+        # What the exporter says of its own and its dependencies' future; the model is complete or there is an error.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.|onnxscript")
+        program = torch.onnx.export(
+            network,
+            (pictures,),
+            input_names=["pictures"],
+            output_names=["probabilities" if is_classifier(estimator) else "predictions"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    return program.model_proto
+
+
+def _whole_network(estimator):
+    """Build the module from preprocessed pictures to what the user is told."""
+    import torch
+
+    backbone, plan, trained = estimator.backbone_, estimator.plan_, estimator.net_.module_.cpu()
+
+    class Whole(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.frozen = backbone.module if plan.has_frozen_prefix else None
+            self.trained = trained
+
+        def forward(self, pictures):
+            x = backbone.boundary(pictures, plan.start) if plan.has_frozen_prefix else pictures
+            return outcome(self.trained(x).scores)
+
+    if is_classifier(estimator):
+
+        def outcome(scores):
+            return scores.sigmoid() if estimator._multilabel else scores.softmax(1)
+    else:
+        mean, scale = (
+            torch.tensor(np.asarray(getattr(estimator, name), dtype=np.float32))
+            for name in ("target_mean_", "target_scale_")
+        )
+
+        def outcome(scores):
+            predictions = scores * scale + mean
+            return predictions[:, 0] if estimator._one_dimensional else predictions
+
+    return Whole()
+
+
+def _metadata(estimator):
+    metadata = {"preprocessing": {**estimator.backbone_.preprocessing, "color": _color(estimator)}}
+    if is_classifier(estimator):
+        metadata["classes"] = np.asarray(estimator.classes_).tolist()
+    return metadata
+
+
+def _color(estimator):
+    return "RGB" if estimator.backbone_.in_chans == 3 else "L"

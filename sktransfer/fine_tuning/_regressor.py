@@ -1,0 +1,388 @@
+"""Fine-tuning a pretrained network, as a regressor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_consistent_length, validate_data
+
+from sktransfer.fine_tuning._base import BaseFineTuned
+from sktransfer.utils._compat import StrOptions, fit_context, with_callbacks
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["FineTunedRegressor"]
+
+
+class FineTunedRegressor(RegressorMixin, BaseFineTuned):
+    """Estimate numbers from pictures by a pretrained network whose last part is trained on them.
+
+    The network, what of it learns and how are those of :class:`FineTunedClassifier`; the head gives one number for each
+    target. Targets are scaled to mean 0 and standard deviation 1 for the training, and predictions back.
+
+    Parameters
+    ----------
+    backbone : str, torch.nn.Module or fitted estimator, default="resnet18"
+        A timm name, ``"hf-hub:org/name"``, ``"local-dir:folder"``, the bundled ``"sktransfer_mini"``, a network of your
+        own (copied, never changed), a fitted sktransfer estimator, or the path of a file that :meth:`save` wrote. See
+        :func:`~sktransfer.load_backbone`.
+    weights : str, path-like or None, default="pretrained"
+        ``"pretrained"``, the path of a ``.safetensors`` or ``.pth`` file, or None for random weights.
+    trainable : {"head", "all", "norm", "bias", "lora"}, int or list of str, default="head"
+        What learns beside the new head. ``"head"``: nothing; ``"all"``: everything; an int k: the last k stages;
+        ``"norm"``: the normalisation layers; ``"bias"``: the biases (BitFit [1]_); ``"lora"``: low-rank additions to
+        the linear layers and ungrouped convolutions [2]_ (needs ``pip install 'sktransfer[lora]'``), which become part
+        of the weights when training ends; a list: the parameters whose timm names fit one of the patterns
+        (``"layer4"``, ``"blocks.[67].*"``).
+    lora_rank : int, default=8
+        Rank of the additions where ``trainable="lora"``.
+    probe_epochs : int, default=0
+        Epochs in which the head alone is fitted to features of the unchanged network, before `max_epochs` of training
+        (LP-FT [3]_). They see the pictures as they are, without augmentation or mixing, each through the network once.
+    probe_lr : float, default=1e-3
+        Learning rate of those epochs.
+    unfreeze_every : int or None, default=None
+        Epochs after which the next stage begins to learn: the head first (unless it was probed), then the last stage,
+        then the one before, until all learns that `trainable` names [4]_. None lets all learn at once.
+    batch_norm : {"train", "frozen"}, default="train"
+        Whether BatchNorm layers of the parts that learn normalise by the batch and go on estimating statistics, or
+        keep those of the source. Layers that learn nothing always keep them.
+    max_epochs : int, default=30
+        Passes over the training pictures after the probe; fewer with `early_stopping`.
+    batch_size : int, default=32
+        Pictures a step.
+    lr : float or "auto", default=1e-3
+        Learning rate of the head and, unless `layer_decay` or `head_lr_factor` say otherwise, of everything.
+        ``"auto"`` finds it by a range test [5]_ of up to 100 steps, whose curve is kept in ``lr_range_``.
+    layer_decay : float or None, default=None
+        Factor in (0, 1] of the learning rate from each stage to the one before it. None for the same everywhere.
+    head_lr_factor : float, default=1.0
+        Factor of the learning rate of the head.
+    schedule : {"constant", "cosine", "one_cycle", "step"}, default="constant"
+        How the learning rate moves over `max_epochs`: not at all; down to nothing along half a cosine; up from a 25th
+        over three tenths of the steps, then down to nothing; or to a tenth after each third.
+    warmup_epochs : int, default=0
+        Epochs over which the learning rate rises to its value, before the schedule begins.
+    optimizer : str, default="adamw"
+        One of timm's optimizers, e.g. ``"sgd"``, ``"adamw"``, ``"lion"``.
+    weight_decay : float, default=0.01
+        Pull of the weights to zero; biases and normalisation layers are exempt.
+    max_grad_norm : float or None, default=None
+        Gradients whose norm is greater are scaled down to it.
+    regularizer : {"l2-sp", "delta", "bss", "stochnorm", "lwf", "rkd"}, object or None, default=None
+        Pull to the source, see :ref:`regularizers`: an object (e.g. ``L2SP(alpha=0.1)``) has parameters of its own,
+        which a search reaches as ``regularizer__alpha``.
+    augment : {"light", "default", "trivial", "randaug"}, callable or None, default=None
+        Random changes of the training pictures: ``"light"`` crops 70 to 100 % of the area and flips horizontally,
+        ``"default"`` is timm's ImageNet recipe (crops of 35 to 100 %, flips, colour changes), ``"trivial"`` and
+        ``"randaug"`` take one operation of random strength, or two strong ones, in place of the colour changes; a
+        callable takes and returns an RGB ``PIL.Image``. None trains on the pictures as they are.
+    mixup, cutmix : float, default=0.0
+        Parameter of the Beta distribution that draws how much of another picture is blended in, or pasted in; 0 for
+        none. With both, each batch gets one of them at random. Labels are mixed alike.
+    loss : {"squared_error", "huber"}, default="squared_error"
+        Of targets scaled to mean 0 and standard deviation 1; ``"huber"`` is linear for errors above 1.
+    validation_fraction : float, default=0.1
+        Share of the training pictures held out where `early_stopping` and no `X_val` is passed to :meth:`fit`.
+    early_stopping : bool, default=False
+        Stop when the loss on held-out pictures no longer falls, and restore the weights at its lowest.
+    n_iter_no_change : int, default=10
+        Epochs without a lower held-out loss before training stops.
+    ema_decay : float or None, default=None
+        Decay in (0, 1) of a moving average of the weights, which takes their place in validation and in the end.
+    checkpoint_dir : path-like or None, default=None
+        Folder that takes the state of the training after each epoch. A fit that was killed and is called again with
+        the same parameters and data goes on from there; one that had ended gives its result at once.
+    warm_start : bool, default=False
+        Begin the next :meth:`fit` with the weights of the last.
+    image_size : int, tuple of int or None, default=None
+        Height and width in pixels at which the network sees the pictures; None takes its own.
+    image_shape : tuple of int or None, default=None
+        Shape of flattened pictures, or of arrays whose channel axis cannot be told.
+    device : str or torch.device, default="auto"
+        ``"auto"`` takes cuda, mps or cpu, whichever there is.
+    precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
+        Number format of the network; ``"auto"`` takes bfloat16 on CUDA cards that have it and float32 elsewhere.
+    compile : bool, default=False
+        Compile the part that learns with ``torch.compile``: about a minute before the first step, faster steps after.
+    accelerate : bool, default=False
+        Train on the devices and processes of ``accelerate launch`` (needs ``pip install 'sktransfer[accelerate]'``).
+    cache : {"memory"}, path-like or None, default="memory"
+        Where the output of the frozen part is kept, by the content of the picture; see
+        :class:`PretrainedFeatureExtractor`.
+    n_jobs : int or None, default=None
+        Threads that decode pictures ahead of the network.
+    random_state : int, RandomState instance or None, default=None
+        Draws the head, the order of the pictures, the augmentation and the validation part. The same seed gives the
+        same model on a CPU; global random states are left alone.
+    verbose : int, default=0
+        Show progress bars if not 0.
+    callbacks : list of skorch callbacks or None, default=None
+        Called during training; copies are used. For scikit-learn's own callbacks see ``set_callbacks``.
+
+    Attributes
+    ----------
+    target_mean_, target_scale_ : ndarray of shape (n_outputs,)
+        Mean and standard deviation of the targets, weighted like the pictures.
+    backbone_ : Backbone
+        The network as it was before training.
+    net_ : skorch.NeuralNet
+        Holds the trained part.
+    plan_ : TrainingPlan
+        Where training begins, and the names of the parameters that learned.
+    history_ : list of dict
+        One entry an epoch: ``epoch``, ``phase`` ("probe", "unfreeze k" or "train"), ``trained_parameters``,
+        ``train_loss`` (penalty included), ``valid_loss`` where there are held-out pictures, ``lr`` (of the last step),
+        ``dur`` (seconds) and the numbers of batches.
+    n_iter_ : int
+        Epochs run.
+    lr_ : float
+        Learning rate.
+    lr_range_ : dict of ndarray
+        ``"lr"`` and ``"loss"`` of the range test, where ``lr="auto"``.
+    regularizer_ : object
+        The regularizer that was used, with what it learned, where there is one.
+    input_spec_ : InputSpec
+        What was learned about the input.
+    n_features_in_ : int
+        Number of columns, where the pictures came flattened.
+    feature_names_in_ : ndarray of str
+        Names of the columns, where X was a data frame with string names.
+
+    See Also
+    --------
+    FineTunedClassifier : The same for labels.
+
+    References
+    ----------
+    .. [1] Ben Zaken, E., Goldberg, Y. & Ravfogel, S. "BitFit: Simple Parameter-efficient Fine-tuning for
+       Transformer-based Masked Language-models", ACL 2022.
+    .. [2] Hu, E. J. et al. "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022.
+    .. [3] Kumar, A., Raghunathan, A., Jones, R., Ma, T. & Liang, P. "Fine-Tuning can Distort Pretrained Features and
+       Underperform Out-of-Distribution", ICLR 2022.
+    .. [4] Howard, J. & Ruder, S. "Universal Language Model Fine-tuning for Text Classification", ACL 2018.
+    .. [5] Smith, L. N. "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sktransfer import FineTunedRegressor
+    >>> X, y = load_digits(return_X_y=True)
+    >>> reg = FineTunedRegressor("sktransfer_mini", max_epochs=5, random_state=0)
+    >>> reg.fit(X[:100], y[:100]).predict(X[100:102]).shape
+    (2,)
+    """
+
+    _parameter_constraints = {
+        **BaseFineTuned._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "huber"})],
+    }
+
+    def __init__(
+        self,
+        backbone: str | nn.Module | BaseEstimator = "resnet18",
+        *,
+        weights: str | os.PathLike[str] | None = "pretrained",
+        trainable: str | int | Sequence[str] = "head",
+        lora_rank: int = 8,
+        probe_epochs: int = 0,
+        probe_lr: float = 1e-3,
+        unfreeze_every: int | None = None,
+        batch_norm: str = "train",
+        max_epochs: int = 30,
+        batch_size: int = 32,
+        lr: float | str = 1e-3,
+        layer_decay: float | None = None,
+        head_lr_factor: float = 1.0,
+        schedule: str = "constant",
+        warmup_epochs: int = 0,
+        optimizer: str = "adamw",
+        weight_decay: float = 0.01,
+        max_grad_norm: float | None = None,
+        regularizer: str | BaseEstimator | None = None,
+        augment: str | Callable | None = None,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        loss: str = "squared_error",
+        validation_fraction: float = 0.1,
+        early_stopping: bool = False,
+        n_iter_no_change: int = 10,
+        ema_decay: float | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+        warm_start: bool = False,
+        image_size: int | tuple[int, int] | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        device: Any = "auto",
+        precision: str = "auto",
+        compile: bool = False,
+        accelerate: bool = False,
+        cache: str | os.PathLike[str] | None = "memory",
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        callbacks: Sequence[Any] | None = None,
+    ):
+        self.backbone = backbone
+        self.weights = weights
+        self.trainable = trainable
+        self.lora_rank = lora_rank
+        self.probe_epochs = probe_epochs
+        self.probe_lr = probe_lr
+        self.unfreeze_every = unfreeze_every
+        self.batch_norm = batch_norm
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.layer_decay = layer_decay
+        self.head_lr_factor = head_lr_factor
+        self.schedule = schedule
+        self.warmup_epochs = warmup_epochs
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self.max_grad_norm = max_grad_norm
+        self.regularizer = regularizer
+        self.augment = augment
+        self.mixup = mixup
+        self.cutmix = cutmix
+        self.loss = loss
+        self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.n_iter_no_change = n_iter_no_change
+        self.ema_decay = ema_decay
+        self.checkpoint_dir = checkpoint_dir
+        self.warm_start = warm_start
+        self.image_size = image_size
+        self.image_shape = image_shape
+        self.device = device
+        self.precision = precision
+        self.compile = compile
+        self.accelerate = accelerate
+        self.cache = cache
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+        self.callbacks = callbacks
+
+    @with_callbacks
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
+    ) -> FineTunedRegressor:
+        """Train on pictures and their targets.
+
+        Parameters
+        ----------
+        X : pictures
+            Paths, encoded bytes, PIL images, arrays, flattened arrays or a torch Dataset.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Numbers.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            How much each picture counts in the loss.
+        X_val, y_val : pictures and their targets, or None, default=None
+            Held-out pictures for ``valid_loss`` and `early_stopping`, in place of a part of X.
+
+        Returns
+        -------
+        FineTunedRegressor
+            The fitted regressor.
+        """
+        self._begin(X, y)
+        y = self._targets(y)
+        samples = self._samples(X, reset=True)
+        check_consistent_length(samples, y)
+        weights = self._weights(sample_weight, len(samples))
+        self._learn_scale(y, weights)
+        return self._fit(samples, self._scaled(y), weights, valid=self._held_out(X_val, y_val), reported=(X, y))
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> FineTunedRegressor:
+        """Train for one pass over some pictures, from where the network is.
+
+        The scale of the targets is that of the first call.
+
+        Parameters
+        ----------
+        X : pictures
+            As for :meth:`fit`.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Numbers.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            How much each picture counts in the loss.
+
+        Returns
+        -------
+        FineTunedRegressor
+            The regressor itself.
+        """
+        first = not hasattr(self, "net_")
+        y = self._targets(y)
+        samples = self._samples(X, reset=first)
+        check_consistent_length(samples, y)
+        weights = self._weights(sample_weight, len(samples))
+        if first:
+            self._learn_scale(y, weights)
+        return self._partial_fit(samples, self._scaled(y), weights)
+
+    def _targets(self, y):
+        return validate_data(self, X="no_validation", y=y, multi_output=True, y_numeric=True).astype(np.float64)
+
+    def _learn_scale(self, y, weights):
+        table = y.reshape(len(y), -1)
+        self._one_dimensional = y.ndim == 1
+        self.target_mean_ = np.average(table, axis=0, weights=weights)
+        scale = np.sqrt(np.average((table - self.target_mean_) ** 2, axis=0, weights=weights))
+        # A target that never changes has rounding errors for a scale.
+        constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(self.target_mean_)
+        self.target_scale_ = np.where(constant, 1.0, scale)
+
+    def _scaled(self, y):
+        table = y.reshape(len(y), -1)
+        if table.shape[1] != len(self.target_mean_):
+            raise ValueError(
+                f"y has {table.shape[1]} outputs, {type(self).__name__} was fitted with {len(self.target_mean_)}."
+            )
+        return ((table - self.target_mean_) / self.target_scale_).astype(np.float32)
+
+    def _held_out(self, X_val, y_val):
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val belong together: pass both or none.")
+        if X_val is None:
+            return None
+        y_val, samples = self._targets(y_val), self._samples(X_val, reset=False)
+        check_consistent_length(samples, y_val)
+        return samples, self._scaled(y_val), np.ones(len(samples))
+
+    @property
+    def _n_outputs(self):
+        return len(self.target_mean_)
+
+    def _criterion(self):
+        from sktransfer._nets import WeightedLoss, huber_loss, squared_error
+
+        return WeightedLoss({"squared_error": squared_error, "huber": huber_loss}[self.loss])
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Estimate the targets.
+
+        Parameters
+        ----------
+        X : pictures
+            Of the kind seen in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            In the units of y, and of its shape.
+        """
+        predictions = self._outputs(X, "scores") * self.target_scale_ + self.target_mean_
+        return predictions[:, 0] if self._one_dimensional else predictions
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

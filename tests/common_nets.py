@@ -1,0 +1,121 @@
+"""What tests of the training engine share: a small network, its data, and a recipe to change."""
+
+from dataclasses import fields
+
+import numpy as np
+import torch
+from torch import nn
+
+from sktransfer import load_backbone
+from sktransfer._nets import Recipe, Targets, TunedModule, WeightedLoss, cross_entropy, plan_training
+from sktransfer._nets._batches import FeatureSet, PhasedSet
+from sktransfer._nets._freezing import plan_phases
+from sktransfer._nets._net import train_net
+from sktransfer.utils._device import isolated_rng
+
+CPU = torch.device("cpu")
+N_CLASSES = 3
+
+_SETTINGS = {
+    "trainable": "head",
+    "lora_rank": 2,
+    "probe_epochs": 0,
+    "probe_lr": 0.01,
+    "unfreeze_every": None,
+    "batch_norm": "train",
+    "max_epochs": 3,
+    "batch_size": 8,
+    "lr": 0.1,
+    "layer_decay": None,
+    "head_lr_factor": 1.0,
+    "schedule": "constant",
+    "warmup_epochs": 0,
+    "optimizer": "sgd",
+    "weight_decay": 0.0,
+    "max_grad_norm": None,
+    "augment": None,
+    "mixup": 0.0,
+    "cutmix": 0.0,
+    "early_stopping": False,
+    "n_iter_no_change": 10,
+    "ema_decay": None,
+    "device": CPU,
+    "precision": "float32",
+    "compile": False,
+    "accelerate": False,
+    "n_jobs": 1,
+    "verbose": 0,
+    "callbacks": None,
+}
+
+
+def recipe(**changes):
+    unknown = set(changes) - {field.name for field in fields(Recipe)}
+    if unknown:
+        raise TypeError(f"no settings {unknown}")
+    return Recipe(**{**_SETTINGS, **changes})
+
+
+def _block(n_in, n_out, *more):
+    return nn.Sequential(nn.Conv2d(n_in, n_out, 3, stride=2, padding=1), nn.BatchNorm2d(n_out), nn.ReLU(), *more)
+
+
+def tiny_network(dropout=0.0):
+    """Three stages, the last but one with dropout: 8 x 8 pixels to 6 features."""
+    with isolated_rng(0):
+        return nn.Sequential(_block(3, 4), _block(4, 5, nn.Dropout(dropout)), _block(5, 6))
+
+
+def tiny_backbone(dropout=0.0):
+    return load_backbone(tiny_network(dropout), image_size=8)
+
+
+def pictures(n=20, seed=0):
+    return torch.randn(n, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def labels(n=20, seed=0):
+    return np.random.default_rng(seed).integers(0, N_CLASSES, n)
+
+
+def targets(n=20, seed=0, *, values=None, weights=None, draw=None):
+    values = labels(n, seed) if values is None else values
+    return Targets(values, np.ones(n) if weights is None else weights, draw)
+
+
+def phased(backbone, x, wanted):
+    """A training set of preprocessed pictures; what is frozen in a phase is computed once."""
+
+    def build(phase):
+        start = phase.plan.start
+        with torch.no_grad():
+            inputs = x if start == 0 else backbone.boundary(x, start)
+        return FeatureSet(inputs.numpy(), wanted)
+
+    return PhasedSet(wanted, build)
+
+
+def train(backbone=None, *, data=None, valid=None, seed=0, criterion=None, n_outputs=N_CLASSES, hand=None, **changes):
+    """Train a new module; `hand` are further arguments of `train_net`. Gives the net and the range test's curve."""
+    settings = recipe(**changes)
+    backbone = tiny_backbone() if backbone is None else backbone
+    plan = plan_training(backbone, settings.trainable)
+    phases = plan_phases(backbone, plan, probe_epochs=settings.probe_epochs, unfreeze_every=settings.unfreeze_every)
+    data = phased(backbone, pictures(), targets()) if data is None else data
+    with isolated_rng(seed):
+        module = TunedModule(backbone, plan, n_outputs, frozen_batch_norm=settings.batch_norm == "frozen")
+        if plan.lora:
+            module.adapt(plan, settings.lora_rank)
+        criterion = WeightedLoss(cross_entropy) if criterion is None else criterion
+        return train_net(module, data, valid, settings, phases=phases, criterion=criterion, **(hand or {}))
+
+
+def state(module):
+    """A copy of all weights and buffers."""
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def assert_same_bits(actual, expected):
+    assert actual.keys() == expected.keys()
+    different = [name for name in expected if not torch.equal(actual[name], expected[name])]
+    assert not different, f"these differ: {different}"
