@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, GradientNormClipping
+from skorch.callbacks import Callback, GradientNormClipping, PassthroughScoring
 from skorch.helper import predefined_split
 from skorch.hf import AccelerateMixin
 from torch import nn
@@ -83,7 +83,9 @@ class TransferNet(NeuralNet):
         loss = self.criterion_(y_pred.scores.float(), targets, weights)
         if training and self.penalty is not None:
             with autocast(self.recipe.precision, self.recipe.device):
-                loss = loss + self.penalty(self.tuned, X.to(loss.device), y_pred, targets).float()
+                penalty = self.penalty(self.tuned, X.to(loss.device), y_pred, targets).float()
+            self.history.record_batch("penalty", penalty.item())
+            loss = loss + penalty
         return loss
 
     def run(self, inputs: np.ndarray, device: torch.device, entry: int | None, output: str = "scores") -> np.ndarray:
@@ -183,6 +185,7 @@ def train_net(
         own = [
             PhaseSwitch(phases),
             schedule,
+            None if penalty is None else PassthroughScoring("penalty", on_train=True).initialize(),
             DivergenceGuard(),
             None if recipe.max_grad_norm is None else GradientNormClipping(recipe.max_grad_norm),
             None if recipe.ema_decay is None else WeightAverage(recipe.ema_decay),
@@ -258,6 +261,8 @@ def _find_rate(net, train, phase):
     """Set the learning rate by a range test, leaving everything else as it was."""
     net.tuned.enter(phase.plan)
     train.enter(phase)
+    net.history.new_epoch()  # takes what the steps record
+    net.history.new_batch()
     weights = copy.deepcopy(net.tuned.state_dict())
     batches = itertools.chain.from_iterable(itertools.repeat(net.get_iterator(train, training=True)))
 
@@ -270,4 +275,5 @@ def _find_rate(net, train, phase):
     net.tuned.load_state_dict(weights)
     net.lr = steepest(curve)
     net.initialize_optimizer()
+    net.history.clear()
     return curve

@@ -41,22 +41,16 @@ def l2_sp_penalty(parameters: Iterable[torch.Tensor], source_parameters: Iterabl
     return sum((w - w0).square().sum() for w, w0 in zip(parameters, source_parameters, strict=True)) / 2
 
 
-def delta_penalty(
-    maps: Sequence[torch.Tensor],
-    source_maps: Sequence[torch.Tensor],
-    channel_weights: Sequence[torch.Tensor] | None = None,
-) -> torch.Tensor:
-    """Squared distance of feature maps from those of the source [1]_.
+def delta_penalty(maps: Sequence[torch.Tensor], source_maps: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Squared distance of feature maps from those of the source [1]_, as a share of their own square.
 
-    Sum over the layers of the mean over rows of sum_c w_c ||F_c - F0_c||^2 / P, where P is the number of positions in a
-    map: the same weight suits pictures of any size.
+    Sum over the layers of ||F - F0||^2 / ||F0||^2, the norms over rows, channels and positions. In shares the same
+    weight suits networks and layers of any scale, and pictures of any size.
 
     Parameters
     ----------
     maps, source_maps : sequence of torch.Tensor
-        One a layer, at least one: ``(n, C, H, W)``, or ``(n, T, C)`` tokens, or ``(n, C)``.
-    channel_weights : sequence of torch.Tensor of shape (C,) or None, default=None
-        One a layer; None takes ones.
+        One a layer, at least one, of any shape.
 
     Returns
     -------
@@ -67,16 +61,8 @@ def delta_penalty(
     .. [1] Li, X. et al. "DELTA: Deep Learning Transfer using Feature Map with Attention for Convolutional Networks",
        ICLR 2019.
     """
-    total = maps[0].new_zeros((), dtype=_precise(maps[0]).dtype)
-    for layer, (new, old) in enumerate(zip(maps, source_maps, strict=True)):
-        by_channel = (_precise(new) - _precise(old)).square()
-        if by_channel.ndim == 3:
-            by_channel = by_channel.transpose(1, 2)
-        by_channel = by_channel.flatten(2).mean(2) if by_channel.ndim > 2 else by_channel
-        if channel_weights is not None:
-            by_channel = by_channel * channel_weights[layer]
-        total = total + by_channel.sum(1).mean()
-    return total
+    pairs = [(_precise(new), _precise(old)) for new, old in zip(maps, source_maps, strict=True)]
+    return sum((new - old).square().mean() / old.square().mean().clamp_min(1e-12) for new, old in pairs)
 
 
 def bss_penalty(features: torch.Tensor, n_singular_values: int = 1) -> torch.Tensor:

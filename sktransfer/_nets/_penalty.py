@@ -134,7 +134,7 @@ class L2SPPenalty(_NearSource):
 
 
 class DELTAPenalty(_NearSource):
-    """alpha times the distance of the outputs of the stages + beta / 2 ||v||^2 of the weights of the head."""
+    """alpha times the change of the outputs of the stages + beta / 2 ||v||^2 of the weights of the head."""
 
     def __init__(self, alpha: float, beta: float):
         self.alpha = alpha

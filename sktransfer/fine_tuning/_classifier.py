@@ -151,8 +151,8 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         Where training begins, and the names of the parameters that learned.
     history_ : list of dict
         One entry an epoch: ``epoch``, ``phase`` ("probe", "unfreeze k" or "train"), ``trained_parameters``,
-        ``train_loss`` (penalty included), ``valid_loss`` where there are held-out pictures, ``lr`` (of the last step),
-        ``dur`` (seconds) and the numbers of batches.
+        ``train_loss``, ``penalty`` (what the regularizer adds, part of ``train_loss``), ``valid_loss`` where there are
+        held-out pictures, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
     n_iter_ : int
         Epochs run.
     lr_ : float

@@ -88,16 +88,14 @@ class L2SP(Regularizer):
 class DELTA(Regularizer):
     """Pull the feature maps to those of the source network [1]_.
 
-    Adds alpha sum_l mean ||F_l(x) - F0_l(x)||^2 / P_l + beta / 2 ||v||^2 to the loss: F_l is the output of the l-th
-    stage behind the frozen part and F0_l that of the source network for the same pictures, P_l the number of positions
-    in it (so that alpha does not depend on the size of the pictures), the mean is over the batch, and v are the weights
-    of the new head.
+    Adds alpha sum_l ||F_l(x) - F0_l(x)||^2 / ||F0_l(x)||^2 + beta / 2 ||v||^2 to the loss: F_l is the output of the
+    l-th stage behind the frozen part and F0_l that of the source network for the same pictures of the batch, and v are the
+    weights of the new head.
 
     Parameters
     ----------
-    alpha : float, default=0.01
-        Pull to the source, as in [1]_, whose code however has sums over the batch where the mean is taken here, and
-        layers before normalisation and activation where the outputs of stages are taken here: worth a search.
+    alpha : float, default=0.1
+        Pull to the source. The code of [1]_ has no denominator; here it lets one value serve networks of any scale.
     beta : float, default=0.01
         Pull of the head to zero, as in [1]_.
 
@@ -124,7 +122,7 @@ class DELTA(Regularizer):
     _penalty_name = "DELTAPenalty"
     _parameter_constraints = {"alpha": _WEIGHT, "beta": _WEIGHT}
 
-    def __init__(self, alpha: float = 0.01, *, beta: float = 0.01):
+    def __init__(self, alpha: float = 0.1, *, beta: float = 0.01):
         self.alpha = alpha
         self.beta = beta
 

@@ -178,7 +178,7 @@ class LearningHistoryDisplay:
             If the history is empty or has none of the metrics.
         """
         pyplot = import_optional("matplotlib.pyplot", extra="plot", caller="LearningHistoryDisplay.plot")
-        from matplotlib.ticker import MaxNLocator
+        ticker = import_optional("matplotlib.ticker", extra="plot", caller="LearningHistoryDisplay.plot")
 
         if not (isinstance(learning_rate, (bool, np.bool_)) or learning_rate == "auto"):
             raise ValueError(f"learning_rate must be True, False or 'auto'; got {learning_rate!r}.")
@@ -195,7 +195,7 @@ class LearningHistoryDisplay:
             self.lines_ += ax.plot(epochs, _series(history, metric), **style)
         self._mark_best(metrics, epochs, _series(history, "valid_loss"), name)
         ax.set(xlabel="epoch", ylabel=_axis_label(metrics))
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
         rates = _series(history, "lr")
         varies = np.unique(rates[np.isfinite(rates)]).size > 1
         wanted = (alone and varies) if isinstance(learning_rate, str) else learning_rate

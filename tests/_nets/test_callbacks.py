@@ -85,7 +85,15 @@ class TestPhaseSwitch:
 
     @pytest.mark.parametrize(
         ("epoch", "name"),
-        [(1, "probe"), (2, "probe"), (3, "unfreeze 0"), (5, "unfreeze 0"), (6, "unfreeze 1"), (9, "train"), (99, "train")],
+        [
+            (1, "probe"),
+            (2, "probe"),
+            (3, "unfreeze 0"),
+            (5, "unfreeze 0"),
+            (6, "unfreeze 1"),
+            (9, "train"),
+            (99, "train"),
+        ],
     )
     def test_phase_of_an_epoch(self, epoch, name):
         assert self.make()[0].phase_of(epoch).name == name
