@@ -128,8 +128,9 @@ class BestWeights(EarlyStopping):
 
     def state(self) -> dict[str, Any]:
         """Give what has to be known to go on."""
-        names = ("misses_", "dynamic_threshold_", "best_epoch_", "best_model_weights_")
-        return {name: getattr(self, name) for name in names}
+        names = ("misses_", "best_epoch_", "best_model_weights_")
+        state = {name: getattr(self, name) for name in names}
+        return {**state, "dynamic_threshold_": float(self.dynamic_threshold_)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state`."""

@@ -54,8 +54,8 @@ class Checkpoint(Callback):
             return torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:  # unpicklers raise whatever noise makes them stumble over
             raise ValueError(
-                f"checkpoint_dir={str(self.folder)!r}: {_FILE} cannot be read ({first_line(error)}). Move it away to "
-                "begin anew, or pass another folder."
+                f"checkpoint_dir={str(self.folder)!r}: {_FILE} cannot be read; it is damaged, or not of sktransfer. "
+                "Move it away to begin anew, or pass another folder."
             ) from error
 
     def begin(self, seed: int, identity: Mapping[str, str]) -> None:

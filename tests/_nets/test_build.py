@@ -1,57 +1,67 @@
-"""How the data reaches the trained part."""
+"""From samples and a recipe to a trained network; how the data reach what learns."""
 
 import numpy as np
 import pytest
 import torch
+from common_nets import assert_same_bits, recipe, state
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
+from skorch.callbacks import Callback
 from sklearn.base import BaseEstimator
+from torch import nn
 
 from sktransfer import load_backbone
+from sktransfer._nets import Targets, TrainingPlan, WeightedLoss, cross_entropy, plan_training, train_network
 from sktransfer._nets._batches import BatchIterator, FeatureSet, PictureSet
 from sktransfer._nets._build import training_set
-from sktransfer._nets._freezing import plan_training
+from sktransfer._nets._freezing import Phase
 from sktransfer.backbones._timm import create_timm_model
 from sktransfer.inputs import ImagePreprocessor, check_samples, to_pil
 from sktransfer.utils._device import isolated_rng
 
-TARGETS = np.arange(6)
-FEATURES = np.arange(12, dtype=np.float32).reshape(6, 2)
+N = 6
+CLASSES = np.arange(N) % 3
+FEATURES = np.arange(2 * N, dtype=np.float32).reshape(N, 2)
 
 
 @pytest.fixture(scope="module")
 def samples():
-    X = np.random.default_rng(0).integers(0, 256, (6, 40, 30, 3), dtype=np.uint8)
+    X = np.random.default_rng(0).integers(0, 256, (N, 40, 30, 3), dtype=np.uint8)
     return check_samples(BaseEstimator(), X, reset=True)
 
 
-def make_backbone(channels):
+def make_backbone(channels=3):
     if channels == 3:
         return load_backbone("test_resnet", weights=None, image_size=32)
     with isolated_rng(0):
         return load_backbone(create_timm_model("test_resnet", pretrained=False, in_chans=1), image_size=32)
 
 
-def build(samples, trainable, augment, channels=3, frozen_features=lambda samples: FEATURES):
+def refuse(samples, start):
+    raise AssertionError("features were cached")
+
+
+def build(samples, trainable, channels=3, *, name="train", learns=True, frozen_features=refuse, **changes):
     backbone = make_backbone(channels)
-    return training_set(
+    plan = TrainingPlan(None, frozenset()) if name == "probe" else plan_training(backbone, trainable)
+    dataset = training_set(
         samples,
-        TARGETS,
+        Targets(CLASSES, np.ones(N)),
+        learns=learns,
         backbone=backbone,
-        plan=plan_training(backbone, trainable),
-        augment=augment,
+        recipe=recipe(**{"batch_size": 4, **changes}),
         frozen_features=frozen_features,
-        batch_size=4,
-        device=torch.device("cpu"),
-        precision="float32",
-        n_jobs=1,
+        n_outputs=3,
     )
+    dataset.enter(Phase(name, 1, plan))
+    return dataset.current
 
 
 def first_epoch(dataset, seed=0):
     with isolated_rng(seed):
-        inputs, targets = zip(*BatchIterator(dataset, 6), strict=True)
-    assert_array_equal(torch.cat(targets), TARGETS)
+        inputs, wanted = zip(*BatchIterator(dataset, N), strict=True)
+    if dataset.__class__ is FeatureSet or dataset.mix is None:
+        assert_array_equal(wanted[0][0], CLASSES)
     return torch.cat(inputs).numpy()
 
 
@@ -64,71 +74,257 @@ def preprocessed(samples, channels=3):
     return np.stack([preprocess(to_pil(samples.read(i))) for i in range(len(samples))])
 
 
-@pytest.mark.parametrize("trainable", ["head", 1, 3, ["layer4"]])
-def test_features_are_computed_once_where_nothing_before_the_boundary_changes(trainable, samples):
-    asked = []
-    dataset = build(samples, trainable, None, frozen_features=lambda part: asked.append(part) or FEATURES)
-    assert isinstance(dataset, FeatureSet)
-    assert asked == [samples]
-    assert_array_equal(first_epoch(dataset), FEATURES)
+class TestTrainingSet:
+    @pytest.mark.parametrize(("trainable", "start"), [("head", None), (1, 3), (3, 1), (["layer4"], 3)])
+    def test_features_are_computed_once_where_nothing_before_the_boundary_changes(self, trainable, start, samples):
+        asked = []
+
+        def frozen_features(part, boundary):
+            asked.append((part, boundary))
+            return FEATURES
+
+        dataset = build(samples, trainable, frozen_features=frozen_features)
+        assert isinstance(dataset, FeatureSet)
+        assert asked == [(samples, start)]
+        assert_array_equal(first_epoch(dataset), FEATURES)
+
+    @pytest.mark.parametrize("changes", [{"augment": "default"}, {"mixup": 0.5}, {"cutmix": 1.0}], ids=str)
+    @pytest.mark.parametrize("options", [{"name": "probe"}, {"learns": False}], ids=str)
+    def test_in_a_probe_and_for_validation_pictures_are_as_they_are(self, options, changes, samples):
+        dataset = build(samples, "head", frozen_features=lambda part, start: FEATURES, **options, **changes)
+        assert isinstance(dataset, FeatureSet)
+
+    @pytest.mark.parametrize(
+        ("trainable", "changes", "has_prefix"),
+        [
+            ("all", {}, False),
+            (4, {}, False),
+            (["conv1"], {}, False),
+            ("norm", {}, False),
+            ("all", {"augment": "light"}, False),
+            ("head", {"augment": "light"}, True),
+            ("head", {"mixup": 0.2}, True),
+            (1, {"augment": "default"}, True),
+            (1, {"cutmix": 1.0}, True),
+            (["layer4"], {"augment": identity}, True),
+        ],
+    )
+    def test_pictures_pass_in_every_epoch_where_something_changes(self, trainable, changes, has_prefix, samples):
+        dataset = build(samples, trainable, **changes)
+        assert isinstance(dataset, PictureSet)
+        assert (dataset.prefix is not None) == has_prefix
+        assert (dataset.mix is not None) == bool(changes.get("mixup") or changes.get("cutmix"))
+
+    def test_validation_pictures_of_a_network_that_changes_are_prepared_as_at_prediction(self, samples):
+        dataset = build(samples, "all", learns=False, augment="default", mixup=1.0)
+        assert_array_equal(first_epoch(dataset), preprocessed(samples))
+
+    @pytest.mark.parametrize("augment", [None, identity])
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_pictures_are_prepared_as_at_prediction(self, channels, augment, samples):
+        dataset = build(samples, "all", channels, augment=augment)
+        assert_array_equal(first_epoch(dataset), preprocessed(samples, channels))
+
+    @pytest.mark.parametrize("trainable", ["head", 2])
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_prefix_gives_what_the_trained_part_takes(self, channels, trainable, samples):
+        backbone = make_backbone(channels)
+        with torch.inference_mode():
+            pictures = torch.from_numpy(preprocessed(samples, channels))
+            expected = backbone.boundary(pictures, plan_training(backbone, trainable).start)
+        dataset = build(samples, trainable, channels, augment=identity)
+        assert_allclose(first_epoch(dataset), expected, rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("augment", ["light", "default", "trivial", "randaug"])
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_augmented_pictures_differ_by_the_seed_alone(self, channels, augment, samples):
+        dataset = build(samples, "all", channels, augment=augment)
+        first = first_epoch(dataset)
+        assert first.shape == (N, channels, 32, 32)
+        assert first.dtype == np.float32
+        assert_array_equal(first_epoch(dataset), first)
+        assert not np.isclose(first_epoch(dataset, seed=1), first).all(axis=(1, 2, 3)).any()
+
+    def test_callable_gets_every_picture_whole_and_gives_what_is_trained_on(self, samples):
+        given = []
+
+        def whiten(picture):
+            given.append((picture.mode, picture.size))
+            return Image.new("RGB", (50, 50), "white")
+
+        whitened = first_epoch(build(samples, "all", augment=whiten))
+        assert given == [("RGB", (30, 40))] * N
+        white = ImagePreprocessor(**make_backbone().preprocessing)(Image.new("RGB", (50, 50), "white"))
+        assert_array_equal(whitened, np.stack([white] * N))
+
+    def test_pictures_and_their_targets_are_mixed_by_the_same_shares(self, samples):
+        dataset = build(samples, "all", mixup=1.0)
+        with isolated_rng(0):
+            ((inputs, (values, weights)),) = BatchIterator(dataset, N)
+        plain = preprocessed(samples)
+        # Picture i was mixed with picture n - 1 - i; its share follows from the pixels.
+        for i in range(N):
+            own, other = plain[i].ravel(), plain[N - 1 - i].ravel()
+            share = float((inputs[i].numpy().ravel() - other) @ (own - other) / ((own - other) @ (own - other)))
+            expected = share * np.eye(3)[CLASSES[i]] + (1 - share) * np.eye(3)[CLASSES[N - 1 - i]]
+            assert_allclose(values[i], expected, atol=1e-5)
+        assert 0.01 < share < 0.99
+        assert_allclose(weights, 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("trainable", "augment", "has_prefix"),
-    [
-        ("all", None, False),
-        (4, None, False),
-        (["conv1"], None, False),
-        ("all", "light", False),
-        ("head", "light", True),
-        (1, "default", True),
-        (["layer4"], identity, True),
-    ],
-)
-def test_pictures_pass_in_every_epoch_where_something_changes(trainable, augment, has_prefix, samples):
-    def refuse(samples):
-        raise AssertionError("features were cached")
+class Calls:
+    """Counts the pictures that pass a layer of the shared, frozen network and of the trained copy."""
 
-    dataset = build(samples, trainable, augment, frozen_features=refuse)
-    assert isinstance(dataset, PictureSet)
-    assert (dataset.prefix is not None) == has_prefix
+    def __init__(self, backbone):
+        self.pictures = 0
+        backbone.module.layer1.register_forward_hook(self.count)
+
+    def count(self, module, inputs, output):
+        self.pictures += len(output)
 
 
-@pytest.mark.parametrize("augment", [None, identity])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_pictures_are_prepared_as_at_prediction(channels, augment, samples):
-    assert_array_equal(first_epoch(build(samples, "all", augment, channels)), preprocessed(samples, channels))
+def network(samples, backbone, valid=None, seed=0, **changes):
+    """Train as the estimators do, with a cache as theirs: what was asked for is computed once."""
+    cache = {}
+
+    def frozen_features(part, start):
+        if (id(part), start) not in cache:
+            preprocess = ImagePreprocessor(**backbone.preprocessing)
+            pictures = torch.stack([torch.from_numpy(preprocess(part.read(row))) for row in range(len(part))])
+            with torch.inference_mode():
+                cache[id(part), start] = backbone.boundary(pictures, start).numpy()
+        return cache[id(part), start]
+
+    options = {key: changes.pop(key) for key in ("previous", "optimizer_state", "callbacks") if key in changes}
+    with isolated_rng(seed):
+        return train_network(
+            backbone,
+            (samples, Targets(CLASSES, np.ones(N))),
+            None if valid is None else (valid, Targets(CLASSES[: len(valid)], np.ones(len(valid)))),
+            recipe(**{"batch_size": 4, "lr": 0.01, **changes}),
+            n_outputs=3,
+            criterion=WeightedLoss(cross_entropy),
+            frozen_features=frozen_features,
+            **options,
+        )
 
 
-@pytest.mark.parametrize("trainable", ["head", 2])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_prefix_gives_what_the_trained_part_takes(channels, trainable, samples):
-    backbone = make_backbone(channels)
-    with torch.inference_mode():
-        pictures = torch.from_numpy(preprocessed(samples, channels))
-        expected = backbone.boundary(pictures, plan_training(backbone, trainable).start)
-    assert_allclose(first_epoch(build(samples, trainable, identity, channels)), expected, rtol=1e-4, atol=1e-5)
+class TestPasses:
+    """How often pictures pass the frozen network."""
+
+    @pytest.mark.parametrize(
+        ("changes", "passes"),
+        [
+            ({"max_epochs": 4}, N),
+            ({"trainable": 1, "max_epochs": 4}, N),
+            ({"trainable": "all", "max_epochs": 4}, 0),
+            ({"trainable": "all", "probe_epochs": 4, "max_epochs": 1}, N),
+            ({"trainable": 2, "probe_epochs": 2, "max_epochs": 2}, 2 * N),
+            ({"trainable": 2, "unfreeze_every": 2, "max_epochs": 6}, 3 * N),
+            ({"trainable": "head", "probe_epochs": 2, "max_epochs": 2}, N),
+        ],
+        ids=str,
+    )
+    def test_each_picture_passes_once_a_phase(self, changes, passes, samples):
+        backbone = make_backbone()
+        calls = Calls(backbone)
+        before = self.begin(backbone, calls)
+        network(samples, backbone, **changes)
+        assert calls.pictures - before == passes
+
+    @pytest.mark.parametrize(
+        ("changes", "passes"),
+        [
+            ({"max_epochs": 3}, 3 * N),
+            ({"trainable": 1, "max_epochs": 3}, 3 * N),
+            ({"trainable": 1, "probe_epochs": 2, "max_epochs": 3}, 4 * N),
+            ({"trainable": "all", "probe_epochs": 2, "max_epochs": 1}, N),
+        ],
+        ids=str,
+    )
+    def test_with_augmentation_in_every_epoch_but_of_a_probe(self, changes, passes, samples, monkeypatch):
+        monkeypatch.setattr("sktransfer.utils._device.CPU_MICRO_BATCH", 1)  # else parts are filled up
+        backbone = make_backbone()
+        calls = Calls(backbone)
+        before = self.begin(backbone, calls)
+        network(samples, backbone, augment="light", **changes)
+        assert calls.pictures - before == passes
+
+    def begin(self, backbone, calls):
+        """Let the backbone find out its stages and features, which takes passes of its own."""
+        assert backbone.n_features
+        assert backbone.chain is not None
+        return calls.pictures
 
 
-@pytest.mark.parametrize("augment", ["light", "default"])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_augmented_pictures_differ_by_the_seed_alone(channels, augment, samples):
-    dataset = build(samples, "all", augment, channels)
-    first = first_epoch(dataset)
-    assert first.shape == (6, channels, 32, 32)
-    assert first.dtype == np.float32
-    assert_array_equal(first_epoch(dataset), first)
-    assert not np.isclose(first_epoch(dataset, seed=1), first).all(axis=(1, 2, 3)).any()
+class TestTrainNetwork:
+    def test_cached_features_and_pictures_give_the_same_weights(self, samples):
+        cached = network(samples, make_backbone(), trainable=1).net
+        passed = network(samples, make_backbone(), trainable=1, augment=identity).net
+        assert cached.history[:, "train_loss"] == pytest.approx(passed.history[:, "train_loss"], rel=1e-3)
 
+    def test_backbone_is_not_touched(self, samples):
+        backbone = make_backbone()
+        before = state(backbone.module)
+        network(samples, backbone, trainable="all", lr=0.1)
+        assert_same_bits(state(backbone.module), before)
 
-def test_callable_gets_every_picture_whole_and_gives_what_is_trained_on(samples):
-    given = []
+    def test_goes_on_with_the_weights_of_a_net(self, samples):
+        backbone = make_backbone()
+        first = network(samples, backbone, trainable=1, max_epochs=1)
+        seen = []
 
-    def whiten(picture):
-        given.append((picture.mode, picture.size))
-        return Image.new("RGB", (50, 50), "white")
+        class Begin(Callback):
+            def on_train_begin(self, net, **kwargs):
+                seen.append(state(net.module_))
 
-    whitened = first_epoch(build(samples, "all", whiten))
-    assert given == [("RGB", (30, 40))] * 6
-    white = ImagePreprocessor(**make_backbone(3).preprocessing)(Image.new("RGB", (50, 50), "white"))
-    assert_array_equal(whitened, np.stack([white] * 6))
+        before = state(first.net.module_)
+        second = network(samples, backbone, trainable=1, max_epochs=1, previous=first.net, callbacks=(Begin(),))
+        assert_same_bits(seen[0], before)
+        assert second.plan == first.plan
+
+    @pytest.mark.parametrize("changes", [{}, {"probe_epochs": 1}], ids=str)
+    def test_low_rank_additions_are_merged_in_the_end(self, changes, samples):
+        backbone = make_backbone()
+        # The other factor is zero at first: in float32 a small step may leave a large weight as it is.
+        module = network(samples, backbone, trainable="lora", lr=0.5, max_epochs=4, **changes).net.module_
+        assert {type(part) for part in module.body.modules()} <= {type(part) for part in backbone.module.modules()} | {
+            type(module.body),
+            nn.Identity,
+        }
+        assert not any("lora" in name for name in module.state_dict())
+        plan = plan_training(backbone, "lora")
+        after, source = module.body.model.state_dict(), backbone.module.state_dict()
+        assert {name for name in after if not torch.equal(after[name], source[name])} == set(plan.learns)
+
+    def test_a_penalty_is_attached_with_its_setup_and_detached(self, samples):
+        said = []
+
+        class Penalty:
+            def attach(self, module, setup):
+                said.append(("attach", setup))
+
+            def __call__(self, module, x, outputs, wanted):
+                said.append("called")
+                return outputs.scores.sum() * 0
+
+            def detach(self, module):
+                said.append("detach")
+
+        with isolated_rng(0):
+            train_network(
+                make_backbone(),
+                (samples, Targets(CLASSES, np.ones(N))),
+                None,
+                recipe(max_epochs=1),
+                n_outputs=3,
+                criterion=WeightedLoss(cross_entropy),
+                frozen_features=lambda part, start: np.zeros((N, make_backbone().n_features), np.float32),
+                penalty=Penalty(),
+                penalty_setup=lambda: "setup",
+            )
+        assert said == [("attach", "setup"), "called", "detach"]
+
+    def test_curve_of_the_range_test_comes_along(self, samples):
+        assert network(samples, make_backbone(), max_epochs=1).curve is None
+        assert set(network(samples, make_backbone(), max_epochs=1, lr="auto", trainable=2).curve) == {"lr", "loss"}

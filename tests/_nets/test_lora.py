@@ -17,6 +17,8 @@ FAMILIES = {
     "padding of TensorFlow": ("tf_mobilenetv3_small_minimal_100", 32),
     "convnext": ("test_convnext", 32),
     "vit": ("test_vit", 32),
+    "no chain": ("densenet121", 32),
+    "standardised weights": ("test_nfnet", 32),
 }
 
 
@@ -54,7 +56,9 @@ def outputs(module, size=32):
         return module.eval()(torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(1))).features
 
 
-# DEFECT ("padding of TensorFlow"): timm's Conv2dSame pads by the size of its input, peft's addition does not.
+# DEFECT ("no chain"): see test_freezing; peft refuses the Identity in place of the classifier.
+# DEFECT ("standardised weights"): such a layer divides its weight by its spread in each pass: what was beside the weight
+# in training is no longer the same when it was added to it. Merged outputs are wrong, without a word.
 @pytest.mark.parametrize("family", FAMILIES)
 class TestFamilies:
     def test_outputs_are_the_sources_before_training(self, family, backbones):

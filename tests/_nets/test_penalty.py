@@ -259,13 +259,10 @@ class TestStochNorm:
         assert torch.equal(module.body.model.layer4[0].bn1.running_mean, statistics)
         assert not torch.equal(backbone.module.layer4[0].bn1.running_mean, statistics)
 
-    def test_frozen_batch_norm_stays_frozen(self, backbone):
-        penalty = StochNormPenalty(0.5)
+    def test_frozen_batch_norm_is_refused(self, backbone):
         module = TunedModule(backbone, plan_training(backbone, 1), 3, frozen_batch_norm=True)
-        penalty.attach(module, make_setup(backbone))
-        module.eval()
-        module.train()
-        assert not any(m.training for m in module.modules() if isinstance(m, _penalties.StochNorm))
+        with pytest.raises(ValueError, match="which batch_norm='frozen' forbids"):
+            StochNormPenalty(0.5).attach(module, make_setup(backbone))
 
     def test_nothing_to_replace(self):
         backbone = backbone_of("test_vit")

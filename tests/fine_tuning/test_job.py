@@ -11,6 +11,7 @@ import textwrap
 import numpy as np
 import pytest
 import torch
+from skorch.callbacks import Callback
 
 from sktransfer import FineTunedClassifier, FineTunedRegressor
 from sktransfer.utils import _files
@@ -47,7 +48,7 @@ KILLED = """
     "options",
     [
         {"trainable": "all", "augment": "light", "mixup": 0.4, "schedule": "cosine"},
-        {"trainable": 2, "probe_epochs": 1, "early_stopping": True, "ema_decay": 0.9, "random_state": None},
+        {"trainable": 2, "probe_epochs": 1, "early_stopping": True, "validation_fraction": 0.3, "ema_decay": 0.9},
     ],
 )
 @pytest.mark.parametrize("moment", [(1, 1), (3, 2)])
@@ -64,9 +65,6 @@ def test_killed_in_the_middle_of_an_epoch_and_called_again(few, tmp_path, option
     again = run(kill=False)
     assert again.returncode == 0, again.stderr
     resumed = FineTunedClassifier.load(tmp_path / "model")
-    if options["random_state"] is None:  # the seed is in the checkpoint
-        seed = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["seed"]
-        options["random_state"] = FixedSeed(seed)
     unbroken = FineTunedClassifier(**options).fit(*few)
     np.testing.assert_array_equal(resumed.predict_proba(few[0]), unbroken.predict_proba(few[0]))
     drop = {"dur"}
@@ -75,21 +73,25 @@ def test_killed_in_the_middle_of_an_epoch_and_called_again(few, tmp_path, option
     ]
 
 
-class FixedSeed(np.random.RandomState):
-    """A state that draws one number for ever."""
+def test_without_a_seed_the_checkpoint_has_it(few, tmp_path):
+    class Stop(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            if net.history[-1, "epoch"] == 3:
+                raise RuntimeError("power cut")
 
-    def __init__(self, number):
-        super().__init__()
-        self.number = number
-
-    def randint(self, *args, **kwargs):
-        return self.number
+    options = {**TINY, "random_state": None, "trainable": 1, "early_stopping": True, "validation_fraction": 0.3}
+    with pytest.raises(RuntimeError, match="power cut"):
+        FineTunedClassifier(**options, checkpoint_dir=tmp_path, callbacks=[Stop()]).fit(*few)
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    resumed = FineTunedClassifier(**options, checkpoint_dir=tmp_path).fit(*few)
+    assert [row["train_loss"] for row in resumed.history_[:2]] == [row["train_loss"] for row in saved["history"]]
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["seed"] == saved["seed"]
 
 
 def test_finished_training_gives_its_result_at_once(few, tmp_path, monkeypatch):
     from sktransfer._nets import TransferNet
 
-    options = {**TINY, "trainable": 1, "checkpoint_dir": tmp_path, "early_stopping": True}
+    options = {**TINY, "trainable": 1, "checkpoint_dir": tmp_path, "early_stopping": True, "validation_fraction": 0.3}
     first = FineTunedClassifier(**options).fit(*few)
     monkeypatch.setattr(TransferNet, "train_step", lambda *args, **kwargs: pytest.fail("trained again"))
     again = FineTunedClassifier(**options).fit(*few)
@@ -151,7 +153,7 @@ def test_full_disk_loses_no_earlier_checkpoint(few, tmp_path, monkeypatch):
 
 def test_damaged_checkpoint_is_named(few, tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"nonsense")
-    with pytest.raises(ValueError, match=r"cannot be read .*Move it away"):
+    with pytest.raises(ValueError, match=r"cannot be read.*Move it away"):
         FineTunedClassifier(**TINY, checkpoint_dir=tmp_path).fit(*few)
     assert (tmp_path / "checkpoint.pt").read_bytes() == b"nonsense"
 
@@ -180,7 +182,7 @@ def test_balanced_weights_and_sampling_help_the_rare_class(digits):
     )
 
     def score(**options):
-        clf = FineTunedClassifier("sktransfer_mini", max_epochs=10, random_state=0, **options)
+        clf = FineTunedClassifier("sktransfer_mini", max_epochs=3, random_state=0, **options)
         return balanced_accuracy_score(is_eight[test], clf.fit(X[rows], is_eight[rows]).predict(X[test]))
 
     plain = score()
