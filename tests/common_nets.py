@@ -4,6 +4,7 @@ from dataclasses import fields
 
 import numpy as np
 import torch
+from skorch.callbacks import Callback
 from torch import nn
 
 from sktransfer import load_backbone
@@ -119,3 +120,27 @@ def assert_same_bits(actual, expected):
     assert actual.keys() == expected.keys()
     different = [name for name in expected if not torch.equal(actual[name], expected[name])]
     assert not different, f"these differ: {different}"
+
+
+class Record(Callback):
+    """Keeps what the steps and epochs of a training look like."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.rates, self.inputs, self.states, self.phases, self.optimizers = [], [], [], [], []
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.states.append(state(net.tuned))
+
+    def on_batch_end(self, net, batch=None, training=False, **kwargs):
+        if training:
+            self.rates.append([group["lr"] for group in net.optimizer_.param_groups])
+            self.inputs.append(batch[0])
+            self.optimizers.append(net.optimizer_)
+            self.phases.append(net.history[-1, "phase"])
+
+
+def recorded(*args, **changes):
+    record = Record()
+    net, _ = train(*args, hand={"callbacks": [record]}, **changes)
+    record.states.append(state(net.tuned))
+    return net, record

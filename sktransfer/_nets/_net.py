@@ -72,6 +72,13 @@ class TransferNet(NeuralNet):
                 group["lr_scale"] = group.get("lr_scale", 1.0) * recipe.head_lr_factor
         return self
 
+    def notify(self, method_name, **cb_kwargs):
+        """Call a method of those callbacks that have it for more than show: steps of a head take microseconds."""
+        getattr(self, method_name)(self, **cb_kwargs)
+        for _, callback in self.callbacks_:
+            if getattr(type(callback), method_name) is not getattr(Callback, method_name):
+                getattr(callback, method_name)(self, **cb_kwargs)
+
     def infer(self, x, **fit_params):
         """Run the module, in the precision asked for."""
         with autocast(self.recipe.precision, self.recipe.device):
@@ -163,6 +170,8 @@ def train_net(
         Of an earlier training of the same module.
     """
     net = _build_net(module, valid, recipe, criterion, penalty)
+    best = BestWeights(recipe.n_iter_no_change) if recipe.early_stopping else None
+    theirs = [copy.deepcopy(callback).initialize() for callback in recipe.callbacks or ()]
     # A head alone is too little work to share: threads would only wait for one another.
     alone = not any(parameter.requires_grad for parameter in module.body.parameters())
     with torch_threads(1) if alone else nullcontext():
@@ -170,34 +179,11 @@ def train_net(
         curve = _find_rate(net, train, phases[-1]) if recipe.lr == "auto" else None
         if optimizer_state is not None:
             net.optimizer_.load_state_dict(optimizer_state)
-        done = 0 if checkpoint is None else checkpoint.epochs_done
-        best = BestWeights(recipe.n_iter_no_change) if recipe.early_stopping else None
-        schedule = Schedule(
-            lr=net.lr,
-            probe_lr=recipe.probe_lr,
-            probe_epochs=recipe.probe_epochs,
-            warmup_epochs=recipe.warmup_epochs,
-            n_epochs=recipe.n_epochs,
-            steps_per_epoch=len(cut(np.arange(len(train)), recipe.batch_size)),
-            schedule=recipe.schedule,
-        )
-        theirs = [copy.deepcopy(callback).initialize() for callback in recipe.callbacks or ()]
-        own = [
-            PhaseSwitch(phases),
-            schedule,
-            None if penalty is None else PassthroughScoring("penalty", on_train=True).initialize(),
-            DivergenceGuard(),
-            None if recipe.max_grad_norm is None else GradientNormClipping(recipe.max_grad_norm),
-            None if recipe.ema_decay is None else WeightAverage(recipe.ema_decay),
-            best,
-            EpochBar() if recipe.verbose else None,
-            *callbacks,
-            *theirs,
-            checkpoint,
-        ]
         # After initialize, so that the range test runs without them.
+        own = [*_own_callbacks(net, len(train), phases), best, *callbacks, *theirs, checkpoint]
         net.callbacks_ += _named(callback for callback in own if callback is not None)
-        net.max_epochs = 0 if checkpoint is not None and checkpoint.is_finished else recipe.n_epochs - done
+        if checkpoint is not None:
+            net.max_epochs = 0 if checkpoint.is_finished else recipe.n_epochs - checkpoint.epochs_done
         net.notify("on_train_begin", X=train, y=None)
         try:
             net.fit_loop(train, epochs=0 if best is not None and best.is_exhausted else net.max_epochs)
@@ -212,6 +198,28 @@ def train_net(
     module.enter(phases[-1].plan)
     module.eval()
     return net, curve
+
+
+def _own_callbacks(net, n_rows, phases):
+    recipe = net.recipe
+    schedule = Schedule(
+        lr=net.lr,
+        probe_lr=recipe.probe_lr,
+        probe_epochs=recipe.probe_epochs,
+        warmup_epochs=recipe.warmup_epochs,
+        n_epochs=recipe.n_epochs,
+        steps_per_epoch=len(cut(np.arange(n_rows), recipe.batch_size)),
+        schedule=recipe.schedule,
+    )
+    return [
+        PhaseSwitch(phases),
+        schedule,
+        None if net.penalty is None else PassthroughScoring("penalty", on_train=True).initialize(),
+        DivergenceGuard(),
+        None if recipe.max_grad_norm is None else GradientNormClipping(recipe.max_grad_norm),
+        None if recipe.ema_decay is None else WeightAverage(recipe.ema_decay),
+        EpochBar() if recipe.verbose else None,
+    ]
 
 
 def _build_net(module, valid, recipe, criterion, penalty):
@@ -233,6 +241,7 @@ def _build_net(module, valid, recipe, criterion, penalty):
         penalty=penalty,
         criterion=criterion,
         lr=1e-3 if recipe.lr == "auto" else recipe.lr,
+        max_epochs=recipe.n_epochs,
         batch_size=recipe.batch_size,
         iterator_train=BatchIterator,
         iterator_train__shuffle=True,

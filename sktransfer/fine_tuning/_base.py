@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.model_selection import train_test_split
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sktransfer.fine_tuning._job import FineTuningJob
 from sktransfer.fine_tuning._persistence import PersistenceMixin
@@ -147,6 +147,17 @@ class BaseFineTuned(
         self.history_ = done + job.history
         self.n_iter_ = len(self.history_)
         return self
+
+    def _held_out(self, X_val, y_val):
+        """Read the user's own validation pictures: samples, values and weights, or None."""
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val belong together: pass both or none.")
+        if X_val is None:
+            return None
+        values, weights = self._held_out_targets(y_val)
+        samples = self._samples(X_val, reset=False)
+        check_consistent_length(samples, values)
+        return samples, values, weights
 
     def _split(self, n, stratify, seed):
         """Row numbers of the training and of the validation part."""

@@ -373,14 +373,9 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         draw = 1 / np.bincount(values)[values] if self.sampler is not None else None
         return self._partial_fit(samples, values, weights, draw)
 
-    def _held_out(self, X_val, y_val):
-        if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val belong together: pass both or none.")
-        if X_val is None:
-            return None
-        y_val, samples = check_labels(self, y_val, name="y_val"), self._samples(X_val, reset=False)
-        check_consistent_length(samples, y_val)
-        return samples, encode(self, y_val, name="y_val"), class_weights(self, y_val)
+    def _held_out_targets(self, y_val):
+        y_val = check_labels(self, y_val, name="y_val")
+        return encode(self, y_val, name="y_val"), class_weights(self, y_val)
 
     @property
     def _n_outputs(self):

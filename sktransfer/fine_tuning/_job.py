@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -110,9 +111,9 @@ class FineTuningJob:
         if self.checkpoint is not None and self.checkpoint.saved is not None:
             return self.checkpoint.saved["seed"]
         state = self.estimator.random_state
-        if self.epochs_before and not isinstance(state, np.random.RandomState):
+        if self.epochs_before and isinstance(state, Integral):
             # Another pass, another order: the same seed would repeat the first one's.
-            return int(np.random.SeedSequence([state or 0, self.epochs_before]).generate_state(1)[0] >> 1)
+            return int(np.random.SeedSequence([int(state), self.epochs_before]).generate_state(1)[0] >> 1)
         return int(check_random_state(state).randint(2**31 - 1))
 
     def _load_backbone(self):

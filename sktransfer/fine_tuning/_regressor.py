@@ -348,14 +348,8 @@ class FineTunedRegressor(RegressorMixin, BaseFineTuned):
             )
         return ((table - self.target_mean_) / self.target_scale_).astype(np.float32)
 
-    def _held_out(self, X_val, y_val):
-        if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val belong together: pass both or none.")
-        if X_val is None:
-            return None
-        y_val, samples = self._targets(y_val), self._samples(X_val, reset=False)
-        check_consistent_length(samples, y_val)
-        return samples, self._scaled(y_val), np.ones(len(samples))
+    def _held_out_targets(self, y_val):
+        return self._scaled(self._targets(y_val)), np.ones(len(y_val))
 
     @property
     def _n_outputs(self):

@@ -89,8 +89,8 @@ class DELTA(Regularizer):
     """Pull the feature maps to those of the source network [1]_.
 
     Adds alpha sum_l ||F_l(x) - F0_l(x)||^2 / ||F0_l(x)||^2 + beta / 2 ||v||^2 to the loss: F_l is the output of the
-    l-th stage behind the frozen part and F0_l that of the source network for the same pictures of the batch, and v are the
-    weights of the new head.
+    l-th stage behind the frozen part and F0_l that of the source network for the same pictures of the batch, and v
+    are the weights of the new head.
 
     Parameters
     ----------

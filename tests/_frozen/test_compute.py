@@ -7,8 +7,8 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
-from sktransfer._frozen import Boundary, PooledLayers
-from sktransfer.backbones import load_backbone
+from sktransfer._frozen import Boundary, PooledLayers, SourceProba
+from sktransfer.backbones import Backbone, load_backbone
 
 # After sktransfer.backbones, which mends torchvision builds that timm could not import.
 import timm  # isort: skip
@@ -251,6 +251,24 @@ def test_a_boundary_behind_everything_gives_the_features(networks):
         assert_array_equal(Boundary(backbone, None)(X).numpy(), compute(backbone, None))
 
 
+@pytest.mark.parametrize("family", ["resnet", "vit", "densenet"])
+def test_source_probabilities_are_the_softmax_of_the_networks_own_scores(family, networks, tmp_path):
+    model, _ = networks(family)
+    backbone = Backbone(copy.deepcopy(model), name=family, has_source_classifier=True, image_size=(SIZE, SIZE))
+    compute = SourceProba(backbone)
+    with torch.inference_mode():
+        scores, proba = model(X).numpy().astype(float), compute(X).numpy()
+    expected = np.exp(scores - scores.max(1, keepdims=True))
+    assert_same_features(proba, expected / expected.sum(1, keepdims=True))
+    assert proba.shape[1:] == compute.shape()
+
+
+def test_source_probabilities_need_a_classifier():
+    backbone = load_backbone("test_resnet", weights=None, image_size=SIZE)
+    with pytest.raises(ValueError, match="no classifier of its source task"):
+        SourceProba(backbone)(X)
+
+
 def two_convolutions():
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -289,6 +307,7 @@ KEYS = {
     "boundary 0": lambda b: Boundary(b, 0),
     "boundary 1": lambda b: Boundary(b, 1),
     "boundary None": lambda b: Boundary(b, None),
+    "source probabilities": SourceProba,
 }
 
 

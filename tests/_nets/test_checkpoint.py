@@ -77,8 +77,7 @@ def loud(scores, values):
     return 100 * cross_entropy(scores, values)
 
 
-# DEFECTS: "early stopping", "everything": the threshold of early stopping is written as a numpy scalar, which cannot
-# be read again. "probe and unfreezing": the optimizer made after the probe does not fit the one at the beginning.
+# DEFECTS: "probe and unfreezing": the optimizer made after the probe does not fit the one at the beginning.
 # "float16": the scale of the gradients is not written.
 TRAININGS = {
     "plain": {"max_epochs": 3},
@@ -144,7 +143,6 @@ class TestGoingOn:
         assert nobody.seen == 0
         assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
-    # DEFECT: early stopping, see above.
     def test_a_training_that_was_stopped_early_is_finished(self, tmp_path):
         changes = {"early_stopping": True, "n_iter_no_change": 1, "lr": 0.5, "max_epochs": 30}
         first = fit(tmp_path, **changes)

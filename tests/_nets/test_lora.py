@@ -57,8 +57,8 @@ def outputs(module, size=32):
 
 
 # DEFECT ("no chain"): see test_freezing; peft refuses the Identity in place of the classifier.
-# DEFECT ("standardised weights"): such a layer divides its weight by its spread in each pass: what was beside the weight
-# in training is no longer the same when it was added to it. Merged outputs are wrong, without a word.
+# DEFECT ("standardised weights"): such a layer divides its weight by its spread in each pass, so that what was learned
+# beside the weight is something else once it was added to it. Merged outputs are wrong, without a word.
 @pytest.mark.parametrize("family", FAMILIES)
 class TestFamilies:
     def test_outputs_are_the_sources_before_training(self, family, backbones):

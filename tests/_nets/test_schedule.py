@@ -1,5 +1,6 @@
 """How learning rates move, and the range test that proposes one."""
 
+import itertools
 import math
 
 import numpy as np
@@ -48,7 +49,7 @@ def test_one_cycle_begins_at_a_25th_and_is_at_its_height_after_three_tenths():
     assert got[0] == pytest.approx(1 / 25)
     assert int(np.argmax(got)) == 3
     assert got[3] == pytest.approx(1.0)
-    assert all(a > b for a, b in zip(got[3:], got[4:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(got[3:]))
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle", "step"])

@@ -16,6 +16,8 @@ from sktransfer.utils._device import (
     isolated_rng,
     resolve_device,
     resolve_precision,
+    rng_state,
+    set_rng_state,
     torch_threads,
 )
 
@@ -75,6 +77,30 @@ class TestIsolatedRng:
             assert not entered.wait(0.2)
         thread.join(10)
         assert entered.is_set()
+
+
+class TestRngState:
+    def test_generators_draw_again_what_they_drew(self):
+        with isolated_rng(3):
+            draws()
+            np.random.randn()  # noqa: NPY002 - leaves the second of its pair of normal numbers behind
+            state = rng_state()
+            first = [draws(), np.random.randn(), draws()]  # noqa: NPY002
+            set_rng_state(state)
+            assert [draws(), np.random.randn(), draws()] == first  # noqa: NPY002
+
+    def test_reading_moves_nothing(self):
+        before = global_state()
+        rng_state()
+        assert global_state() == before
+
+    def test_goes_through_a_file_that_can_hold_no_code(self, tmp_path):
+        with isolated_rng(3):
+            torch.save(rng_state(), tmp_path / "rng.pt")
+            first = draws()
+        with isolated_rng(4):
+            set_rng_state(torch.load(tmp_path / "rng.pt", weights_only=True))
+            assert draws() == first
 
 
 class TestResolveDevice:
