@@ -25,6 +25,11 @@ class PooledLayers(NamedTuple):
         """Everything that decides the numbers, but the picture and its preprocessing."""
         return f"{self.backbone.key}|{[tuple(tap) for tap in self.taps]}|{self.pooling}"
 
+    @property
+    def cpu_rows(self) -> int:
+        """Pictures that a CPU takes at once."""
+        return self.backbone.cpu_rows
+
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the features of a batch of preprocessed pictures."""
         parts = [self._pool(output) for output in self.backbone.outputs(x, list(self.taps))]
@@ -74,6 +79,11 @@ class Boundary(NamedTuple):
         """Everything that decides the numbers, but the picture and its preprocessing."""
         return f"{self.backbone.key}|boundary {self.start}"
 
+    @property
+    def cpu_rows(self) -> int:
+        """Pictures that a CPU takes at once."""
+        return self.backbone.cpu_rows
+
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the boundary features of a batch of preprocessed pictures."""
         return self.backbone.boundary(x, self.start)
@@ -93,6 +103,11 @@ class SourceProba(NamedTuple):
     def key(self) -> str:
         """Everything that decides the numbers, but the picture and its preprocessing."""
         return f"{self.backbone.key}|source probabilities"
+
+    @property
+    def cpu_rows(self) -> int:
+        """Pictures that a CPU takes at once."""
+        return self.backbone.cpu_rows
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the probabilities of a batch of preprocessed pictures."""

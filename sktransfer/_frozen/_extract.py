@@ -39,7 +39,7 @@ def extract(
         What to compute; its ``key`` enters the cache key.
     preprocess : ImagePreprocessor
     batch_size : int, default=32
-        Pictures decoded together; on a CPU the network takes them one by one.
+        Pictures decoded together; on a CPU the network takes them a few at once.
     device, precision : str, default="auto"
     cache : {"memory"}, path or None, default="memory"
     n_jobs : int or None, default=None
@@ -81,7 +81,8 @@ class _Extraction:
         self.compute = compute
         self.preprocess = preprocess
         self.store = store
-        self.batch_size = batch_size
+        # Whole micro-batches: a part of one would cost as much.
+        self.batch_size = -(-batch_size // compute.cpu_rows) * compute.cpu_rows if device.type == "cpu" else batch_size
         self.device = device
         self.precision = precision
         self.n_threads = n_threads
@@ -134,7 +135,12 @@ class _Extraction:
         )
         for indices, pictures, failed in batches:
             values = forward_in_micro_batches(
-                self.compute, pictures, batch_size=self.batch_size, device=self.device, precision=self.precision
+                self.compute,
+                pictures,
+                batch_size=self.batch_size,
+                device=self.device,
+                precision=self.precision,
+                cpu_rows=self.compute.cpu_rows,
             )
             values[failed] = np.nan
             self.out[indices] = values

@@ -158,7 +158,12 @@ def _prefix(backbone, start, recipe):
     def prefix(pictures):
         return torch.from_numpy(
             forward_in_micro_batches(
-                boundary, pictures, batch_size=recipe.batch_size, device=recipe.device, precision=recipe.precision
+                boundary,
+                pictures,
+                batch_size=recipe.batch_size,
+                device=recipe.device,
+                precision=recipe.precision,
+                cpu_rows=backbone.cpu_rows,
             )
         )
 

@@ -95,7 +95,9 @@ class TransferNet(NeuralNet):
             loss = loss + penalty
         return loss
 
-    def run(self, inputs: np.ndarray, device: torch.device, entry: int | None, output: str = "scores") -> np.ndarray:
+    def run(
+        self, inputs: np.ndarray, device: torch.device, entry: int | None, output: str = "scores", cpu_rows: int = 1
+    ) -> np.ndarray:
         """Run the trained module on the input of boundary `entry`: ``(n, ...)`` float32.
 
         `device` may be another than that of the training: a model travels.
@@ -107,6 +109,7 @@ class TransferNet(NeuralNet):
             batch_size=self.recipe.batch_size,
             device=device,
             precision=resolve_precision(self.recipe.precision, device),
+            cpu_rows=cpu_rows,
         )
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from sktransfer.backbones._stages import Chain, find_chain, forward_features, pre_logits, strip_classifier
 from sktransfer.backbones._timm import data_config
 from sktransfer.backbones._weights import architecture_digest, classifier_names, fingerprint
+from sktransfer.utils._device import rows_at_once
 from sktransfer.utils._messages import first_line
 from sktransfer.utils._persistence import NetworkPreamble
 
@@ -98,6 +99,11 @@ class Backbone:
         """Stem, stages and final layers, or None for a network that cannot be entered in the middle."""
         with self._naming_the_input_size():
             return find_chain(self.module, self.config["input_size"])
+
+    @functools.cached_property
+    def cpu_rows(self) -> int:
+        """Pictures that a CPU takes at once."""
+        return rows_at_once(self.module)
 
     @property
     def stage_names(self) -> tuple[str, ...]:

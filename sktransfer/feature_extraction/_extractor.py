@@ -49,7 +49,7 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
         ``(height, width)``, ``(height, width, channels)`` or ``(channels, height, width)`` of flattened pictures, or of
         arrays whose channel axis cannot be told.
     batch_size : int, default=32
-        Pictures decoded together; on a CPU the network takes them one by one.
+        Pictures decoded together; on a CPU the network takes a few of them at once.
     device : str or torch.device, default="auto"
         ``"auto"`` takes cuda, mps or cpu, whichever there is.
     precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"

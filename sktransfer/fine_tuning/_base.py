@@ -202,9 +202,9 @@ class BaseFineTuned(
         module, start = self.net_.module_, self.plan_.start
         if self.plan_.has_frozen_prefix:
             inputs = self._extract(samples, Boundary(self.backbone_, start), cache=self.cache)
-            return self.net_.run(inputs, device, start, output)
+            return self.net_.run(inputs, device, start, output, self.backbone_.cpu_rows)
         width = module.head.in_features if output == "features" else module.head.out_features
-        return self._extract(samples, _WholeNet(module.to(device), output, width), cache=None)
+        return self._extract(samples, _WholeNet(module.to(device), output, width, self.backbone_.cpu_rows), cache=None)
 
     def _extract(self, samples, compute, *, cache):
         from sktransfer._frozen import extract
@@ -241,6 +241,7 @@ class _WholeNet(NamedTuple):
     module: Any
     output: str
     width: int
+    cpu_rows: int
     key: str = ""
 
     def __call__(self, x):

@@ -9,25 +9,30 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from sktransfer.utils._messages import first_line
 
 __all__ = [
-    "CPU_MICRO_BATCH",
     "autocast",
     "forward_in_micro_batches",
     "isolated_rng",
     "resolve_device",
     "resolve_precision",
     "rng_state",
+    "rows_at_once",
     "set_rng_state",
     "torch_threads",
 ]
 
-# Not more: element-wise operations take whole vectors of a tensor at a time and its rest one by one, by another formula
-# for exp, so that a row in the rest comes out otherwise in the last bit. Not slower either, at 224 pixels: larger
-# activations are unmapped and mapped again by the allocator at every layer.
-CPU_MICRO_BATCH = 1
+# Larger activations are unmapped and mapped again by the allocator at every layer: at 32 pictures a small network
+# spends most of its time there.
+_CPU_ROWS = 4
+# Layers whose result for a row is the same to the last bit wherever in the batch it stands. Not so where exp is used:
+# it takes whole vectors of a tensor at a time and the rest one by one, by another formula.
+_SAME_ANYWHERE = set(
+    "AdaptiveAvgPool2d AvgPool2d BatchNorm2d Conv2d Dropout Flatten Identity Linear MaxPool2d ReLU ReLU6".split()
+)
 
 _rng_lock = threading.RLock()
 
@@ -121,6 +126,15 @@ def set_rng_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
+def rows_at_once(module: nn.Module) -> int:
+    """Rows that a CPU may take at once through `module` without any of them depending on its place among the others.
+
+    4 for timm's networks of convolutions and rectifiers; 1 for all others, which is as fast for large pictures.
+    """
+    layers = {type(layer).__name__ for layer in module.modules() if not list(layer.children())}
+    return _CPU_ROWS if layers <= _SAME_ANYWHERE and type(module).__module__.startswith("timm.") else 1
+
+
 def forward_in_micro_batches(
     function: Callable[[torch.Tensor], torch.Tensor],
     x: torch.Tensor,
@@ -128,11 +142,12 @@ def forward_in_micro_batches(
     batch_size: int,
     device: torch.device,
     precision: str,
+    cpu_rows: int = 1,
 ) -> np.ndarray:
     """Apply a network to `x` without gradients, in micro-batches of one size, the last one filled up.
 
     A network's result for a row may differ in the last bits with the shape of its batch, its place in it and the number
-    of threads; row by row on a CPU, and with one thread a row, it does not depend on what others came along.
+    of threads; with one shape, one thread a micro-batch and `cpu_rows` it does not depend on what others came along.
 
     Parameters
     ----------
@@ -140,15 +155,17 @@ def forward_in_micro_batches(
         Maps ``(b, ...)`` to ``(b, ...)`` on `device`.
     x : torch.Tensor of shape (n, ...)
     batch_size : int
-        Rows at once; on a CPU always 1.
+        Rows at once on other devices than a CPU.
     device : torch.device
     precision : {"float32", "bfloat16", "float16"}
+    cpu_rows : int, default=1
+        Rows at once on a CPU, as :func:`rows_at_once` gives.
 
     Returns
     -------
     ndarray of shape (n, ...), float32
     """
-    size = CPU_MICRO_BATCH if device.type == "cpu" else batch_size
+    size = cpu_rows if device.type == "cpu" else batch_size
 
     def run(part):
         n = len(part)

@@ -89,7 +89,13 @@ TRAININGS = {
     "probe and unfreezing": {"probe_epochs": 1, "unfreeze_every": 1, "max_epochs": 4, "optimizer": "adamw"},
     "range test": {"lr": "auto", "max_epochs": 2},
     "low rank": {"trainable": "lora", "max_epochs": 3},
-    "float16": {"precision": "float16", "max_epochs": 4, "lr": 0.001, "criterion": WeightedLoss(loud)},
+    "float16": {
+        "precision": "float16",
+        "optimizer": "adamw",
+        "max_epochs": 4,
+        "lr": 0.001,
+        "criterion": WeightedLoss(loud),
+    },
     "everything": {
         "probe_epochs": 2,
         "max_epochs": 5,
