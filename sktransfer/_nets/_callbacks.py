@@ -14,7 +14,16 @@ from sktransfer._nets._freezing import Phase
 from sktransfer._nets._schedule import lr_factor
 from sktransfer.backbones import create_average
 
-__all__ = ["BestWeights", "DivergenceGuard", "EpochBar", "PhaseSwitch", "Reporter", "Schedule", "WeightAverage"]
+__all__ = [
+    "BestWeights",
+    "DivergenceGuard",
+    "EpochBar",
+    "PhaseSwitch",
+    "Reporter",
+    "Schedule",
+    "WeightAverage",
+    "silent",
+]
 
 
 class PhaseSwitch(Callback):
@@ -38,12 +47,13 @@ class PhaseSwitch(Callback):
         """Enter the phase of the epoch."""
         epoch = net.history[-1, "epoch"]
         phase = self.phase_of(epoch)
+        if epoch == phase.first_epoch > 1 and self.phase_of(epoch - 1).is_probe:
+            net.tuned.enter(self.phases[-1].plan)  # the optimizer is for all that will learn
+            net.initialize_optimizer()
         net.tuned.enter(phase.plan)
         for dataset in (dataset_train, dataset_valid):
             if dataset is not None:
                 dataset.enter(phase)
-        if epoch == phase.first_epoch > 1 and self.phase_of(epoch - 1).is_probe:
-            net.initialize_optimizer()
         net.history.record("phase", phase.name)
         learning = (p.numel() for p in net.tuned.parameters() if p.requires_grad)
         net.history.record("trained_parameters", sum(learning))
@@ -113,7 +123,7 @@ class BestWeights(EarlyStopping):
     """skorch's early stopping, which loses no patience before everything learns that is meant to."""
 
     def __init__(self, patience: int):
-        super().__init__(monitor="valid_loss", patience=patience, load_best=True, sink=_silent)
+        super().__init__(monitor="valid_loss", patience=patience, load_best=True, sink=silent)
 
     @property
     def is_exhausted(self) -> bool:
@@ -172,6 +182,11 @@ class WeightAverage(Callback):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Show the average to whoever looks at the network between epochs."""
         self._put(net.tuned, True)
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Leave the average, wherever training was cut off."""
+        if self.step_:
+            self._put(net.tuned, True)
 
     def _put(self, module: nn.Module, average: bool):
         if average != self.in_place_:
@@ -249,5 +264,5 @@ class DivergenceGuard(Callback):
             )
 
 
-def _silent(*_args):
+def silent(*_args: Any) -> None:
     """Take skorch's messages and say nothing."""

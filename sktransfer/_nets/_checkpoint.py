@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from skorch.callbacks import Callback
 from skorch.history import History
@@ -17,6 +18,7 @@ from sktransfer.utils._messages import first_line
 __all__ = ["Checkpoint"]
 
 _FILE = "checkpoint.pt"
+_KEYS = {"identity", "seed", "finished", "history", "weights", "lr", "curve"}
 
 
 class Checkpoint(Callback):
@@ -40,6 +42,7 @@ class Checkpoint(Callback):
         self.folder = folder
         self.saved = self._read()
         self.seed: int | None = None
+        self.curve: dict[str, np.ndarray] | None = None
         self.identity: Mapping[str, str] = {}
 
     @property
@@ -51,7 +54,11 @@ class Checkpoint(Callback):
         if not self.path.exists():
             return None
         try:
-            return torch.load(self.path, map_location="cpu", weights_only=True)
+            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+            missing = _KEYS.difference(saved)
+            if missing:
+                raise KeyError(missing)
+            return saved
         except Exception as error:  # unpicklers raise whatever noise makes them stumble over
             raise ValueError(
                 f"checkpoint_dir={str(self.folder)!r}: {_FILE} cannot be read; it is damaged, or not of sktransfer. "
@@ -81,6 +88,12 @@ class Checkpoint(Callback):
             )
 
     @property
+    def rate(self) -> tuple[float, dict[str, np.ndarray] | None]:
+        """Learning rate that was found, and the curve of its range test."""
+        curve = self.saved["curve"]
+        return self.saved["lr"], None if curve is None else {key: np.array(values) for key, values in curve.items()}
+
+    @property
     def epochs_done(self) -> int:
         """Epochs that need not be trained again."""
         return 0 if self.saved is None else len(self.saved["history"])
@@ -98,6 +111,8 @@ class Checkpoint(Callback):
         net.tuned.load_state_dict(self.saved["weights"])
         if self.is_finished:
             return
+        if "scaler" in self.saved:
+            net.scaler_.load_state_dict(self.saved["scaler"])
         net.optimizer_.load_state_dict(self.saved["optimizer"])
         for name, callback in self._stateful(net):
             callback.restore(self.saved[name])
@@ -108,8 +123,8 @@ class Checkpoint(Callback):
         self._write(net, finished=False)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Write the result."""
-        if not self.is_finished:
+        """Write the result, unless training was cut off within an epoch."""
+        if not self.is_finished and "dur" in net.history[-1]:
             self._write(net, finished=True)
         self.saved = None  # it holds the weights once more
 
@@ -125,9 +140,13 @@ class Checkpoint(Callback):
             "finished": finished,
             "history": [_plain(row) for row in net.history],
             "weights": net.tuned.state_dict(),
+            "lr": float(net.lr),
+            "curve": None if self.curve is None else {key: values.tolist() for key, values in self.curve.items()},
         }
         if not finished:
             state.update(optimizer=net.optimizer_.state_dict(), rng=rng_state())
+            if hasattr(net, "scaler_"):
+                state["scaler"] = net.scaler_.state_dict()
             state.update({name: callback.state() for name, callback in self._stateful(net)})
         try:
             write_atomically(self.path, lambda file: torch.save(state, file))

@@ -125,7 +125,9 @@ def _is_norm(module):
 
 
 def _is_adaptable(module):
-    return isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
+    # No other subclasses: what they do with their weight besides (standardise it) an addition would escape.
+    plain = type(module) in (nn.Linear, nn.Conv2d) or type(module).__name__ == "Conv2dSame"
+    return plain and getattr(module, "groups", 1) == 1
 
 
 _KINDS = {
@@ -141,7 +143,7 @@ def _of_kind(backbone, kind):
     learns = {
         f"{path}.{name}" if path else name
         for path, module in backbone.module.named_modules()
-        if is_kind(module)
+        if is_kind(module) and (kind != "lora" or path in backbone.called_modules)
         for name, _ in module.named_parameters(recurse=False)
         if name in names
     } - classifier
@@ -155,11 +157,7 @@ def _of_kind(backbone, kind):
 
 def _classifier_parameters(backbone):
     """Parameters of the source classifier, which the new head takes the place of."""
-    chain = backbone.chain
-    if chain is None:
-        return set()
-    after = len(chain.stages)
-    return {name for name, n in backbone.stage_of.items() if n == after and not _inside(name, chain.tail)}
+    return {name for name in backbone.stage_of if _inside(name, backbone.classifier_names)}
 
 
 def _last_stages(backbone, names, k):

@@ -26,7 +26,7 @@ def focal_loss(
         targets = functional.one_hot(targets, n_classes).to(scores.dtype)
     targets = targets * (1 - smoothing) + smoothing / n_classes
     log_p = functional.log_softmax(scores, dim=1)
-    return -(targets * (1 - log_p.exp()) ** gamma * log_p).sum(1)
+    return -(targets * _power(-log_p.expm1(), gamma) * log_p).sum(1)
 
 
 def multilabel_loss(
@@ -39,7 +39,7 @@ def multilabel_loss(
     targets = targets * (1 - smoothing) + smoothing / 2
     positive, negative = functional.logsigmoid(scores), functional.logsigmoid(-scores)
     if gamma:
-        positive, negative = positive * negative.exp() ** gamma, negative * positive.exp() ** gamma
+        positive, negative = positive * _power(negative.exp(), gamma), negative * _power(positive.exp(), gamma)
     return -(targets * positive + (1 - targets) * negative).mean(1)
 
 
@@ -72,3 +72,8 @@ class WeightedLoss(nn.Module):
     def forward(self, scores: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Compute the mean; weights of mean 1 over all training rows leave its scale alone."""
         return (self.loss(scores, targets, **self.options) * weights).mean()
+
+
+def _power(p, gamma):
+    # The slope of a power below 1 is infinite at 0, where probabilities are rounded to.
+    return p.clamp_min(1e-12) ** gamma

@@ -104,14 +104,15 @@ class TunedModule(nn.Module):
     def group_matcher(self, coarse: bool = False) -> Callable[[str], tuple[int]]:
         """Tell timm the order of the layers: stem, stages (what follows the last goes with it), head."""
 
-        def layer(name):
+        def ordinal(name):
             if not name.startswith("body.model."):
                 return (self.n_stages,)
-            own = name.removeprefix("body.model.").partition(".lora_")
-            stage = self.stage_of[f"{own[0]}.weight" if own[1] else own[0]]
+            # An adapted layer keeps its weight as a base layer beside the added matrices.
+            layer, adapted, _ = name.removeprefix("body.model.").replace(".base_layer.", ".").partition(".lora_")
+            stage = self.stage_of[f"{layer}.weight" if adapted else layer]
             return (min(stage, self.n_stages - 1),)
 
-        return layer
+        return ordinal
 
 
 def _evaluate_frozen_parts(module: nn.Module) -> None:

@@ -15,14 +15,29 @@ from skorch.hf import AccelerateMixin
 from torch import nn
 
 from sktransfer._nets._batches import BatchIterator, PhasedSet, cut
-from sktransfer._nets._callbacks import BestWeights, DivergenceGuard, EpochBar, PhaseSwitch, Schedule, WeightAverage
+from sktransfer._nets._callbacks import (
+    BestWeights,
+    DivergenceGuard,
+    EpochBar,
+    PhaseSwitch,
+    Schedule,
+    WeightAverage,
+    silent,
+)
 from sktransfer._nets._checkpoint import Checkpoint
 from sktransfer._nets._freezing import Phase
 from sktransfer._nets._module import TunedModule
 from sktransfer._nets._recipe import Recipe
 from sktransfer._nets._schedule import range_test, steepest
 from sktransfer.backbones import create_optimizer
-from sktransfer.utils._device import autocast, forward_in_micro_batches, resolve_precision, torch_threads
+from sktransfer.utils._device import (
+    autocast,
+    forward_in_micro_batches,
+    resolve_precision,
+    rng_state,
+    set_rng_state,
+    torch_threads,
+)
 from sktransfer.utils._optional import import_optional
 
 __all__ = ["TransferNet", "train_net"]
@@ -112,6 +127,13 @@ class TransferNet(NeuralNet):
             cpu_rows=cpu_rows,
         )
 
+    def __getstate__(self):
+        # The optimizer's moments, and skorch's second hold on the module, would multiply the pickle; prediction needs
+        # neither.
+        slim = object.__new__(type(self))
+        slim.__dict__.update(self.__dict__, optimizer_=None, module=None)
+        return super(TransferNet, slim).__getstate__()
+
 
 class _ScaledNet(TransferNet):
     """Training in float16, whose small gradients vanish unless the loss is scaled up."""
@@ -179,7 +201,14 @@ def train_net(
     alone = not any(parameter.requires_grad for parameter in module.body.parameters())
     with torch_threads(1) if alone else nullcontext():
         net.initialize()
-        curve = _find_rate(net, train, phases[-1]) if recipe.lr == "auto" else None
+        curve = None
+        if recipe.lr == "auto":
+            if checkpoint is not None and checkpoint.saved is not None:
+                net.lr, curve = checkpoint.rate
+            else:
+                curve = _find_rate(net, train, phases[-1])
+        if checkpoint is not None:
+            checkpoint.curve = curve
         if optimizer_state is not None:
             net.optimizer_.load_state_dict(optimizer_state)
         # After initialize, so that the range test runs without them.
@@ -197,6 +226,7 @@ def train_net(
         net.notify("on_train_end", X=train, y=None)
     net.train_split = None  # it holds the validation pictures
     net.penalty = None
+    net.device = str(recipe.device)  # where accelerate left it open
     net.callbacks_ = _named(theirs)
     module.enter(phases[-1].plan)
     module.eval()
@@ -230,9 +260,11 @@ def _build_net(module, valid, recipe, criterion, penalty):
     shard = (0, 1)
     if recipe.accelerate:
         accelerate = import_optional("accelerate", extra="accelerate", caller="accelerate=True")
-        mixed = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[recipe.precision]
-        accelerator = accelerate.Accelerator(cpu=recipe.device.type == "cpu", mixed_precision=mixed)
-        kind, options = _AcceleratedNet, {"accelerator": accelerator}
+        if recipe.precision == "float16":
+            raise ValueError("precision='float16' does not go with accelerate=True: pass 'bfloat16' or 'float32'.")
+        # The number format is ours to set: accelerate allows but one a process.
+        accelerator = accelerate.Accelerator(cpu=recipe.device.type == "cpu", mixed_precision="no")
+        kind, options = _AcceleratedNet, {"accelerator": accelerator, "callbacks__print_log__sink": silent}
         shard = (accelerator.process_index, accelerator.num_processes)
     elif recipe.precision == "float16":
         kind = _ScaledNet
@@ -271,6 +303,7 @@ def _explained(error, n, recipe):
 
 def _find_rate(net, train, phase):
     """Set the learning rate by a range test, leaving everything else as it was."""
+    generators = rng_state()
     net.tuned.enter(phase.plan)
     train.enter(phase)
     net.history.new_epoch()  # takes what the steps record
@@ -288,4 +321,5 @@ def _find_rate(net, train, phase):
     net.lr = steepest(curve)
     net.initialize_optimizer()
     net.history.clear()
+    set_rng_state(generators)
     return curve

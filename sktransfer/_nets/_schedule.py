@@ -80,7 +80,7 @@ def range_test(step: Callable[[float], float]) -> dict[str, np.ndarray]:
 def steepest(curve: dict[str, np.ndarray]) -> float:
     """Learning rate at which the loss of a range test falls fastest, at most a tenth of that of its lowest point."""
     rates, losses = curve["lr"], curve["loss"]
-    end = int(np.argmin(losses)) + 1
+    end = int(np.argmin(losses)) + 1 if len(losses) else 0
     if end < 3:
         raise ValueError(
             "lr='auto': the loss did not fall at any learning rate of the range test "

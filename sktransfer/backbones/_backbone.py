@@ -106,6 +106,30 @@ class Backbone:
         return rows_at_once(self.module)
 
     @property
+    def classifier_names(self) -> tuple[str, ...]:
+        """Module names of the classifier of the source task."""
+        names = classifier_names(self.module)
+        if names or not hasattr(self.module, "get_classifier"):
+            return names
+        own = self.module.get_classifier()
+        return tuple(name for name, part in self.module.named_modules() if part is own)
+
+    @functools.cached_property
+    def called_modules(self) -> frozenset[str]:
+        """Names of the modules that run in a forward pass; some networks use the weights of a layer without it."""
+        called = set()
+        handles = [
+            module.register_forward_hook(lambda *_, name=name: called.add(name))
+            for name, module in self.module.named_modules()
+        ]
+        try:
+            self.probe([Tap("features")])
+        finally:
+            for handle in handles:
+                handle.remove()
+        return frozenset(called)
+
+    @property
     def stage_names(self) -> tuple[str, ...]:
         """Module names of the stages, first to last; empty where the network does not tell."""
         if self.chain is not None:

@@ -191,7 +191,8 @@ def create_optimizer(
     # One kernel for all parameters, where torch has it: the loop over them costs a small head a fifth of its step.
     try:
         own = inspect.signature(timm.optim.get_optimizer_class(name, bind_defaults=False)).parameters
-        fused = {"fused": True} if "fused" in own else {}
+        # Not with momentum: torch's fused SGD takes no group of which a part begins to learn later.
+        fused = {"fused": True} if "fused" in own and "momentum" not in own else {}
         optimizer = timm.optim.create_optimizer_v2(groups, opt=name, lr=lr, weight_decay=weight_decay, **fused)
     except (AssertionError, ImportError) as error:  # of optimizers that need a card, or another package
         raise ValueError(

@@ -98,7 +98,8 @@ class FineTuningJob:
             estimator.regularizer_ = regularizer
         if trained.curve is not None:
             estimator.lr_range_ = trained.curve
-        self.history = [self._plain(row) for row in trained.net.history]
+        # An epoch that Ctrl-C cut off has no duration, and is none.
+        self.history = [self._plain(row) for row in trained.net.history if "dur" in row]
 
     def _open_checkpoint(self):
         if self.estimator.checkpoint_dir is None:

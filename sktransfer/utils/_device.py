@@ -30,9 +30,10 @@ __all__ = [
 _CPU_ROWS = 4
 # Layers whose result for a row is the same to the last bit wherever in the batch it stands. Not so where exp is used:
 # it takes whole vectors of a tensor at a time and the rest one by one, by another formula.
-_SAME_ANYWHERE = set(
-    "AdaptiveAvgPool2d AvgPool2d BatchNorm2d Conv2d Dropout Flatten Identity Linear MaxPool2d ReLU ReLU6".split()
-)
+_SAME_ANYWHERE = {
+    *("AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm2d", "Conv2d", "Dropout", "Flatten", "Identity", "Linear"),
+    *("MaxPool2d", "ReLU", "ReLU6"),
+}
 
 _rng_lock = threading.RLock()
 

@@ -19,6 +19,7 @@ class MeanColour(NamedTuple):
     """The cheapest computation there is: three numbers a picture."""
 
     key: str = "mean colour"
+    cpu_rows: int = 4
 
     def __call__(self, x):
         return x.mean((2, 3))

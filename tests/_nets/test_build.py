@@ -243,8 +243,8 @@ class TestPasses:
         ids=str,
     )
     def test_with_augmentation_in_every_epoch_but_of_a_probe(self, changes, passes, samples, monkeypatch):
-        monkeypatch.setattr("sktransfer.utils._device.CPU_MICRO_BATCH", 1)  # else parts are filled up
         backbone = make_backbone()
+        monkeypatch.setitem(vars(backbone), "cpu_rows", 1)  # else parts are filled up
         calls = Calls(backbone)
         before = self.begin(backbone, calls)
         network(samples, backbone, augment="light", **changes)

@@ -304,7 +304,6 @@ class TestWeightAverage:
         net, steps = self.trained(probe_epochs=1, unfreeze_every=1, max_epochs=4)
         self.assert_close(state(net.module_), self.averages(steps)[-1])
 
-    # DEFECT: Ctrl-C within an epoch leaves the weights themselves, not their average.
     def test_a_training_ended_within_an_epoch_keeps_the_average(self):
         class Stop(Steps):
             def on_batch_end(self, net, training=False, **kwargs):

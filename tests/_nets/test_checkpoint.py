@@ -77,8 +77,6 @@ def loud(scores, values):
     return 100 * cross_entropy(scores, values)
 
 
-# DEFECTS: "probe and unfreezing": the optimizer made after the probe does not fit the one at the beginning.
-# "float16": the scale of the gradients is not written.
 TRAININGS = {
     "plain": {"max_epochs": 3},
     "adamw": {"max_epochs": 3, "optimizer": "adamw", "weight_decay": 0.1, "schedule": "cosine", "warmup_epochs": 1},
@@ -155,7 +153,6 @@ class TestGoingOn:
         assert len(first.history) < 30
         assert_same_training(fit(tmp_path, KillAt(step=1), **changes), first)
 
-    # DEFECT: the range test runs again, up to 100 steps.
     def test_a_finished_training_needs_no_range_test(self, tmp_path, monkeypatch):
         first = fit(tmp_path, lr="auto", max_epochs=1)
 
@@ -165,7 +162,6 @@ class TestGoingOn:
         monkeypatch.setattr("sktransfer._nets._net.range_test", refuse)
         assert fit(tmp_path, lr="auto", max_epochs=1).lr == first.lr
 
-    # DEFECT: Ctrl-C within an epoch writes the unfinished epoch as the end of a finished training.
     def test_a_training_interrupted_by_its_user_goes_on(self, tmp_path):
         class Interrupt(KillAt):
             def on_batch_end(self, net, training=False, **kwargs):
@@ -206,7 +202,6 @@ class TestRefusals:
             Checkpoint(tmp_path)
         assert f"checkpoint_dir={str(tmp_path)!r}" in str(e.value)
 
-    # DEFECT: KeyError 'identity'.
     def test_a_file_of_someone_else_is_named_too(self, tmp_path):
         torch.save({"weights": torch.zeros(2)}, tmp_path / "checkpoint.pt")
         with pytest.raises(ValueError, match=r"checkpoint\.pt cannot be read"):

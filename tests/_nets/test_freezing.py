@@ -133,8 +133,6 @@ class TestKinds:
         assert plan.learns == expected
         assert plan.lora == (kind == "lora")
 
-    # DEFECT: of a network that is no chain "bias" names the bias of the classifier and "lora" its weight (and peft then
-    # fails at the Identity in its place).
     @pytest.mark.parametrize("kind", BY_NAME)
     def test_the_source_classifier_of_a_network_without_a_chain_is_left_out_too(self, kind):
         backbone = load_backbone(DenseNet(growth_rate=4, block_config=(2, 2)), image_size=32)

@@ -72,7 +72,6 @@ def test_multilabel_loss(gamma, smoothing):
     assert_allclose(of(multilabel_loss, SCORES, INDICATORS, gamma=gamma, smoothing=smoothing), -terms.mean(1))
 
 
-# DEFECT: with gamma between 0 and 1 the gradient is nan as soon as a probability rounds to 0 or 1.
 @pytest.mark.parametrize(
     ("loss", "options"),
     [

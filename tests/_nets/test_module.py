@@ -184,7 +184,6 @@ class TestGroupMatcher:
         assert {layer for name, layer in got.items() if name.startswith("body")} == {(-1,)}
         assert got["head.weight"] == (0,)
 
-    # DEFECT: KeyError '0.0.base_layer.weight': trainable="lora" fails with layer_decay or head_lr_factor.
     def test_low_rank_additions_belong_to_their_layers(self):
         backbone = tiny_backbone()
         module = tuned(backbone, "lora")

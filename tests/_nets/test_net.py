@@ -161,8 +161,6 @@ class TestRangeTest:
             len(group["params"]) for group in seen[1].optimizer["param_groups"]
         ]
 
-    # DEFECT: the range test draws from the random generators, so that training with the proposed number passed as lr
-    # gives other weights.
     @pytest.mark.parametrize("changes", [{"trainable": "all"}, {"trainable": "all", "probe_epochs": 1}])
     def test_training_goes_on_as_if_the_rate_had_been_passed(self, changes):
         auto, _ = train(tiny_backbone(dropout=0.5), lr="auto", **changes)
@@ -231,7 +229,6 @@ class TestEndings:
 
 
 class TestTrainedNet:
-    # DEFECT: the pickle holds the weights twice (`module` and `module_`, which are two after loading) and the moments.
     def test_pickle_holds_one_copy_of_the_weights_and_nothing_of_the_data(self):
         backbone = load_backbone(nn.Sequential(nn.Conv2d(3, 500, 1), nn.Flatten()), image_size=8)
         n_weights = 500 * 8 * 8 * N_CLASSES

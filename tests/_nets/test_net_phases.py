@@ -115,10 +115,6 @@ class TestPhases:
         ),
     }
 
-    # DEFECT ("from the top", "... in pairs"): torch's fused SGD refuses a group in which some parameters have momentum
-    # and others learn for the first time: TypeError "expected Tensor as element 0 in argument 2, but got NoneType".
-    # DEFECT ("probe, then from the top"): the optimizer that is made after the probe holds the parameters of the first
-    # phase behind it only; the stages that are to follow never learn.
     @pytest.mark.parametrize(("changes", "stages"), PLANS.values(), ids=PLANS)
     def test_exactly_what_the_phase_names_changes(self, changes, stages):
         _, record = recorded(tiny_backbone(dropout=0.3), trainable="all", **changes)

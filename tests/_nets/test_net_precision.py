@@ -35,8 +35,6 @@ class TestPrecision:
         first, last = record.states[0], state(net.module_)
         assert not torch.equal(first["body.model.0.0.weight"], last["body.model.0.0.weight"])
 
-    # DEFECT (sgd): where the first step is left out, torch's fused SGD goes on from a momentum that was never filled
-    # (torch.empty_like), and the loss is nan.
     @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
     def test_steps_whose_gradients_were_too_large_are_left_out_and_the_scale_falls(self, optimizer):
         def loud(scores, values):
@@ -90,18 +88,15 @@ class TestAccelerate:
             torch.testing.assert_close(accelerated.module_.state_dict()[name], tensor, rtol=1e-4, atol=1e-6)
         assert_allclose(accelerated.history[:, "valid_loss"], plain.history[:, "valid_loss"], rtol=1e-4)
 
-    # DEFECT: with an accelerator skorch prints its table of epochs, verbose or not.
     def test_nothing_is_printed(self, capsys):
         train(accelerate=True)
         assert capsys.readouterr() == ("", "")
 
-    # DEFECT: DeviceWarning "Setting self.device = cpu since the requested device was not specified" when loaded.
     def test_the_trained_net_pickles(self):
         net, _ = train(accelerate=True)
         x = np.zeros((2, 6), np.float32)
         assert_array_equal(pickle.loads(pickle.dumps(net)).run(x, CPU, None), net.run(x, CPU, None))
 
-    # DEFECT: accelerate says "restart your runtime completely".
     def test_another_precision_in_the_same_process(self):
         train(accelerate=True)
         net, _ = train(accelerate=True, precision="bfloat16", trainable="all", max_epochs=6)

@@ -96,7 +96,7 @@ def test_frozen_part_runs_once_per_picture_unless_pictures_change(few, monkeypat
     )
     clf.fit(*few)
     shape_probe = 1 if augment is None else 0
-    batches = 60  # one picture each
+    batches = 15  # of 4 pictures: 60 pictures, no padding; batches of 32 and 28
     assert len(seen) == shape_probe + passes * batches
 
 

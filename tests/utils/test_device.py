@@ -10,7 +10,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
 from sktransfer.utils._device import (
-    CPU_MICRO_BATCH,
     autocast,
     forward_in_micro_batches,
     isolated_rng,
@@ -22,6 +21,7 @@ from sktransfer.utils._device import (
 )
 
 CPU = torch.device("cpu")
+ROWS = 4
 
 
 def draws():
@@ -177,7 +177,9 @@ class TestForwardInMicroBatches:
 
     @staticmethod
     def forward(function, x, *, batch_size=4, precision="float32"):
-        return forward_in_micro_batches(function, x, batch_size=batch_size, device=CPU, precision=precision)
+        return forward_in_micro_batches(
+            function, x, batch_size=batch_size, device=CPU, precision=precision, cpu_rows=ROWS
+        )
 
     @pytest.mark.parametrize("n", [1, 4, 11])
     def test_equals_one_plain_forward_pass(self, n, network, x, threads):
@@ -207,7 +209,7 @@ class TestForwardInMicroBatches:
             return result
 
         self.forward(function, x[:n], batch_size=7)
-        assert seen == [(CPU_MICRO_BATCH, 1, False)] * -(-n // CPU_MICRO_BATCH)
+        assert seen == [(ROWS, 1, False)] * -(-n // ROWS)
         assert torch.get_num_threads() == threads
 
     def test_the_last_pass_is_filled_up_with_zeros(self, x):
