@@ -76,7 +76,13 @@ class Checkpoint(Callback):
         """
         self.seed, self.identity = seed, dict(identity)
         if self.saved is None:
-            Path(self.folder).mkdir(parents=True, exist_ok=True)
+            try:
+                Path(self.folder).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OSError(
+                    f"checkpoint_dir={str(self.folder)!r} cannot be made: {error.strerror}. Pass a folder that you may "
+                    "write to, or None."
+                ) from error
             return
         before = self.saved["identity"]
         changed = [name for name in {**before, **self.identity} if before.get(name) != self.identity.get(name)]

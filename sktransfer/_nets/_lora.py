@@ -19,16 +19,21 @@ def add_adapters(model: nn.Module, layers: Collection[str], rank: int) -> None:
     layers : collection of str
         Paths of linear layers and ungrouped convolutions.
     rank : int
-        Above the smaller of a layer's inputs and outputs it gains nothing.
+        A layer with fewer inputs or outputs gets as many as these.
 
     References
     ----------
     .. [1] Hu, E. J. et al. "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022.
     """
     peft = import_optional("peft", extra="lora", caller="trainable='lora'")
+    parts = dict(model.named_modules())
+    # Longest names first: peft takes the first that a layer's name ends with.
+    ranks = {
+        re.escape(layer): min(rank, *parts[layer].weight.shape[:2]) for layer in sorted(layers, key=len, reverse=True)
+    }
     # alpha = rank: the addition counts in full, whatever its rank.
     exactly_these = "|".join(re.escape(layer) for layer in sorted(layers))
-    config = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=exactly_these, lora_dropout=0.0)
+    config = peft.LoraConfig(target_modules=exactly_these, rank_pattern=ranks, alpha_pattern=ranks, lora_dropout=0.0)
     peft.inject_adapter_in_model(config, model)
 
 

@@ -159,5 +159,11 @@ class TestTraining:
         module.merge()
         assert not torch.allclose(outputs(module, 8), expected)
 
+    def test_a_layer_gets_no_more_rank_than_it_has_inputs_or_outputs(self):
+        model = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 2))
+        add_adapters(model, {"0", "1"}, 10**9)
+        assert [tuple(layer.lora_A["default"].weight.shape) for layer in model] == [(4, 4), (2, 5)]
+        assert [layer.scaling["default"] for layer in model] == [1, 1]
+
     def test_rank_is_a_setting(self):
         assert recipe(lora_rank=3).lora_rank == 3

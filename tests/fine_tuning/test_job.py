@@ -151,6 +151,12 @@ def test_full_disk_loses_no_earlier_checkpoint(few, tmp_path, monkeypatch):
     np.testing.assert_array_equal(resumed.predict_proba(few[0]), unbroken.predict_proba(few[0]))
 
 
+def test_folder_that_cannot_be_made_is_named(few, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="checkpoint_dir=.*file' cannot be made: File exists"):
+        FineTunedClassifier(**TINY, checkpoint_dir=tmp_path / "file").fit(*few)
+
+
 def test_damaged_checkpoint_is_named(few, tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"nonsense")
     with pytest.raises(ValueError, match=r"cannot be read.*Move it away"):
