@@ -32,6 +32,7 @@ STEPS, EPOCHS, BATCH = 48, (3, 30), 16
 HEAD_EPOCHS = 60
 MOST_PICTURES = 450
 COMMON = {"optimizer": "adamw", "weight_decay": 0.01, "schedule": "cosine", "batch_size": BATCH}
+FROZEN = "BatchNorm frozen, {}"
 REGULARIZERS = ("l2-sp", "delta", "bss", "stochnorm", "lwf", "co-tuning", "rkd")
 # The learning rate of each group of strategies is the one with the best mean accuracy on pictures of flowers5's
 # training part that were not drawn, over two draws of 10 labels a class that the table does not use. Of equals the
@@ -130,6 +131,8 @@ def strategies(epochs, rates):
         "gradual": {**fine, "unfreeze_every": max(1, epochs // 8)},
         "layer decay": {**fine, "layer_decay": 0.7},
         **{f"all, {name}": {**fine, "regularizer": name} for name in REGULARIZERS},
+        # Not stochnorm, which is a way to train BatchNorm.
+        **{FROZEN.format(name): {**frozen, "regularizer": name} for name in REGULARIZERS if name != "stochnorm"},
     }
 
 
@@ -261,6 +264,8 @@ def table_work(arguments, rates):
     order = itertools.product(arguments.seeds, arguments.sizes, arguments.strategies, arguments.datasets)
     work = []
     for seed, size, strategy, dataset in sorted(order, key=lambda place: place[1] == "all"):
+        if strategy.startswith(FROZEN.format("")) and size not in SIZES[:2]:
+            continue
         wanted = size != "all" or strategy in CORE or seed in arguments.seeds[: arguments.all_seeds]
         if wanted and (n := counts.get((dataset, size))):
             params = parameters(strategy, n, rates, arguments.image_size, arguments.max_epochs)
