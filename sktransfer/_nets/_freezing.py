@@ -169,9 +169,8 @@ def _last_stages(backbone, names, k):
         )
     start = len(stages) - k
     if backbone.chain is None:
-        # No way in in the middle: parameters are registered in the order in which they run.
-        first = next(i for i, name in enumerate(names) if name.startswith(f"{stages[start]}."))
-        return TrainingPlan(0, frozenset(names[first:]))
+        # No way in in the middle.
+        return TrainingPlan(0, frozenset(name for name in names if backbone.stage_of[name] >= start))
     trained = stages[start:] + backbone.chain.tail
     # What comes after the chain (a pooling layer with weights of its own) belongs to the last stage.
     chain_parts = backbone.chain.stem + stages + backbone.chain.tail

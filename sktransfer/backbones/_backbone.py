@@ -248,9 +248,17 @@ class Backbone:
 
     @functools.cached_property
     def stage_of(self) -> dict[str, int]:
-        """Number of the stage of each parameter, by its name: -1 for the stem, the number of stages behind the last."""
+        """Number of the stage of each parameter, by its name: -1 for the stem, the number of stages behind the last.
+
+        Of a network that is no chain, a stage is all that was registered behind the stage before it.
+        """
         names = [name for name, _ in self.module.named_parameters()]
         stages = self.stage_names
+        if self.chain is None:
+            order = {name: position for position, (name, _) in enumerate(self.module.named_modules())}
+            ends = [max(order[part] for part in order if f"{part}.".startswith(f"{stage}.")) for stage in stages]
+            places = [order[name.rpartition(".")[0]] for name in names]
+            return {name: sum(end < place for end in ends) for name, place in zip(names, places, strict=True)}
         found = {name: n for name in names for n, stage in enumerate(stages) if name.startswith(f"{stage}.")}
         first = next((i for i, name in enumerate(names) if name in found), 0)
         return {name: found.get(name, -1 if i < first else len(stages)) for i, name in enumerate(names)}

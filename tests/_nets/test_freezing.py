@@ -72,12 +72,22 @@ def test_all_stages_still_leave_the_stem(resnet):
     assert "conv1" not in parts(plan)
 
 
-def test_family_without_a_chain_trains_from_its_stage_on():
-    backbone = backbone_of("densenet121")
-    plan = plan_training(backbone, 1)
+@pytest.mark.parametrize(
+    ("name", "k", "first"),
+    [
+        # What follows one stage belongs to the next: densenet's last is called norm5, vgg's stages after their ends.
+        ("densenet121", 1, "features.transition3.norm.weight"),
+        ("densenet121", 5, "features.conv0.weight"),
+        ("vgg11", 1, "pre_logits.fc1.weight"),
+        ("vgg11", 2, "features.16.weight"),
+    ],
+)
+def test_family_without_a_chain_trains_from_the_end_of_the_stage_before(name, k, first):
+    backbone = backbone_of(name)
+    plan = plan_training(backbone, k)
+    names = [name for name, _ in backbone.module.named_parameters()]
     assert plan.start == 0
-    first = next(name for name, _ in backbone.module.named_parameters() if name in plan.learns)
-    assert first.startswith(backbone.stage_names[-1])
+    assert plan.learns == set(names[names.index(first) :])
 
 
 @pytest.mark.parametrize(
