@@ -7,7 +7,10 @@ from sktransfer.metrics._distances import (
     frechet_distance,
     wasserstein_distance,
 )
+from sktransfer.metrics._evidence import logme_score
 from sktransfer.metrics._label_shift import class_proportions, label_shift_distance
+from sktransfer.metrics._relational import leep_score, nce_score, nleep_score, parc_score
+from sktransfer.metrics._transferability import gbc_score, h_score, sfda_score, transrate_score
 
 __all__ = [
     "class_conditional_distance",
@@ -15,8 +18,17 @@ __all__ = [
     "coral_distance",
     "energy_distance",
     "frechet_distance",
+    "gbc_score",
+    "h_score",
     "label_shift_distance",
+    "leep_score",
+    "logme_score",
     "mmd_distance",
+    "nce_score",
+    "nleep_score",
+    "parc_score",
     "proxy_a_distance",
+    "sfda_score",
+    "transrate_score",
     "wasserstein_distance",
 ]

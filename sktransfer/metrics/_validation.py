@@ -1,11 +1,13 @@
-"""Two domains as arrays of doubles with the same columns."""
+"""What the metrics are given, as arrays of doubles: two domains with the same columns, or features and labels."""
 
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_consistent_length
 
-__all__ = ["check_pair"]
+from sktransfer.utils._labels import as_labels, is_missing, label_kind, plain_labels
+
+__all__ = ["check_labelled", "check_labels", "check_pair"]
 
 
 def check_pair(Xs: Any, Xt: Any, *, min_rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -39,3 +41,78 @@ def check_pair(Xs: Any, Xt: Any, *, min_rows: int) -> tuple[np.ndarray, np.ndarr
             f"Xs has {checked[0].shape[1]} features but Xt has {checked[1].shape[1]}; both domains need the same ones."
         )
     return checked[0], checked[1]
+
+
+def check_labelled(features: Any, y: Any, *, name: str = "features") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return features as doubles and the labels of their rows as class numbers.
+
+    Parameters
+    ----------
+    features : array-like of shape (n_samples, n_features)
+        Rows, at least two.
+    y : array-like of shape (n_samples,)
+        Their classes, of any kind that scikit-learn takes, at least two of them.
+    name : str, default="features"
+        What the rows are, for the messages.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_features)
+        The rows as doubles.
+    codes : ndarray of int of shape (n_samples,)
+        Numbers of the classes, from 0.
+    counts : ndarray of int of shape (n_classes,)
+        Rows of each class.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two rows or classes, if numbers of rows differ, or if values are missing or infinite.
+    """
+    X = check_array(features, dtype=np.float64, ensure_min_samples=2, input_name=name)
+    codes = check_labels(y, n_rows=len(X))
+    counts = np.bincount(codes)
+    if len(counts) < 2:
+        label = as_labels(y, name="y").tolist()[0]
+        raise ValueError(f"y has one class only, {label!r}; a score compares at least two.")
+    return X, codes, counts
+
+
+def check_labels(y: Any, *, n_rows: int, name: str = "y") -> np.ndarray:
+    """Return labels as class numbers from 0, in the order of the sorted classes.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        Classes of any kind that scikit-learn takes.
+    n_rows : int
+        How many there must be.
+    name : str, default="y"
+        What they are, for the messages.
+
+    Returns
+    -------
+    codes : ndarray of int of shape (n_samples,)
+        Numbers of the classes.
+
+    Raises
+    ------
+    ValueError
+        If they are not classes, not `n_rows`, or if some are missing.
+    """
+    labels = as_labels(y, name=name)
+    check_consistent_length(np.empty(n_rows), labels)
+    missing = np.flatnonzero(is_missing(labels))
+    if len(missing):
+        raise ValueError(
+            f"{name} has {len(missing)} missing labels, the first in row {missing[0]}; pass the labelled rows only."
+        )
+    labels = plain_labels(labels)
+    kind = label_kind(labels)
+    if kind == "O":
+        raise ValueError(f"Unknown label type: {name} mixes labels of several types; expected one kind, strings say.")
+    # scikit-learn's own check also warns of many classes, which source labels may well have.
+    if kind == "f" and not np.array_equal(labels, np.round(labels)):
+        fraction = labels[labels != np.round(labels)][0].item()
+        raise ValueError(f"Unknown label type: continuous. {name} holds {fraction!r}; expected classes, not numbers.")
+    return np.unique(labels, return_inverse=True)[1]
