@@ -163,7 +163,7 @@ def introduction(setting):
         f'the others in LP-FT. "all" labels are at most {setting["most"]} pictures (of 4708 in pneumonia_mnist, '
         "drawn in the proportion of the classes); ucmerced_subset has 16 labels a class, hence no column of 20. All "
         "strategies but the head get the same number of steps, which is short for training from scratch and for "
-        "gradual unfreezing, which at less than 8 epochs (many labels) never comes to the first of the seven stages.\n\n"
+        "gradual unfreezing, which at less than 8 epochs (many labels) never comes to the first of seven stages.\n\n"
         "Learning rates were chosen by a rule fixed beforehand, without any test picture: the best mean accuracy of "
         "two draws of 10 labels a class on 150 other training pictures of flowers5, draws that the tables do not use.\n"
         f"{rates}"

@@ -153,7 +153,7 @@ def test_full_disk_loses_no_earlier_checkpoint(few, tmp_path, monkeypatch):
 
 def test_folder_that_cannot_be_made_is_named(few, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="checkpoint_dir=.*file' cannot be made: File exists"):
+    with pytest.raises(OSError, match=r"checkpoint_dir=.*file' cannot be made: File exists"):
         FineTunedClassifier(**TINY, checkpoint_dir=tmp_path / "file").fit(*few)
 
 
