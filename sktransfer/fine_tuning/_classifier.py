@@ -111,7 +111,8 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         Decay in (0, 1) of a moving average of the weights, which takes their place in validation and in the end.
     checkpoint_dir : path-like or None, default=None
         Folder that takes the state of the training after each epoch. A fit that was killed and is called again with
-        the same parameters and data goes on from there; one that had ended gives its result at once.
+        the same parameters and data goes on from there; one that had ended gives its result at once. A folder belongs
+        to one training: leave it None in searches and cross-validation.
     warm_start : bool, default=False
         Begin the next :meth:`fit` with the weights of the last.
     image_size : int, tuple of int or None, default=None
