@@ -104,9 +104,10 @@ class BaseFineTuned(
 
     def _weights(self, sample_weight, n):
         """Weights of the rows, float64 of shape (n,)."""
-        if sample_weight is not None and not np.any(sample_weight):
+        weights = check_sample_weight(sample_weight, np.empty(n), dtype=np.float64, ensure_non_negative=True)
+        if not weights.any():  # scikit-learn says so itself from 1.9 on
             raise ValueError("sample_weight: all weights are zero, so that nothing is left to learn from.")
-        return check_sample_weight(sample_weight, np.empty(n), dtype=np.float64, ensure_non_negative=True)
+        return weights
 
     def _fit(self, samples, values, weights, *, reported, draw=None, valid=None, stratify=None):
         """Train on `samples`, anew or from where the last training ended; see :class:`FineTuningJob`."""
