@@ -1,6 +1,6 @@
 """Transfer learning as ordinary scikit-learn estimators."""
 
-import importlib
+from sktransfer.utils._lazy import lazy_names
 
 __version__ = "0.1.0.dev0"
 
@@ -77,17 +77,4 @@ _ROOMS = {
 }
 
 __all__ = [*sorted(_ROOM_OF), "__version__"]
-
-
-def __getattr__(name):
-    if name in _ROOM_OF:
-        value = getattr(importlib.import_module(f"sktransfer.{_ROOM_OF[name]}"), name)
-        globals()[name] = value
-        return value
-    if name in _ROOMS:
-        return importlib.import_module(f"sktransfer.{name}")
-    raise AttributeError(f"module 'sktransfer' has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted(set(globals()) | set(_ROOM_OF) | _ROOMS)
+__getattr__, __dir__ = lazy_names(__name__, {**_ROOM_OF, **dict.fromkeys(_ROOMS, "")})

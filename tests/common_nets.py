@@ -97,18 +97,26 @@ def phased(backbone, x, wanted):
 
 
 def train(backbone=None, *, data=None, valid=None, seed=0, criterion=None, n_outputs=N_CLASSES, hand=None, **changes):
-    """Train a new module; `hand` are further arguments of `train_net`. Gives the net and the range test's curve."""
+    """Train a new module; `hand` are further arguments of `train_net`. Gives the net and the range test's curve.
+
+    A training that diverged is an error here, whatever weights were kept.
+    """
     settings = recipe(**changes)
     backbone = tiny_backbone() if backbone is None else backbone
     plan = plan_training(backbone, settings.trainable)
     phases = plan_phases(backbone, plan, probe_epochs=settings.probe_epochs, unfreeze_every=settings.unfreeze_every)
     data = phased(backbone, pictures(), targets()) if data is None else data
     with isolated_rng(seed):
-        module = TunedModule(backbone, plan, n_outputs, frozen_batch_norm=settings.batch_norm == "frozen")
+        module = TunedModule(
+            backbone, plan, n_outputs, frozen_batch_norm=settings.batch_norm == "frozen", neck=settings.neck
+        )
         if plan.lora:
             module.adapt(plan, settings.lora_rank)
         criterion = WeightedLoss(cross_entropy) if criterion is None else criterion
-        return train_net(module, data, valid, settings, phases=phases, criterion=criterion, **(hand or {}))
+        net, curve, error = train_net(module, data, valid, settings, phases=phases, criterion=criterion, **(hand or {}))
+    if error is not None:
+        raise error
+    return net, curve
 
 
 def state(module):

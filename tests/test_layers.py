@@ -144,7 +144,8 @@ def test_files_are_private_behind_their_room(file):
 def test_rooms_say_what_is_public(room):
     front = PACKAGE / room / "__init__.py"
     front = front if front.exists() else PACKAGE / f"{room}.py"
-    names = {target.id for node in _tree(front).body if isinstance(node, ast.Assign) for target in node.targets}
+    targets = [target for node in _tree(front).body if isinstance(node, ast.Assign) for target in node.targets]
+    names = {name.id for target in targets for name in getattr(target, "elts", [target])}
     assert "__all__" in names
 
 

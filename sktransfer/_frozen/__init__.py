@@ -1,7 +1,18 @@
 """Frozen forward passes: every picture passes a frozen network once."""
 
-from sktransfer._frozen._compute import POOLINGS, Boundary, PooledLayers, SourceProba
-from sktransfer._frozen._extract import extract
-from sktransfer._frozen._store import clear_cache, open_store
+from sktransfer.utils._lazy import lazy_names
 
-__all__ = ["POOLINGS", "Boundary", "PooledLayers", "SourceProba", "clear_cache", "extract", "open_store"]
+# Imported on first use: estimators take FrozenPartMixin as a base, and are imported without torch.
+_PLACES = {
+    "POOLINGS": "_compute",
+    "Boundary": "_compute",
+    "FrozenPartMixin": "_mixin",
+    "PooledLayers": "_compute",
+    "SourceProba": "_compute",
+    "TrainedNet": "_compute",
+    "clear_cache": "_store",
+    "extract": "_extract",
+    "open_store": "_store",
+}
+__all__ = sorted(_PLACES)
+__getattr__, __dir__ = lazy_names(__name__, _PLACES)

@@ -6,7 +6,7 @@ import torch
 
 from sktransfer.backbones import Backbone, Tap
 
-__all__ = ["POOLINGS", "Boundary", "PooledLayers", "SourceProba"]
+__all__ = ["POOLINGS", "Boundary", "PooledLayers", "SourceProba", "TrainedNet"]
 
 POOLINGS = ("avg", "max", "avgmax", "gem", "cls", "flatten")
 
@@ -116,3 +116,32 @@ class SourceProba(NamedTuple):
     def shape(self) -> tuple[int, ...]:
         """Shape of one picture's probabilities."""
         return tuple(self(torch.zeros((1, *self.backbone.config["input_size"]))).shape[1:])
+
+
+class TrainedNet(NamedTuple):
+    """A network that learned from the picture on, all of it: nothing can be cached.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        Gives outputs of which `output` is wanted, by ``run(x, 0)``.
+    output : str
+    width : int
+        Of that output.
+    cpu_rows : int
+        Pictures that a CPU takes at once.
+    """
+
+    module: torch.nn.Module
+    output: str
+    width: int
+    cpu_rows: int
+    key: str = ""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the output for a batch of preprocessed pictures."""
+        return getattr(self.module.eval().run(x, 0), self.output)
+
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one picture's output."""
+        return (self.width,)

@@ -1,39 +1,34 @@
 """The training engine on skorch."""
 
-from sktransfer._nets._batches import Targets
-from sktransfer._nets._build import Trained, train_network
-from sktransfer._nets._callbacks import Reporter
-from sktransfer._nets._checkpoint import Checkpoint
-from sktransfer._nets._freezing import TrainingPlan, plan_training
-from sktransfer._nets._losses import (
-    WeightedLoss,
-    cross_entropy,
-    focal_loss,
-    huber_loss,
-    multilabel_loss,
-    squared_error,
-)
-from sktransfer._nets._module import TunedModule
-from sktransfer._nets._net import TransferNet
-from sktransfer._nets._penalty import PenaltySetup
-from sktransfer._nets._recipe import Recipe
+from sktransfer.utils._lazy import lazy_names
 
-__all__ = [
-    "Checkpoint",
-    "PenaltySetup",
-    "Recipe",
-    "Reporter",
-    "Targets",
-    "Trained",
-    "TrainingPlan",
-    "TransferNet",
-    "TunedModule",
-    "WeightedLoss",
-    "cross_entropy",
-    "focal_loss",
-    "huber_loss",
-    "multilabel_loss",
-    "plan_training",
-    "squared_error",
-    "train_network",
-]
+# Imported on first use: estimators take NetEstimator as a base, and are imported without torch.
+_PLACES = {
+    "TARGET": "_batches",
+    "Checkpoint": "_checkpoint",
+    "NetEstimator": "_estimator",
+    "Outputs": "_module",
+    "Penalty": "_penalty",
+    "PenaltySetup": "_penalty",
+    "Recipe": "_recipe",
+    "Reporter": "_callbacks",
+    "Rows": "_batches",
+    "Table": "_table",
+    "TableRows": "_table",
+    "Targets": "_batches",
+    "Trained": "_build",
+    "TrainingJob": "_job",
+    "TrainingPlan": "_freezing",
+    "TransferNet": "_net",
+    "TunedModule": "_module",
+    "WeightedLoss": "_losses",
+    "cross_entropy": "_losses",
+    "focal_loss": "_losses",
+    "huber_loss": "_losses",
+    "multilabel_loss": "_losses",
+    "plan_training": "_freezing",
+    "squared_error": "_losses",
+    "train_network": "_build",
+}
+__all__ = sorted(_PLACES)
+__getattr__, __dir__ = lazy_names(__name__, _PLACES)

@@ -1,6 +1,7 @@
 """Training data: cached features in memory, or pictures decoded as they are needed."""
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,9 +10,24 @@ from torch.utils.data import Dataset
 from sktransfer._nets._freezing import Phase
 from sktransfer.inputs import Samples, map_ahead, resolve_threads
 
-__all__ = ["BatchIterator", "FeatureSet", "PhasedSet", "PictureSet", "Targets", "cut"]
+__all__ = ["TARGET", "BatchIterator", "FeatureSet", "PhasedSet", "PictureSet", "Rows", "Targets", "cut"]
 
-Batch = tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]
+TARGET = 0  # the domain of target rows; source domains are numbered from 1
+
+
+class Rows(NamedTuple):
+    """What the rows of a batch should give: ``(n,)`` or ``(n, n_outputs)``, their weights and domains ``(n,)``.
+
+    Where there are domains, the first half of the batch are labelled rows, the second half are target rows whose
+    weights are 0.
+    """
+
+    values: torch.Tensor
+    weights: torch.Tensor
+    domain: torch.Tensor | None = None
+
+
+Batch = tuple[torch.Tensor, Rows]
 
 
 class Targets:
@@ -25,19 +41,76 @@ class Targets:
         Weights in the loss.
     draw : ndarray of shape (n,) or None, default=None
         Weights by which rows are drawn, with replacement; None takes each row once an epoch.
+    domain : ndarray of shape (n,) or None, default=None
+        0 for target rows, of which those of weight 0 are unlabelled, 1, 2, ... for the source domains. Batches then
+        pair as many labelled rows with target rows, and an epoch takes each row of the larger side once.
     """
 
-    def __init__(self, values: np.ndarray, weights: np.ndarray, draw: np.ndarray | None = None):
+    def __init__(
+        self,
+        values: np.ndarray,
+        weights: np.ndarray,
+        draw: np.ndarray | None = None,
+        domain: np.ndarray | None = None,
+    ):
         self.values = values
         self.weights = weights.astype(np.float32)
-        self.draw = None if draw is None else torch.from_numpy(draw.astype(np.float64))
+        self.draw = draw
+        self.domain = domain
+        if domain is not None:
+            self._sides = np.flatnonzero((domain != TARGET) | (weights > 0)), np.flatnonzero(domain == TARGET)
 
     def __len__(self):
         return len(self.values)
 
-    def of(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Values and weights of rows."""
-        return torch.from_numpy(self.values[rows]), torch.from_numpy(self.weights[rows])
+    def n_batches(self, batch_size: int) -> int:
+        """Batches of an epoch."""
+        n = len(self) if self.domain is None else max(map(len, self._sides))
+        return len(cut(np.arange(n), batch_size))
+
+    def of(self, rows: np.ndarray) -> Rows:
+        """Values, weights and domains of the rows of a batch."""
+        values, weights = torch.from_numpy(self.values[rows]), torch.from_numpy(self.weights[rows])
+        if self.domain is None:
+            return Rows(values, weights)
+        # The loss is a mean over all rows of the batch.
+        half = len(rows) // 2
+        weights = torch.cat([2 * weights[:half], torch.zeros(len(rows) - half)])
+        return Rows(values, weights, torch.from_numpy(self.domain[rows]))
+
+    def chunks(self, batch_size: int, *, shuffle: bool, shard: tuple[int, int] = (0, 1)) -> list[np.ndarray]:
+        """Row numbers of each batch of an epoch.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows a batch; of each side, where batches pair domains.
+        shuffle : bool
+            Whether to draw the order anew.
+        shard : tuple of int, default=(0, 1)
+            Which part of each batch is wanted, of how many.
+        """
+        part, parts = shard
+        if self.domain is None:
+            return [chunk[part::parts] for chunk in cut(self._order(shuffle), batch_size)]
+        n = max(map(len, self._sides))
+        sides = [cut(_repeated(side, n, shuffle), batch_size) for side in self._sides]
+        return [np.concatenate([side[part::parts] for side in pair]) for pair in zip(*sides, strict=True)]
+
+    def _order(self, shuffle):
+        n = len(self)
+        if not shuffle:
+            return np.arange(n)
+        if self.draw is None:
+            return torch.randperm(n).numpy()
+        return torch.multinomial(torch.from_numpy(self.draw.astype(np.float64)), n, replacement=True).numpy()
+
+
+def _repeated(rows, n, shuffle):
+    """`n` of `rows`, all of them before any comes again."""
+    times = -(-n // len(rows))
+    orders = [torch.randperm(len(rows)).numpy() if shuffle else np.arange(len(rows)) for _ in range(times)]
+    return rows[np.concatenate(orders)[:n]]
 
 
 class FeatureSet(Dataset):
@@ -116,13 +189,14 @@ class PictureSet(Dataset):
             pictures = torch.stack([self.finish(next(ready)) for _ in chunk])
             targets = self.targets.of(chunk)
             if self.mix is not None:
-                targets = self._mixed(self.mix(pictures), *targets)
+                targets = self._mixed(self.mix(pictures), targets)
             yield (pictures if self.prefix is None else self.prefix(pictures)), targets
 
-    def _mixed(self, shares, values, weights):
+    def _mixed(self, shares, targets):
+        values = targets.values
         if values.ndim == 1:
             values = torch.nn.functional.one_hot(values, self.n_outputs).float()
-        return shares @ values, shares @ weights
+        return Rows(shares @ values, shares @ targets.weights)
 
 
 class PhasedSet(Dataset):
@@ -183,15 +257,9 @@ class BatchIterator:
         self.shard = shard
 
     def __iter__(self):
-        n, draw = len(self.dataset), self.dataset.targets.draw
-        if not self.shuffle:
-            order = np.arange(n)
-        elif draw is None:
-            order = torch.randperm(n).numpy()
-        else:
-            order = torch.multinomial(draw, n, replacement=True).numpy()
-        part, parts = self.shard
-        return self.dataset.batches([chunk[part::parts] for chunk in cut(order, self.batch_size)])
+        return self.dataset.batches(
+            self.dataset.targets.chunks(self.batch_size, shuffle=self.shuffle, shard=self.shard)
+        )
 
 
 def cut(order: np.ndarray, batch_size: int) -> list[np.ndarray]:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from sktransfer._nets._batches import FeatureSet, PhasedSet, PictureSet, Targets
+from sktransfer._nets._callbacks import Diverged
 from sktransfer._nets._checkpoint import Checkpoint
 from sktransfer._nets._freezing import Phase, TrainingPlan, plan_phases, plan_training
 from sktransfer._nets._module import TunedModule
@@ -25,11 +26,21 @@ __all__ = ["Trained", "train_network", "training_set"]
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network: the net, the plan that it was trained by, and the curve of its range test if there was one."""
+    """A trained network: the net, its plan, the curve of its range test, and what ended the training too early.
+
+    Attributes
+    ----------
+    net : TransferNet
+    plan : TrainingPlan
+    curve : dict of ndarray or None
+    error : Diverged or None
+        Where training diverged; the weights are those before.
+    """
 
     net: TransferNet
     plan: TrainingPlan
     curve: dict[str, np.ndarray] | None
+    error: Diverged | None
 
 
 def train_network(
@@ -76,7 +87,8 @@ def train_network(
     plan = plan_training(backbone, recipe.trainable)
     phases = plan_phases(backbone, plan, probe_epochs=recipe.probe_epochs, unfreeze_every=recipe.unfreeze_every)
     if previous is None:
-        module = TunedModule(backbone, plan, n_outputs, frozen_batch_norm=recipe.batch_norm == "frozen")
+        frozen = recipe.batch_norm == "frozen"
+        module = TunedModule(backbone, plan, n_outputs, frozen_batch_norm=frozen, neck=recipe.neck)
     else:
         module = previous.module_
         module.frozen_batch_norm = recipe.batch_norm == "frozen"
@@ -91,23 +103,25 @@ def train_network(
         "frozen_features": frozen_features,
         "n_outputs": n_outputs,
     }
-    net, curve = train_net(
-        module,
-        training_set(*train, learns=True, **options),
-        None if valid is None else training_set(*valid, learns=False, **options),
-        recipe,
-        phases=phases,
-        criterion=criterion,
-        penalty=penalty,
-        checkpoint=checkpoint,
-        optimizer_state=optimizer_state,
-        callbacks=callbacks,
-    )
-    if penalty is not None:
-        penalty.detach(module)
-    if plan.lora:
-        module.merge()
-    return Trained(net, plan, curve)
+    try:
+        net, curve, error = train_net(
+            module,
+            training_set(*train, learns=True, **options),
+            None if valid is None else training_set(*valid, learns=False, **options),
+            recipe,
+            phases=phases,
+            criterion=criterion,
+            penalty=penalty,
+            checkpoint=checkpoint,
+            optimizer_state=optimizer_state,
+            callbacks=callbacks,
+        )
+    finally:  # the module of `previous` is in use after a training that failed
+        if penalty is not None:
+            penalty.detach(module)
+        if plan.lora:
+            module.merge()
+    return Trained(net, plan, curve, error)
 
 
 def training_set(

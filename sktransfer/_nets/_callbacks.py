@@ -1,5 +1,6 @@
 """skorch callbacks of our own: what happens between the steps and epochs of a training."""
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from sktransfer.backbones import create_average
 
 __all__ = [
     "BestWeights",
+    "Diverged",
     "DivergenceGuard",
     "EpochBar",
     "PhaseSwitch",
@@ -116,6 +118,7 @@ class Schedule(Callback):
         for group in net.optimizer_.param_groups:
             group["lr"] = rate if in_probe else rate * group.get("lr_scale", 1.0)
         net.history.record("lr", rate)
+        net.tuned.progress = self.step_ / (self.n_epochs * self.steps_per_epoch)
         self.step_ += 1
 
 
@@ -252,16 +255,44 @@ class EpochBar(Callback):
         del self.bar_
 
 
+class Diverged(RuntimeError):  # noqa: N818
+    """The loss of a training, or its weights, are no longer numbers.
+
+    Parameters
+    ----------
+    message : str
+    has_weights : bool
+        Whether the network has the weights of an earlier epoch.
+    """
+
+    def __init__(self, message: str, has_weights: bool):
+        super().__init__(message)
+        self.has_weights = has_weights
+
+
 class DivergenceGuard(Callback):
-    """End a training whose loss is no longer a number."""
+    """End a training whose loss is no longer a number, with the weights of the last epoch that was sound."""
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Keep what training would have left had it ended before the epoch."""
+        self.sound_ = copy.deepcopy(net.tuned.state_dict())
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Look at the loss of the epoch."""
+        """Look at the loss of the epoch, and at what its last step left."""
         loss, epoch = net.history[-1, "train_loss"], net.history[-1, "epoch"]
-        if not math.isfinite(loss):
-            raise RuntimeError(
-                f"Training diverged: the loss of epoch {epoch} is {loss} at lr={net.lr}. Pass a smaller lr."
-            )
+        lost = [name for name, tensor in net.tuned.state_dict().items() if not tensor.isfinite().all()]
+        # A network may hold infinities of its own, such as a mask.
+        has_lost = any(bool(self.sound_[name].isfinite().all()) for name in lost)
+        if math.isfinite(loss) and not has_lost:
+            return
+        net.tuned.load_state_dict(self.sound_)  # those of an earlier training too, in epoch 1
+        and_weights = ", and weights are no numbers after it," if math.isfinite(loss) else ""
+        kept = f" The estimator keeps the weights of epoch {epoch - 1}." if epoch > 1 else ""
+        raise Diverged(
+            f"Training diverged: the loss of epoch {epoch} is {loss}{and_weights} at lr={net.lr}.{kept} Pass a smaller "
+            "lr.",
+            has_weights=epoch > 1,
+        )
 
 
 def silent(*_args: Any) -> None:

@@ -1,6 +1,7 @@
 """The module that trains: the last part of a backbone and a new head."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ __all__ = ["Outputs", "TunedModule"]
 
 
 class Outputs(NamedTuple):
-    """What a :class:`TunedModule` gives: scores ``(n, n_outputs)``, pooled features ``(n, d)``, stage outputs."""
+    """What a :class:`TunedModule` gives: scores ``(n, n_outputs)``, what the head saw ``(n, d)``, outputs of stages."""
 
     scores: torch.Tensor
     features: torch.Tensor
@@ -33,6 +34,8 @@ class TunedModule(nn.Module):
         Classes or targets.
     frozen_batch_norm : bool, default=False
         Whether BatchNorm keeps the statistics of the source where its parameters learn too.
+    neck : sequence of int, default=()
+        Widths of new layers between pooled features and head.
 
     Attributes
     ----------
@@ -42,13 +45,29 @@ class TunedModule(nn.Module):
         Whether outputs hold the outputs of the stages.
     source_head : torch.nn.Linear or None
         A copy of the classifier of the source task that learns too, while a penalty needs one.
+    alignment : torch.nn.Module or None
+        What else learns while a penalty needs it, such as a discriminator of domains.
+    progress : float
+        Share of the training that is over, from 0 to 1.
     """
 
-    def __init__(self, backbone: Backbone, plan: TrainingPlan, n_outputs: int, *, frozen_batch_norm: bool = False):
+    def __init__(
+        self,
+        backbone: Backbone,
+        plan: TrainingPlan,
+        n_outputs: int,
+        *,
+        frozen_batch_norm: bool = False,
+        neck: Sequence[int] = (),
+    ):
         super().__init__()
         self.body = nn.Identity() if plan.start is None else backbone.suffix(plan.start)
-        self.head = nn.Linear(backbone.n_features, n_outputs)
+        widths = [backbone.n_features, *neck]
+        self.neck = nn.Sequential(*(_neck_layer(*pair) for pair in itertools.pairwise(widths)))
+        self.head = nn.Linear(widths[-1], n_outputs)
         self.source_head = None
+        self.alignment = None
+        self.progress = 0.0
         self.keep_maps = False
         self.frozen_batch_norm = frozen_batch_norm
         self.stage_of = backbone.stage_of
@@ -86,7 +105,7 @@ class TunedModule(nn.Module):
     def run(self, x: torch.Tensor, entry: int | None) -> Outputs:
         """Map the input of boundary `entry` to scores and features."""
         maps = [] if self.keep_maps and self.training else None
-        features = x if entry is None else self.body(x, entry, maps)
+        features = self.neck(x if entry is None else self.body(x, entry, maps))
         return Outputs(self.head(features), features, maps or [])
 
     def train(self, mode: bool = True, refresh: bool = False) -> "TunedModule":
@@ -113,6 +132,11 @@ class TunedModule(nn.Module):
             return (min(stage, self.n_stages - 1),)
 
         return ordinal
+
+
+def _neck_layer(n_in, n_out):
+    # Statistics of source and target rows together, as both are in every batch.
+    return nn.Sequential(nn.Linear(n_in, n_out, bias=False), nn.BatchNorm1d(n_out), nn.ReLU())
 
 
 def _evaluate_frozen_parts(module: nn.Module) -> None:

@@ -2,7 +2,7 @@
 
 import copy
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -14,9 +14,10 @@ from skorch.helper import predefined_split
 from skorch.hf import AccelerateMixin
 from torch import nn
 
-from sktransfer._nets._batches import BatchIterator, PhasedSet, cut
+from sktransfer._nets._batches import BatchIterator, PhasedSet, Rows
 from sktransfer._nets._callbacks import (
     BestWeights,
+    Diverged,
     DivergenceGuard,
     EpochBar,
     PhaseSwitch,
@@ -27,6 +28,7 @@ from sktransfer._nets._callbacks import (
 from sktransfer._nets._checkpoint import Checkpoint
 from sktransfer._nets._freezing import Phase
 from sktransfer._nets._module import TunedModule
+from sktransfer._nets._penalty import Penalty
 from sktransfer._nets._recipe import Recipe
 from sktransfer._nets._schedule import range_test, steepest
 from sktransfer.backbones import create_optimizer
@@ -50,8 +52,8 @@ class TransferNet(NeuralNet):
     ----------
     module : TunedModule
     recipe : Recipe
-    penalty : callable or None, default=None
-        Gives what is added to the loss of a training step, from the module, its inputs, its outputs and the targets.
+    penalty : Penalty or None, default=None
+        Gives what is added to the loss of a training step, and may weigh its rows.
     **kwargs
         Passed to :class:`skorch.NeuralNet`.
     """
@@ -81,9 +83,9 @@ class TransferNet(NeuralNet):
             layer_decay=(recipe.layer_decay or 1.0) if has_body and told_apart else None,
             no_weight_decay=[f"body.model.{name}" for name in exempt],
         )
-        head = {id(parameter) for parameter in module.head.parameters()}
+        body = {id(parameter) for parameter in module.body.parameters()}
         for group in self.optimizer_.param_groups:
-            if any(id(parameter) in head for parameter in group["params"]):
+            if not any(id(parameter) in body for parameter in group["params"]):
                 group["lr_scale"] = group.get("lr_scale", 1.0) * recipe.head_lr_factor
         return self
 
@@ -101,14 +103,15 @@ class TransferNet(NeuralNet):
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Compute the loss in float32, and in training what the penalty adds."""
-        targets, weights = (tensor.to(y_pred.scores.device) for tensor in y_true)
-        loss = self.criterion_(y_pred.scores.float(), targets, weights)
-        if training and self.penalty is not None:
-            with autocast(self.recipe.precision, self.recipe.device):
-                penalty = self.penalty(self.tuned, X.to(loss.device), y_pred, targets).float()
-            self.history.record_batch("penalty", penalty.item())
-            loss = loss + penalty
-        return loss
+        rows = Rows(*(None if part is None else part.to(y_pred.scores.device) for part in y_true))
+        scores = y_pred.scores.float()
+        if not training or self.penalty is None:
+            return self.criterion_(scores, rows.values, rows.weights)
+        loss = self.criterion_(scores, rows.values, self.penalty.weigh(self.tuned, y_pred, rows))
+        with autocast(self.recipe.precision, self.recipe.device):
+            penalty = self.penalty(self.tuned, X.to(loss.device), y_pred, rows).float()
+        self.history.record_batch("penalty", penalty.item())
+        return loss + penalty
 
     def run(
         self, inputs: np.ndarray, device: torch.device, entry: int | None, output: str = "scores", cpu_rows: int = 1
@@ -168,12 +171,12 @@ def train_net(
     *,
     phases: Sequence[Phase],
     criterion: nn.Module,
-    penalty: Callable | None = None,
+    penalty: Penalty | None = None,
     checkpoint: Checkpoint | None = None,
     callbacks: Sequence[Callback] = (),
     optimizer_state: dict[str, Any] | None = None,
-) -> tuple[TransferNet, dict[str, np.ndarray] | None]:
-    """Train `module` and return the net that holds it, and the curve of the range test where there was one.
+) -> tuple[TransferNet, dict[str, np.ndarray] | None, Diverged | None]:
+    """Train `module` and return the net that holds it, the curve of a range test, and the error of a divergence.
 
     Parameters
     ----------
@@ -185,7 +188,7 @@ def train_net(
     phases : sequence of Phase
     criterion : torch.nn.Module
         Loss of scores, targets and weights.
-    penalty : callable or None, default=None
+    penalty : Penalty or None, default=None
         See :class:`TransferNet`.
     checkpoint : Checkpoint or None, default=None
         Goes on from what it holds.
@@ -212,28 +215,41 @@ def train_net(
         if optimizer_state is not None:
             net.optimizer_.load_state_dict(optimizer_state)
         # After initialize, so that the range test runs without them.
-        own = [*_own_callbacks(net, len(train), phases), best, *callbacks, *theirs, checkpoint]
+        own = [*_own_callbacks(net, train, phases), best, *callbacks, *theirs, checkpoint]
         net.callbacks_ += _named(callback for callback in own if callback is not None)
         if checkpoint is not None:
             net.max_epochs = 0 if checkpoint.is_finished else recipe.n_epochs - checkpoint.epochs_done
         net.notify("on_train_begin", X=train, y=None)
-        try:
-            net.fit_loop(train, epochs=0 if best is not None and best.is_exhausted else net.max_epochs)
-        except KeyboardInterrupt:
-            pass  # skorch's way to end a training early; what was learned is kept
-        except ValueError as error:
-            raise _explained(error, len(train), recipe) from error
-        net.notify("on_train_end", X=train, y=None)
+        error = _run(net, train, 0 if best is not None and best.is_exhausted else net.max_epochs)
     net.train_split = None  # it holds the validation pictures
     net.penalty = None
     net.device = str(recipe.device)  # where accelerate left it open
     net.callbacks_ = _named(theirs)
     module.enter(phases[-1].plan)
     module.eval()
-    return net, curve
+    return net, curve, error
 
 
-def _own_callbacks(net, n_rows, phases):
+def _run(net, train, n_epochs):
+    """Train, and give the error of a divergence that leaves weights to keep."""
+    try:
+        net.fit_loop(train, epochs=n_epochs)
+    except KeyboardInterrupt:
+        pass  # skorch's way to end a training early; what was learned is kept
+    except Diverged as diverged:
+        if not diverged.has_weights:
+            raise
+        # Neither is of the weights that are kept.
+        net.optimizer_ = None
+        del net.history[-1]
+        return diverged
+    except ValueError as error:
+        raise _explained(error, len(train), net.recipe) from error
+    net.notify("on_train_end", X=train, y=None)
+    return None
+
+
+def _own_callbacks(net, train, phases):
     recipe = net.recipe
     schedule = Schedule(
         lr=net.lr,
@@ -241,14 +257,14 @@ def _own_callbacks(net, n_rows, phases):
         probe_epochs=recipe.probe_epochs,
         warmup_epochs=recipe.warmup_epochs,
         n_epochs=recipe.n_epochs,
-        steps_per_epoch=len(cut(np.arange(n_rows), recipe.batch_size)),
+        steps_per_epoch=train.targets.n_batches(recipe.batch_size),
         schedule=recipe.schedule,
     )
     return [
         PhaseSwitch(phases),
         schedule,
         None if net.penalty is None else PassthroughScoring("penalty", on_train=True).initialize(),
-        DivergenceGuard(),
+        DivergenceGuard(),  # before WeightAverage: while an epoch begins, the average is still in place
         None if recipe.max_grad_norm is None else GradientNormClipping(recipe.max_grad_norm),
         None if recipe.ema_decay is None else WeightAverage(recipe.ema_decay),
         EpochBar() if recipe.verbose else None,

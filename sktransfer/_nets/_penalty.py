@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from sktransfer._nets._batches import Rows
 from sktransfer._nets._module import Outputs, TunedModule
 from sktransfer._nets._penalties import (
     bss_penalty,
@@ -51,6 +52,8 @@ class PenaltySetup:
         Gives the probabilities of the source classes of the training rows, ndarray ``(n, n_source_classes)``.
     source_features : callable
         Gives their pooled features from the source network, ndarray ``(n, d)``.
+    n_sources : int
+        Source domains; 0 where the rows are of one domain.
     """
 
     backbone: Backbone
@@ -58,6 +61,7 @@ class PenaltySetup:
     n_outputs: int
     source_proba: Callable[[], np.ndarray]
     source_features: Callable[[], np.ndarray]
+    n_sources: int = 0
 
 
 class Penalty:
@@ -66,9 +70,11 @@ class Penalty:
     def attach(self, module: TunedModule, setup: PenaltySetup) -> None:
         """Prepare `module` for training."""
 
-    def __call__(
-        self, module: TunedModule, inputs: torch.Tensor, outputs: Outputs, targets: torch.Tensor
-    ) -> torch.Tensor:
+    def weigh(self, module: TunedModule, outputs: Outputs, rows: Rows) -> torch.Tensor:
+        """Weights of the rows of a batch in the loss of the task: ``(n,)``."""
+        return rows.weights
+
+    def __call__(self, module: TunedModule, inputs: torch.Tensor, outputs: Outputs, rows: Rows) -> torch.Tensor:
         """Compute what a training step adds to its loss.
 
         Parameters
@@ -79,7 +85,8 @@ class Penalty:
             What the module was given, of boundary ``module.entry``.
         outputs : Outputs
             What it gave.
-        targets : torch.Tensor of shape (n,) or (n, n_outputs)
+        rows : Rows
+            What the rows of the batch should give.
 
         Returns
         -------
@@ -119,8 +126,8 @@ class L2SPPenalty(_NearSource):
         self.alpha = alpha
         self.beta = beta
 
-    def __call__(self, module, inputs, outputs, targets):
-        """Compute the penalty of the weights; inputs and targets do not matter."""
+    def __call__(self, module, inputs, outputs, rows):
+        """Compute the penalty of the weights; inputs and rows do not matter."""
         total = self.beta / 2 * module.head.weight.square().sum()
         if self.source is None:
             return total
@@ -145,7 +152,7 @@ class DELTAPenalty(_NearSource):
         super().attach(module, setup)
         module.keep_maps = True
 
-    def __call__(self, module, inputs, outputs, targets):
+    def __call__(self, module, inputs, outputs, rows):
         """Compute the penalty of a batch."""
         total = self.beta / 2 * module.head.weight.square().sum()
         if module.entry is None:
@@ -169,10 +176,10 @@ class BSSPenalty(Penalty):
         self.alpha = alpha
         self.n_singular_values = n_singular_values
 
-    def __call__(self, module, inputs, outputs, targets):
+    def __call__(self, module, inputs, outputs, rows):
         """Compute the penalty of a batch; 0 where features do not learn."""
         if module.entry is None:
-            return super().__call__(module, inputs, outputs, targets)
+            return super().__call__(module, inputs, outputs, rows)
         return self.alpha * bss_penalty(outputs.features, self.n_singular_values)
 
 
@@ -214,7 +221,7 @@ class LwFPenalty(_NearSource):
         self.classifier = copy_classifier(setup.backbone, "lwf").requires_grad_(False)
         module.source_head = copy_classifier(setup.backbone, "lwf")
 
-    def __call__(self, module, inputs, outputs, targets):
+    def __call__(self, module, inputs, outputs, rows):
         """Compute the penalty of a batch."""
         _move(self.classifier, outputs.features.device)
         with torch.no_grad():
@@ -257,10 +264,11 @@ class CoTuningPenalty(Penalty):
         if self.on_relation is not None:
             self.on_relation(self.relation.numpy())
 
-    def __call__(self, module, inputs, outputs, targets):
+    def __call__(self, module, inputs, outputs, rows):
         """Compute the penalty of a batch; of mixed targets, by their shares."""
         self.relation = self.relation.to(outputs.scores.device)
-        proba = self.relation[targets.long()] if targets.ndim == 1 else targets.float() @ self.relation
+        values = rows.values
+        proba = self.relation[values.long()] if values.ndim == 1 else values.float() @ self.relation
         return self.alpha * soft_cross_entropy(module.source_head(outputs.features), proba)
 
     def detach(self, module):
@@ -275,10 +283,10 @@ class RKDPenalty(_NearSource):
         self.alpha = alpha
         self.angle = angle
 
-    def __call__(self, module, inputs, outputs, targets):
+    def __call__(self, module, inputs, outputs, rows):
         """Compute the penalty of a batch; 0 where features do not learn."""
         if module.entry is None:
-            return super().__call__(module, inputs, outputs, targets)
+            return super().__call__(module, inputs, outputs, rows)
         pair = outputs.features, self._run_source(module, inputs)
         return self.alpha * (rkd_distance_loss(*pair) + (self.angle * rkd_angle_loss(*pair) if self.angle else 0))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ __all__ = ["Recipe"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained; each field is a parameter of :class:`~sktransfer.FineTunedClassifier`."""
+    """How a network is trained: each field is a parameter of estimators, those with a default not of all."""
 
     trainable: Any
     lora_rank: int
@@ -32,10 +33,6 @@ class Recipe:
     weight_decay: float
     max_grad_norm: float | None
     augment: str | Callable | None
-    mixup: float
-    cutmix: float
-    early_stopping: bool
-    n_iter_no_change: int
     ema_decay: float | None
     device: torch.device
     precision: str
@@ -44,11 +41,16 @@ class Recipe:
     n_jobs: int | None
     verbose: int
     callbacks: Sequence[Any] | None
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    early_stopping: bool = False
+    n_iter_no_change: int = 10
+    bottleneck: int | Sequence[int] | None = None
 
     @classmethod
     def of(cls, estimator: Any) -> "Recipe":
         """Read the settings of an estimator that has parameters of these names."""
-        values = {field.name: getattr(estimator, field.name) for field in fields(cls)}
+        values = {f.name: getattr(estimator, f.name) for f in fields(cls) if hasattr(estimator, f.name)}
         values["device"] = resolve_device(estimator.device)
         values["precision"] = resolve_precision(estimator.precision, values["device"])
         return cls(**values)
@@ -57,6 +59,13 @@ class Recipe:
     def changes_pictures(self) -> bool:
         """Whether the network sees other pictures in every epoch."""
         return self.augment is not None or self.mixup > 0 or self.cutmix > 0
+
+    @property
+    def neck(self) -> tuple[int, ...]:
+        """Widths of the layers between pooled features and head."""
+        if self.bottleneck is None:
+            return ()
+        return (self.bottleneck,) if isinstance(self.bottleneck, Integral) else tuple(self.bottleneck)
 
     @property
     def n_epochs(self) -> int:

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_consistent_length, validate_data
 
 from sktransfer.fine_tuning._base import BaseFineTuned
 from sktransfer.utils._compat import StrOptions, fit_context, with_callbacks
+from sktransfer.utils._scaling import ScaledTargetsMixin
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["FineTunedRegressor"]
 
 
-class FineTunedRegressor(RegressorMixin, BaseFineTuned):
+class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
     """Estimate numbers from pictures by a pretrained network whose last part is trained on them.
 
     The network, what of it learns and how are those of :class:`FineTunedClassifier`; the head gives one number for each
@@ -332,29 +333,8 @@ class FineTunedRegressor(RegressorMixin, BaseFineTuned):
     def _targets(self, y):
         return validate_data(self, X="no_validation", y=y, multi_output=True, y_numeric=True).astype(np.float64)
 
-    def _learn_scale(self, y, weights):
-        table = y.reshape(len(y), -1)
-        self._one_dimensional = y.ndim == 1
-        self.target_mean_ = np.average(table, axis=0, weights=weights)
-        scale = np.sqrt(np.average((table - self.target_mean_) ** 2, axis=0, weights=weights))
-        # A target that never changes has rounding errors for a scale.
-        constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(self.target_mean_)
-        self.target_scale_ = np.where(constant, 1.0, scale)
-
-    def _scaled(self, y):
-        table = y.reshape(len(y), -1)
-        if table.shape[1] != len(self.target_mean_):
-            raise ValueError(
-                f"y has {table.shape[1]} outputs, {type(self).__name__} was fitted with {len(self.target_mean_)}."
-            )
-        return ((table - self.target_mean_) / self.target_scale_).astype(np.float32)
-
     def _held_out_targets(self, y_val):
         return self._scaled(self._targets(y_val)), np.ones(len(y_val))
-
-    @property
-    def _n_outputs(self):
-        return len(self.target_mean_)
 
     def _criterion(self):
         from sktransfer._nets import WeightedLoss, huber_loss, squared_error
@@ -374,8 +354,7 @@ class FineTunedRegressor(RegressorMixin, BaseFineTuned):
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
             In the units of y, and of its shape.
         """
-        predictions = self._outputs(X, "scores") * self.target_scale_ + self.target_mean_
-        return predictions[:, 0] if self._one_dimensional else predictions
+        return self._unscaled(self._outputs(X, "scores"))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -25,21 +25,99 @@ def pictures(n, **options):
 
 
 def rows(dataset, *args, **options):
-    return [values.tolist() for _, (values, _) in BatchIterator(dataset, *args, **options)]
+    return [values.tolist() for _, (values, *_) in BatchIterator(dataset, *args, **options)]
 
 
 class TestTargets:
     def test_rows_come_with_their_weights_in_float32(self):
-        values, weights = Targets(np.array([4, 5, 6]), np.array([0.5, 1.0, 1.5])).of(np.array([2, 0, 2]))
+        values, weights, domain = Targets(np.array([4, 5, 6]), np.array([0.5, 1.0, 1.5])).of(np.array([2, 0, 2]))
         assert values.tolist() == [6, 4, 6]
         assert values.dtype == torch.int64
         assert weights.tolist() == [1.5, 0.5, 1.5]
         assert weights.dtype == torch.float32
+        assert domain is None
 
     def test_values_may_be_vectors(self):
         values = np.arange(6, dtype=np.float32).reshape(3, 2)
         assert_array_equal(Targets(values, np.ones(3)).of(np.array([1]))[0], values[[1]])
         assert len(Targets(values, np.ones(3))) == 3
+
+
+def paired(n_labelled_target=0, n_source=7, n_target=5, seed=0):
+    """Sources 1 and 2, then target rows, of which the first are labelled; row i is to give i."""
+    domain = np.array([*np.arange(n_source) % 2 + 1, *np.zeros(n_target, int)])
+    weights = np.where(domain > 0, 1.0, 0.0)
+    weights[n_source : n_source + n_labelled_target] = 3.0
+    return Targets(np.arange(len(domain)), weights, domain=domain)
+
+
+def halves(targets, batch_size, shuffle=True, seed=0, **options):
+    """Row numbers of both halves of all batches of an epoch."""
+    with isolated_rng(seed):
+        chunks = targets.chunks(batch_size, shuffle=shuffle, **options)
+    assert all(len(chunk) % 2 == 0 for chunk in chunks)
+    return [(chunk[: len(chunk) // 2], chunk[len(chunk) // 2 :]) for chunk in chunks]
+
+
+class TestPairs:
+    @pytest.mark.parametrize(("n_source", "n_target"), [(7, 5), (5, 7), (20, 3), (3, 20), (6, 6)])
+    def test_each_row_of_the_larger_side_comes_once_and_the_smaller_is_repeated_evenly(self, n_source, n_target):
+        pairs = halves(paired(n_source=n_source, n_target=n_target), 4)
+        sides = [np.concatenate(side) for side in zip(*pairs, strict=True)]
+        for side, rows_ in zip(sides, [range(n_source), range(n_source, n_source + n_target)], strict=True):
+            assert set(side) == set(rows_)
+            counts = np.bincount(side)[list(rows_)]
+            assert len(side) == max(n_source, n_target)
+            assert counts.max() - counts.min() <= 1
+
+    def test_halves_are_labelled_rows_and_target_rows(self):
+        targets = paired()
+        for labelled, target in halves(targets, 3):
+            assert (labelled < 7).all()
+            assert (target >= 7).all()
+            values, weights, domain = targets.of(np.concatenate([labelled, target]))
+            n = len(labelled)
+            assert values.tolist() == [*labelled, *target]
+            # The loss is a mean over both halves.
+            assert weights.tolist() == [2.0] * n + [0.0] * n
+            assert domain.tolist() == [*(labelled % 2 + 1), *[0] * n]
+
+    def test_labelled_target_rows_are_on_both_sides(self):
+        targets = paired(n_labelled_target=2)
+        labelled, target = (np.concatenate(side) for side in zip(*halves(targets, 4), strict=True))
+        assert set(labelled) == {*range(7), 7, 8}
+        assert set(target) == set(range(7, 12))
+        _, weights, domain = targets.of(np.array([7, 0, 8, 9]))
+        assert weights.tolist() == [6.0, 2.0, 0.0, 0.0]
+        assert domain.tolist() == [0, 1, 0, 0]
+
+    def test_order_is_that_of_the_seed(self):
+        def flat(*args, **options):
+            return [np.concatenate(pair).tolist() for pair in halves(paired(), 4, *args, **options)]
+
+        assert flat() == flat() != flat(seed=1)
+        assert flat(shuffle=False) == flat(shuffle=False, seed=1)
+
+    @pytest.mark.parametrize(("n", "sizes"), [(1, [1]), (4, [2, 2]), (5, [2, 3]), (6, [2, 2, 2])])
+    def test_no_pair_of_single_rows_but_where_there_are_no_others(self, n, sizes):
+        targets = paired(n_source=n, n_target=1)
+        assert [len(labelled) for labelled, _ in halves(targets, 2)] == sizes
+        assert targets.n_batches(2) == len(sizes)
+
+    def test_shards_keep_pairs_and_lose_no_row(self):
+        whole = halves(paired(n_labelled_target=1), 4)
+        parts = [halves(paired(n_labelled_target=1), 4, shard=(part, 2)) for part in range(2)]
+        for pair, *shares in zip(whole, *parts, strict=True):
+            for side, *side_shares in zip(pair, *shares, strict=True):
+                assert sorted(np.concatenate(side_shares)) == sorted(side)
+
+    def test_iterator_gives_pairs(self):
+        targets = paired()
+        dataset = FeatureSet(np.arange(12, dtype=np.float32)[:, None], targets)
+        batches = list(BatchIterator(dataset, 4, True))
+        assert len(batches) == targets.n_batches(4) == 2
+        for inputs, wanted in batches:
+            assert inputs[:, 0].tolist() == wanted.values.tolist()
 
 
 class TestOrder:
@@ -114,7 +192,7 @@ class TestPictureSet:
     @pytest.mark.parametrize("n_jobs", [1, 2])
     def test_inputs_and_targets_stay_together(self, n_jobs):
         with isolated_rng(0):
-            for inputs, (values, _) in BatchIterator(pictures(7, n_jobs=n_jobs), 3, True):
+            for inputs, (values, *_) in BatchIterator(pictures(7, n_jobs=n_jobs), 3, True):
                 assert inputs.shape[1:] == (3, 2, 2)
                 assert inputs[:, 0, 0, 0].tolist() == values.tolist()
 
@@ -160,7 +238,7 @@ class TestMixing:
         dataset = PictureSet(
             None, wanted, lambda row: row, lambda row: torch.full((1, 2, 2), float(row)), mix=mix, **options
         )
-        ((inputs, (values, weights)),) = BatchIterator(dataset, 3)
+        ((inputs, (values, weights, _)),) = BatchIterator(dataset, 3)
         return inputs, values, weights
 
     def test_classes_become_shares_of_classes(self):

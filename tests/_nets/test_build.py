@@ -160,7 +160,7 @@ class TestTrainingSet:
     def test_pictures_and_their_targets_are_mixed_by_the_same_shares(self, samples):
         dataset = build(samples, "all", mixup=1.0)
         with isolated_rng(0):
-            ((inputs, (values, weights)),) = BatchIterator(dataset, N)
+            ((inputs, (values, weights, _)),) = BatchIterator(dataset, N)
         plain = preprocessed(samples)
         # Picture i was mixed with picture n - 1 - i; its share follows from the pixels.
         for i in range(N):
@@ -303,7 +303,11 @@ class TestTrainNetwork:
             def attach(self, module, setup):
                 said.append(("attach", setup))
 
-            def __call__(self, module, x, outputs, wanted):
+            def weigh(self, module, outputs, rows):
+                said.append("weigh")
+                return rows.weights
+
+            def __call__(self, module, x, outputs, rows):
                 said.append("called")
                 return outputs.scores.sum() * 0
 
@@ -322,7 +326,7 @@ class TestTrainNetwork:
                 penalty=Penalty(),
                 penalty_setup=lambda: "setup",
             )
-        assert said == [("attach", "setup"), "called", "detach"]
+        assert said == [("attach", "setup"), "weigh", "called", "detach"]
 
     def test_curve_of_the_range_test_comes_along(self, samples):
         assert network(samples, make_backbone(), max_epochs=1).curve is None

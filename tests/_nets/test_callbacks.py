@@ -12,7 +12,15 @@ from skorch.history import History
 from torch import nn
 
 from sktransfer._nets import Reporter, TunedModule, plan_training
-from sktransfer._nets._callbacks import BestWeights, DivergenceGuard, EpochBar, PhaseSwitch, Schedule, WeightAverage
+from sktransfer._nets._callbacks import (
+    BestWeights,
+    Diverged,
+    DivergenceGuard,
+    EpochBar,
+    PhaseSwitch,
+    Schedule,
+    WeightAverage,
+)
 from sktransfer._nets._freezing import plan_phases
 
 
@@ -54,15 +62,65 @@ class TestEpochBar:
 
 
 class TestDivergenceGuard:
+    def epoch(self, *losses, module=None, spoil=None):
+        """The last of some epochs, in which `spoil` is written into the weights."""
+        module = nn.BatchNorm1d(2) if module is None else module
+        net, guard = net_after(*({"train_loss": loss} for loss in losses), tuned=module), DivergenceGuard()
+        guard.on_epoch_begin(net)
+        if spoil is not None:
+            nn.init.constant_(module.weight, spoil)
+        guard.on_epoch_end(net)
+
     @pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf")])
-    def test_a_loss_that_is_no_number_ends_the_training(self, loss):
-        net = net_after({"train_loss": 1.0}, {"train_loss": loss})
-        with pytest.raises(RuntimeError, match=rf"the loss of epoch 2 is {loss} at lr=0\.5\. Pass a smaller lr"):
-            DivergenceGuard().on_epoch_end(net)
+    def test_a_loss_that_is_no_number_ends_the_training_with_the_weights_before(self, loss):
+        module = nn.BatchNorm1d(2)
+        before = state(module)
+        message = rf"the loss of epoch 2 is {loss} at lr=0\.5\. The estimator keeps .* of epoch 1\. Pass a smaller lr"
+        with pytest.raises(Diverged, match=message) as caught:
+            self.epoch(1.0, loss, module=module, spoil=7.0)
+        assert caught.value.has_weights
+        assert_same_bits(state(module), before)
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    def test_weights_that_the_last_step_spoiled_end_it_too(self, value):
+        with pytest.raises(Diverged, match=r"epoch 2 is 1\.5, and weights are no numbers after it, at lr=0\.5"):
+            self.epoch(1.0, 1.5, spoil=value)
+
+    def test_nothing_is_kept_of_a_first_epoch(self):
+        with pytest.raises(Diverged, match=r"at lr=0\.5\. Pass a smaller lr") as caught:
+            self.epoch(float("nan"))
+        assert not caught.value.has_weights
 
     @pytest.mark.parametrize("loss", [0.0, -1.0, 1e30])
     def test_any_number_passes(self, loss):
-        DivergenceGuard().on_epoch_end(net_after({"train_loss": float("nan")}, {"train_loss": loss}))
+        self.epoch(float("nan"), loss, spoil=7.0)
+
+    def test_infinities_that_a_network_was_made_with_are_its_own(self):
+        module = nn.BatchNorm1d(2)
+        module.register_buffer("mask", torch.tensor([0.0, -np.inf]))
+        self.epoch(1.0, 1.0, module=module)
+        with pytest.raises(Diverged):
+            self.epoch(1.0, 1.0, module=module, spoil=float("nan"))
+
+    @pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.5}, {"trainable": "lora"}], ids=str)
+    def test_a_training_leaves_what_one_of_an_epoch_less_would(self, changes):
+        pytest.importorskip("peft")
+        kept = []
+
+        class Spoil(Callback):
+            def on_batch_end(self, net, training=False, **kwargs):
+                if net.history[-1, "epoch"] == 3:
+                    nn.init.constant_(net.tuned.head.weight, float("nan"))
+
+            def on_train_begin(self, net, **kwargs):
+                kept.append(net.tuned)
+
+        options = {"trainable": "all", **changes}
+        with pytest.raises(Diverged):
+            train(max_epochs=5, hand={"callbacks": [Spoil()]}, **options)
+        net, _ = train(max_epochs=2, **options)
+        assert_same_bits(state(kept[0]), state(net.module_))
+        assert not kept[0].training
 
 
 class TestReporter:
@@ -131,7 +189,7 @@ class TestSchedule:
     def test_counts_from_the_epoch(self):
         schedule = self.make()
         groups = [{"lr": None}, {"lr": None, "lr_scale": 0.1}]
-        net = net_after({}, {}, {}, optimizer_=SimpleNamespace(param_groups=groups))
+        net = net_after({}, {}, {}, optimizer_=SimpleNamespace(param_groups=groups), tuned=SimpleNamespace())
         schedule.on_epoch_begin(net)
         schedule.on_batch_begin(net, training=True)
         assert [group["lr"] for group in groups] == pytest.approx([0.5, 0.05])
@@ -143,6 +201,17 @@ class TestSchedule:
         schedule.on_epoch_begin(net)
         schedule.on_batch_begin(net, training=False)
         assert schedule.step_ == 0
+
+    def test_module_is_told_the_share_of_the_training_that_is_over(self):
+        class Progress(Callback):
+            seen = ()
+
+            def on_batch_end(self, net, training=False, **kwargs):
+                self.seen = (*self.seen, net.tuned.progress)
+
+        progress = Progress()
+        train(trainable="all", probe_epochs=1, max_epochs=2, hand={"callbacks": [progress]})
+        assert progress.seen == pytest.approx(np.arange(9) / 9)  # 3 epochs of 3 steps
 
 
 class TestBestWeights:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from common_nets import assert_same_bits, pictures, state, tiny_backbone
+from common_nets import assert_same_bits, pictures, recorded, state, tiny_backbone
 from torch import nn
 
 from sktransfer import load_backbone
@@ -153,6 +153,37 @@ def test_backbone_is_not_touched_by_what_the_module_learns():
         for tensor in module.state_dict().values():
             tensor.add_(1)
     assert_same_bits(state(backbone.module), before)
+
+
+class TestNeck:
+    def test_widths_of_the_layers_and_of_what_the_head_sees(self):
+        module = tuned(tiny_backbone(), "all", neck=(4, 2)).train()
+        outputs = module(pictures(5))
+        assert outputs.features.shape == (5, 2)
+        assert outputs.scores.shape == (5, 5)
+        assert [tuple(p.shape) for n, p in module.named_parameters() if n.startswith("neck") and p.ndim == 2] == [
+            (4, 6),
+            (2, 4),
+        ]
+        torch.testing.assert_close(outputs.scores, module.head(outputs.features))
+
+    @pytest.mark.parametrize("trainable", ["head", "all"])
+    def test_learns_like_the_head_whatever_the_backbone_does(self, trainable):
+        record = recorded(trainable=trainable, bottleneck=4, batch_norm="frozen")[1]
+        before, after = record.states[0], record.states[-1]
+        moved = {name for name in after if not torch.equal(before[name], after[name])}
+        assert {name for name in after if name.startswith("neck")} <= moved
+
+    def test_is_of_the_last_layer_of_rates(self):
+        module = tuned(tiny_backbone(), "all", neck=(4,))
+        layer = module.group_matcher()
+        assert {layer(n) for n, _ in module.named_parameters() if n.startswith("neck")} == {layer("head.weight")}
+
+    def test_no_neck_leaves_no_trace_in_the_weights(self):
+        names = list(tuned(tiny_backbone(), "head").state_dict())
+        assert names == ["head.weight", "head.bias"]
+        module = tuned(tiny_backbone(), "head").eval()
+        assert torch.equal(module(torch.ones(2, 6)).features, torch.ones(2, 6))
 
 
 class TestGroupMatcher:

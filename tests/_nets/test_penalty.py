@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from torch import nn
 
 from sktransfer import load_backbone
-from sktransfer._nets import _penalties
+from sktransfer._nets import Rows, _penalties
 from sktransfer._nets._freezing import plan_training
 from sktransfer._nets._module import TunedModule
 from sktransfer._nets._penalty import (
@@ -76,6 +76,10 @@ def some_proba(n=5, k=1000):
     return np.random.default_rng(0).dirichlet(np.ones(k), n).astype(np.float32)
 
 
+def rows_of(values):
+    return Rows(values, torch.ones(len(values)))
+
+
 def attached(penalty, backbone, trainable, **setup):
     module = make_module(backbone, trainable)
     setup.setdefault("proba", some_proba())
@@ -87,7 +91,7 @@ def step(penalty, module, backbone, targets=TARGETS, n=5):
     inputs = make_inputs(module, backbone, n)
     with isolated_rng(0):
         outputs = module(inputs)
-    return penalty(module, inputs, outputs, targets[:n])
+    return penalty(module, inputs, outputs, rows_of(targets[:n]))
 
 
 def move(module):
@@ -123,6 +127,13 @@ class TestEveryPenalty:
         assert module.source_head is None
         assert module.keep_maps is False
         assert not any(isinstance(value, nn.Module) for value in vars(penalty).values())
+
+    @every_penalty
+    def test_rows_count_by_their_weights(self, make, backbone):
+        module = make_module(backbone, "head")
+        outputs = module(make_inputs(module, backbone))
+        weights = torch.linspace(0, 2, len(TARGETS))
+        assert torch.equal(make().weigh(module, outputs, Rows(TARGETS, weights)), weights)
 
     @every_penalty
     def test_does_not_touch_the_backbone(self, make, backbone):
@@ -216,7 +227,7 @@ class TestDELTA:
             ((new - old) ** 2).sum() / (old**2).sum() for new, old in zip(outputs.maps, (third, fourth), strict=True)
         )
         expected = 0.5 * distance + 0.125 * (module.head.weight**2).sum()
-        value = penalty(module, inputs, outputs, TARGETS)
+        value = penalty(module, inputs, outputs, rows_of(TARGETS))
         assert value.item() == pytest.approx(expected.item(), rel=1e-5)
         value.backward()
         assert module.names["layer4.0.conv1.weight"].grad.any()
@@ -244,7 +255,9 @@ def test_bss(backbone):
     inputs = make_inputs(module, backbone)
     outputs = module(inputs)
     values = np.linalg.svd(outputs.features.detach().numpy().astype(np.float64), compute_uv=False)
-    assert penalty(module, inputs, outputs, TARGETS).item() == pytest.approx(0.5 * (values[-2:] ** 2).sum(), rel=1e-3)
+    assert penalty(module, inputs, outputs, rows_of(TARGETS)).item() == pytest.approx(
+        0.5 * (values[-2:] ** 2).sum(), rel=1e-3
+    )
 
 
 class TestStochNorm:
@@ -288,7 +301,7 @@ class TestLwF:
             expected = _penalties.distillation_loss(
                 module.source_head(outputs.features), backbone.module.get_classifier()(pooled), 2.0
             )
-        value = penalty(module, inputs, outputs, TARGETS)
+        value = penalty(module, inputs, outputs, rows_of(TARGETS))
         assert value.item() == pytest.approx(0.5 * expected.item(), rel=1e-5)
         value.backward()
         assert module.source_head.weight.grad.any()
@@ -307,8 +320,8 @@ class TestCoTuning:
         assert_allclose(relation[0], proba[[0, 2]].mean(0), rtol=1e-5)
         scores = module.source_head(outputs.features)
         expected = 0.5 * _penalties.soft_cross_entropy(scores, torch.from_numpy(relation)[TARGETS])
-        torch.testing.assert_close(penalty(module, inputs, outputs, TARGETS), expected)
-        torch.testing.assert_close(penalty(module, inputs, outputs, torch.eye(3)[TARGETS]), expected)
+        torch.testing.assert_close(penalty(module, inputs, outputs, rows_of(TARGETS)), expected)
+        torch.testing.assert_close(penalty(module, inputs, outputs, rows_of(torch.eye(3)[TARGETS])), expected)
 
     @pytest.mark.parametrize("shape", [(5,), (5, 3)])
     def test_targets_that_are_no_classes(self, shape, backbone):
@@ -327,7 +340,7 @@ class TestRKD:
             pooled = backbone.suffix(3).eval()(inputs)
         pair = outputs.features, pooled
         expected = 0.5 * _penalties.rkd_distance_loss(*pair) + _penalties.rkd_angle_loss(*pair)
-        torch.testing.assert_close(penalty(module, inputs, outputs, TARGETS), expected)
+        torch.testing.assert_close(penalty(module, inputs, outputs, rows_of(TARGETS)), expected)
 
     def test_nothing_at_the_source(self, backbone):
         penalty = RKDPenalty(0.5, 2.0)

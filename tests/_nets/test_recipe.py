@@ -3,6 +3,7 @@
 import dataclasses
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from common_nets import recipe
@@ -15,10 +16,24 @@ from sktransfer._nets import Recipe
 def test_each_setting_is_a_parameter_of_the_estimators(estimator):
     settings = Recipe.of(estimator)
     parameters = estimator.get_params()
-    names = {field.name for field in dataclasses.fields(Recipe)}
-    assert names <= set(parameters)
+    fields = dataclasses.fields(Recipe)
+    assert {field.name for field in fields if field.default is dataclasses.MISSING} <= set(parameters)
+    names = {field.name for field in fields} & set(parameters)
     for name in names - {"device", "precision"}:
         assert getattr(settings, name) == parameters[name]
+
+
+def test_a_setting_that_an_estimator_lacks_is_switched_off():
+    parameters = FineTunedClassifier(device="cpu", mixup=0.5, early_stopping=True).get_params()
+    for name in ("mixup", "early_stopping"):
+        del parameters[name]
+    settings = Recipe.of(SimpleNamespace(**parameters))
+    assert (settings.mixup, settings.early_stopping, settings.neck) == (0.0, False, ())
+
+
+@pytest.mark.parametrize(("bottleneck", "widths"), [(None, ()), (4, (4,)), (np.int64(4), (4,)), ([8, 4], (8, 4))])
+def test_neck(bottleneck, widths):
+    assert recipe(bottleneck=bottleneck).neck == widths
 
 
 def test_device_and_precision_are_resolved():

@@ -1,4 +1,4 @@
-"""Fine-tuned estimators as files: without pickle, in small pickles, and as ONNX."""
+"""Estimators with a trained network as files: without pickle, in small pickles, and as ONNX."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
@@ -22,6 +23,8 @@ _ATTRIBUTE = re.compile(r"[a-z][a-z0-9_]*_")
 
 class PersistenceMixin:
     """``save``, ``load`` and ``export_onnx`` of estimators with ``backbone_``, ``plan_`` and ``net_``."""
+
+    _regularizers: Mapping[str, type] = {}  # classes of the parameter of this name, by their names
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to one file, from which :meth:`load` runs no code.
@@ -51,18 +54,22 @@ class PersistenceMixin:
         from sktransfer.backbones import describe_network, write_saved
 
         check_is_fitted(self)
-        tuned = self._as_backbone()
+        tuned = None if self.backbone_ is None else self._as_backbone()
         document = {
             "class": type(self).__name__,
             **_parameters(self),
             "attributes": _attributes(self),
-            "input_spec": dataclasses.asdict(self.input_spec_),
             "plan": dataclasses.asdict(self.plan_),
             "net": _net_settings(self.net_),
-            "source": describe_network(self.backbone_),
-            "network": describe_network(tuned),
         }
-        states = {"source": self.backbone_.module, "network": tuned.module, "net": self.net_.module_}
+        states = {"net": self.net_.module_}
+        if tuned is not None:
+            document.update(
+                input_spec=dataclasses.asdict(self.input_spec_),
+                source=describe_network(self.backbone_),
+                network=describe_network(tuned),
+            )
+            states.update(source=self.backbone_.module, network=tuned.module)
         tensors = {f"{part}.{name}": t for part, m in states.items() for name, t in m.state_dict().items()}
         write_saved(path, document, tensors)
 
@@ -125,7 +132,7 @@ class PersistenceMixin:
         OSError
             If the file cannot be written; what was there is unchanged.
         """
-        from sktransfer.fine_tuning._onnx import write_onnx
+        from sktransfer._nets._onnx import write_onnx
 
         check_is_fitted(self)
         write_onnx(self, path)
@@ -138,7 +145,7 @@ class PersistenceMixin:
             arrays = {name: tensor.detach().cpu().numpy() for name, tensor in self.net_.module_.state_dict().items()}
             state["net_"] = {**_net_settings(self.net_), "arrays": arrays}
             state["plan_"] = {**dataclasses.asdict(self.plan_), "learns": sorted(self.plan_.learns)}
-            state["backbone_"] = network_state(self.backbone_)
+            state["backbone_"] = None if self.backbone_ is None else network_state(self.backbone_)
         return state
 
     def __setstate__(self, state):
@@ -150,7 +157,7 @@ class PersistenceMixin:
 
             settings = dict(state["net_"])
             tensors = {name: torch.tensor(array) for name, array in settings.pop("arrays").items()}
-            self.backbone_ = network_from_state(state["backbone_"])
+            self.backbone_ = None if state["backbone_"] is None else network_from_state(state["backbone_"])
             self._restore_net(state["plan_"], tensors, settings)
 
     def _restore_net(self, plan, tensors, settings):
@@ -160,12 +167,12 @@ class PersistenceMixin:
         from sktransfer._nets import Recipe, TrainingPlan, TransferNet, TunedModule
 
         self.plan_ = TrainingPlan(**{**plan, "learns": frozenset(plan["learns"])})
-        frozen = self.batch_norm == "frozen"
-        module = TunedModule(self.backbone_, self.plan_, len(tensors["head.bias"]), frozen_batch_norm=frozen)
-        module.load_state_dict(tensors)
         # Not Recipe.of: the device of the training may not be here, and is not needed.
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)}
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(Recipe) if hasattr(self, f.name)}
         recipe = Recipe(**{**values, **settings, "device": torch.device("cpu")})
+        frozen, n_outputs = recipe.batch_norm == "frozen", len(tensors["head.bias"])
+        module = TunedModule(self._trunk, self.plan_, n_outputs, frozen_batch_norm=frozen, neck=recipe.neck)
+        module.load_state_dict(tensors)
         self.net_ = TransferNet(module.eval(), recipe=recipe, criterion=self._criterion(), verbose=0)
         self.net_.initialize()
         self.net_.optimizer_ = None  # it has no moments to go on from
@@ -173,19 +180,20 @@ class PersistenceMixin:
 
 
 def _net_settings(net):
-    return {"batch_size": net.recipe.batch_size, "precision": net.recipe.precision}
+    recipe = net.recipe
+    return {"batch_size": recipe.batch_size, "precision": recipe.precision, "bottleneck": list(recipe.neck)}
 
 
 def _parameters(estimator):
     """Parts of the document that hold the parameters."""
     params = estimator.get_params(deep=False)
-    found = {"is_own_backbone": not isinstance(params["backbone"], str | os.PathLike), "regularizers": {}}
+    found = {"is_own_backbone": not isinstance(params["backbone"], str | os.PathLike | None), "regularizers": {}}
     if found["is_own_backbone"]:
         params.update(backbone=None, weights="pretrained")
     for name in ("regularizer", "regularizer_"):  # as it was passed, and as it was used
         value = getattr(estimator, name, None)
         if hasattr(value, "get_params"):
-            found["regularizers"][name] = _regularizer_document(value)
+            found["regularizers"][name] = _regularizer_document(value, estimator._regularizers)
             params["regularizer"] = None if name == "regularizer" else params["regularizer"]
     defaults = inspect.signature(type(estimator).__init__).parameters
     for name, value in params.items():
@@ -197,11 +205,9 @@ def _parameters(estimator):
     return {**found, "params": params}
 
 
-def _regularizer_document(regularizer):
-    from sktransfer.fine_tuning._regularizers import REGULARIZERS
-
+def _regularizer_document(regularizer, known):
     name = type(regularizer).__name__
-    if REGULARIZERS.get(name) is not type(regularizer):
+    if known.get(name) is not type(regularizer):
         raise ValueError(
             f"regularizer={regularizer!r} is of a class of your own, which a file without pickle cannot bring back. "
             "Use pickle or joblib instead."
@@ -213,10 +219,8 @@ def _regularizer_document(regularizer):
     return {"class": name, "params": params, "learned": learned}
 
 
-def _regularizer(document):
-    from sktransfer.fine_tuning._regularizers import REGULARIZERS
-
-    regularizer = REGULARIZERS[document["class"]](**document["params"])
+def _regularizer(document, known):
+    regularizer = known[document["class"]](**document["params"])
     for name, value in document["learned"].items():
         if not _ATTRIBUTE.fullmatch(name):
             raise KeyError(f"{name!r} is no name of a fitted attribute")
@@ -255,7 +259,7 @@ def _rebuilt(cls, document, tensors, path):
     params = dict(document["params"])
     if document["is_own_backbone"]:
         params["backbone"] = os.fspath(path)
-    regularizers = {name: _regularizer(stored) for name, stored in document["regularizers"].items()}
+    regularizers = {name: _regularizer(d, cls._regularizers) for name, d in document["regularizers"].items()}
     if "regularizer" in regularizers:
         params["regularizer"] = regularizers["regularizer"]
     estimator = cls(**params)
@@ -265,11 +269,13 @@ def _rebuilt(cls, document, tensors, path):
         if not _is_attribute(name):
             raise KeyError(f"{name!r} is no name of a fitted attribute")
         setattr(estimator, name, value)
-    estimator.input_spec_ = InputSpec(**document["input_spec"])
     parts = {"source": {}, "network": {}, "net": {}}
     for name, tensor in tensors.items():
         part, _, own = name.partition(".")
         parts[part][own] = tensor
-    estimator.backbone_ = build_network(document["source"], parts["source"], repr(os.fspath(path)))
+    estimator.backbone_ = None
+    if "source" in document:
+        estimator.input_spec_ = InputSpec(**document["input_spec"])
+        estimator.backbone_ = build_network(document["source"], parts["source"], repr(os.fspath(path)))
     estimator._restore_net(document["plan"], parts["net"], document["net"])
     return estimator

@@ -1,7 +1,8 @@
-"""One training of a fine-tuned estimator: from its parameters and data to its fitted attributes."""
+"""One training of an estimator: from its parameters and data to its fitted attributes."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from dataclasses import replace
 from numbers import Integral
@@ -10,9 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from sktransfer.fine_tuning._regularizers import resolve_regularizer
-
-__all__ = ["FineTuningJob"]
+__all__ = ["TrainingJob"]
 
 # Parameters that change how fast, where or how loudly a model is made, but not the model.
 _NOT_PART_OF_THE_MODEL = {
@@ -28,13 +27,13 @@ _NOT_PART_OF_THE_MODEL = {
 }
 
 
-class FineTuningJob:
+class TrainingJob:
     """Trains the network of `estimator` and sets ``backbone_``, ``plan_``, ``net_``, ``lr_`` and what follows.
 
     Parameters
     ----------
-    estimator : BaseFineTuned
-        Gives the parameters, its loss (``_criterion()``), the number of its outputs (``_n_outputs``).
+    estimator : NetEstimator
+        Gives the parameters, its loss, what is added to it, and the number of its outputs.
     previous : TransferNet or None, default=None
         Whose weights are the start, in place of the backbone's.
     epochs_before : int or None, default=None
@@ -45,7 +44,6 @@ class FineTuningJob:
         self.estimator = estimator
         self.previous = previous
         self.epochs_before = epochs_before
-        self.history: list[dict[str, Any]] = []
         self.checkpoint = self._open_checkpoint()
         self.seed = self._draw_seed()
 
@@ -54,12 +52,12 @@ class FineTuningJob:
 
         Parameters
         ----------
-        train : tuple of (Samples, values, weights, draw)
-        valid : tuple of (Samples, values, weights) or None
+        train : tuple of (Samples, Targets)
+        valid : tuple of (Samples, Targets) or None
         reported : tuple of (X, y) or None
             What scikit-learn's callbacks are told that the estimator is fitted to; None tells them nothing.
         """
-        from sktransfer._nets import Recipe, Targets, train_network
+        from sktransfer._nets import Recipe, train_network
         from sktransfer.utils._device import isolated_rng
 
         estimator = self.estimator
@@ -69,37 +67,36 @@ class FineTuningJob:
         self._load_backbone()
         if self.checkpoint is not None:
             self.checkpoint.begin(self.seed, self._identity(train, valid))
-        samples, values, weights, draw = train
-        scale = 1 / weights.mean()
-        targets = Targets(values, weights * scale, draw)
-        regularizer = resolve_regularizer(estimator.regularizer)
         optimizer = getattr(self.previous, "optimizer_", None) if self.epochs_before else None
         if estimator.trainable == "lora":
             optimizer = None  # its matrices were merged into the weights
         with isolated_rng(self.seed):
             trained = train_network(
-                estimator.backbone_,
-                (samples, targets),
-                None if valid is None else (valid[0], Targets(valid[1], valid[2] * scale)),
+                estimator._trunk,
+                train,
+                valid,
                 recipe,
                 n_outputs=estimator._n_outputs,
                 criterion=estimator._criterion(),
-                frozen_features=self._frozen_features,
-                penalty=None if regularizer is None else regularizer._penalty(),
-                penalty_setup=lambda: self._penalty_setup(samples, targets),
+                frozen_features=estimator._frozen_features,
+                penalty=estimator._penalty(),
+                penalty_setup=lambda: self._penalty_setup(*train),
                 previous=self.previous,
-                optimizer_state=None if optimizer is None else optimizer.state_dict(),
+                # A copy: torch goes on in these very tensors, and a training may fail.
+                optimizer_state=None if optimizer is None else copy.deepcopy(optimizer.state_dict()),
                 checkpoint=self.checkpoint,
                 callbacks=() if reported is None else self._reporters(recipe, *reported),
             )
         estimator.plan_, estimator.net_ = trained.plan, trained.net
         estimator.lr_ = trained.net.lr
-        if regularizer is not None:
-            estimator.regularizer_ = regularizer
         if trained.curve is not None:
             estimator.lr_range_ = trained.curve
-        # An epoch that Ctrl-C cut off has no duration, and is none.
-        self.history = [self._plain(row) for row in trained.net.history if "dur" in row]
+        # An epoch that was cut off has no duration, and is none.
+        rows = [self._plain(row) for row in trained.net.history if "dur" in row]
+        estimator.history_ = (estimator.history_ if self.epochs_before else []) + rows
+        estimator.n_iter_ = len(estimator.history_)
+        if trained.error is not None:
+            raise trained.error
 
     def _open_checkpoint(self):
         if self.estimator.checkpoint_dir is None:
@@ -119,15 +116,12 @@ class FineTuningJob:
 
     def _load_backbone(self):
         from sktransfer._nets import plan_training
-        from sktransfer.backbones import load_backbone
 
         estimator = self.estimator
         if self.previous is None:
-            estimator.backbone_ = load_backbone(
-                estimator.backbone, weights=estimator.weights, image_size=estimator.image_size, random_state=self.seed
-            )
+            estimator.backbone_ = estimator._load_backbone(self.seed)
             return
-        plan = plan_training(estimator.backbone_, estimator.trainable)
+        plan = plan_training(estimator._trunk, estimator.trainable)
         n_outputs = self.previous.module_.head.out_features
         if plan != estimator.plan_ or n_outputs != estimator._n_outputs:
             raise ValueError(
@@ -136,23 +130,17 @@ class FineTuningJob:
                 "with backbone=this estimator to start from what it learned, or set warm_start=False."
             )
 
-    def _frozen_features(self, samples, start):
-        from sktransfer._frozen import Boundary
-
-        compute = Boundary(self.estimator.backbone_, start)
-        return self.estimator._extract(samples, compute, cache=self.estimator.cache)
-
     def _penalty_setup(self, samples, targets):
-        from sktransfer._frozen import SourceProba
         from sktransfer._nets import PenaltySetup
 
-        estimator, backbone = self.estimator, self.estimator.backbone_
+        estimator = self.estimator
         return PenaltySetup(
-            backbone=backbone,
-            targets=targets.of(slice(None))[0],
+            backbone=estimator._trunk,
+            targets=targets.of(np.arange(len(targets))).values,
             n_outputs=estimator._n_outputs,
-            source_proba=lambda: estimator._extract(samples, SourceProba(backbone), cache=estimator.cache),
-            source_features=lambda: self._frozen_features(samples, None),
+            source_proba=lambda: estimator._source_proba(samples),
+            source_features=lambda: estimator._frozen_features(samples, None),
+            n_sources=0 if targets.domain is None else int(targets.domain.max()),
         )
 
     def _identity(self, train, valid):
@@ -164,16 +152,16 @@ class FineTuningJob:
             if name not in _NOT_PART_OF_THE_MODEL and name != "backbone"
         }
         data = hashlib.blake2b(digest_size=8)
-        for samples, *arrays in (train, valid or ()) if valid else (train,):
+        for samples, targets in (train, valid) if valid else (train,):
             for row in range(len(samples)):
                 data.update(samples.digest(row))
-            for array in arrays:
+            for array in (targets.values, targets.weights, targets.draw, targets.domain):
                 data.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
         start = "" if self.previous is None else _digest_of(self.previous.module_)
         return {
             "estimator": type(estimator).__name__,
             **parameters,
-            "backbone": f"{estimator.backbone_.name} {estimator.backbone_.key}{start}",
+            "backbone": f"{estimator._trunk.name} {estimator._trunk.key}{start}",
             "training data": data.hexdigest(),
         }
 
@@ -185,7 +173,7 @@ class FineTuningJob:
         if not hasattr(estimator, "_callback_fit_ctx"):  # scikit-learn before 1.9
             return ()
         root = estimator._callback_fit_ctx
-        plan = plan_training(estimator.backbone_, recipe.trainable)
+        plan = plan_training(estimator._trunk, recipe.trainable)
         tasks = []
 
         def begin(net):

@@ -1,0 +1,175 @@
+"""What estimators with a trained network share: the training, and the network's answers for new samples."""
+
+from __future__ import annotations
+
+import os
+from abc import ABCMeta, abstractmethod
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from sktransfer._nets._persistence import PersistenceMixin
+from sktransfer.inputs import check_samples
+from sktransfer.utils._compat import CallbackSupportMixin, Interval, StrOptions
+from sktransfer.utils._persistence import BackboneHolderMixin
+
+__all__ = ["NetEstimator"]
+
+
+class NetEstimator(
+    PersistenceMixin,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BackboneHolderMixin,
+    BaseEstimator,
+    metaclass=ABCMeta,
+):
+    """Samples to scores, by a pretrained network whose last part is trained.
+
+    A subclass says what the network should give (`_n_outputs`, `_criterion`), and has FrozenPartMixin beside this
+    class for what is frozen.
+    """
+
+    _parameter_constraints = {
+        "backbone": "no_validation",  # load_backbone says more than a type list could
+        "weights": [str, os.PathLike, None],
+        "trainable": [
+            StrOptions({"head", "all", "norm", "bias", "lora"}),
+            Interval(Integral, 1, None, closed="left"),
+            list,
+            tuple,
+        ],
+        "lora_rank": [Interval(Integral, 1, None, closed="left")],
+        "probe_epochs": [Interval(Integral, 0, None, closed="left")],
+        "probe_lr": [Interval(Real, 0, None, closed="neither")],
+        "unfreeze_every": [Interval(Integral, 1, None, closed="left"), None],
+        "batch_norm": [StrOptions({"train", "frozen"})],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "lr": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "layer_decay": [Interval(Real, 0, 1, closed="right"), None],
+        "head_lr_factor": [Interval(Real, 0, None, closed="neither")],
+        "schedule": [StrOptions({"constant", "cosine", "one_cycle", "step"})],
+        "warmup_epochs": [Interval(Integral, 0, None, closed="left")],
+        "optimizer": [str],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "augment": [StrOptions({"light", "default", "trivial", "randaug"}), callable, None],
+        "ema_decay": [Interval(Real, 0, 1, closed="neither"), None],
+        "checkpoint_dir": [str, os.PathLike, None],
+        "image_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
+        "image_shape": [tuple, list, None],
+        "device": "no_validation",
+        "precision": [StrOptions({"auto", "float32", "bfloat16", "float16"})],
+        "compile": ["boolean"],
+        "accelerate": ["boolean"],
+        "cache": [str, os.PathLike, None],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "callbacks": [list, tuple, None],
+    }
+
+    @property
+    @abstractmethod
+    def _n_outputs(self) -> int:
+        """Classes or targets."""
+
+    @abstractmethod
+    def _criterion(self) -> Any:
+        """Loss of scores, targets and weights, a torch module."""
+
+    @abstractmethod
+    def _penalty(self) -> Any:
+        """Give what a training adds to the loss, a Penalty or None."""
+
+    def _load_backbone(self, seed: int) -> Any:
+        """Load the network that training starts from."""
+        from sktransfer.backbones import load_backbone
+
+        return load_backbone(self.backbone, weights=self.weights, image_size=self.image_size, random_state=seed)
+
+    @property
+    def _trunk(self) -> Any:
+        """What makes the features: a backbone, or the table itself."""
+        if self.backbone_ is not None:
+            return self.backbone_
+        from sktransfer._nets._table import Table
+
+        return Table(self.n_features_in_)
+
+    def _begin(self, X, y):
+        """Tell scikit-learn's callbacks, where there are any, that fitting begins."""
+        if hasattr(self, "_init_callback_context"):
+            context = self._init_callback_context(max_subtasks=self.probe_epochs + self.max_epochs)
+            context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+
+    def _samples(self, X, *, reset):
+        return check_samples(self, X, reset=reset, image_shape=self.image_shape)
+
+    def _train(self, job, train, valid, *, reported):
+        """Run a whole training and keep its history."""
+        if self.warmup_epochs >= self.max_epochs and self.warmup_epochs:
+            raise ValueError(
+                f"warmup_epochs={self.warmup_epochs} leaves none of max_epochs={self.max_epochs}; pass fewer."
+            )
+        job.run(train, valid, reported=reported)
+        if hasattr(self, "_callback_fit_ctx"):
+            X, y = reported
+            self._callback_fit_ctx.call_on_fit_task_end(
+                estimator=self, X=X, y=y, reconstruction_attributes=lambda: {"net_": self.net_}
+            )
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Give the features that the trained network has before its head.
+
+        Parameters
+        ----------
+        X : pictures
+            Of the kind seen in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float32
+            What the last layer takes.
+        """
+        return self._outputs(X, "features")
+
+    @property
+    def _n_features_out(self):
+        return self.net_.module_.head.in_features
+
+    def _outputs(self, X, output):
+        """Scores ``(n_samples, n_outputs)`` or features ``(n_samples, n_features)`` of samples."""
+        from sktransfer.utils._device import resolve_device
+
+        check_is_fitted(self)
+        samples = self._samples(X, reset=False)
+        device = resolve_device(self.device)
+        module, start = self.net_.module_, self.plan_.start
+        if self.plan_.has_frozen_prefix:
+            inputs = self._frozen_features(samples, start)
+            return self.net_.run(inputs, device, start, output, self._trunk.cpu_rows)
+        width = module.head.in_features if output == "features" else module.head.out_features
+        return self._run_from_pictures(samples, module.to(device), output, width)
+
+    def _as_backbone(self):
+        check_is_fitted(self)
+        module = self.net_.module_
+        return self.backbone_.tuned(None if self.plan_.start is None else module.body, module.head)
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "net_")  # a training that failed leaves other attributes
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = []  # features are float32 whatever the samples are
+        tags.non_deterministic = False
+        return tags

@@ -1,0 +1,179 @@
+"""What a method of deep adaptation does in a training: a loss of source and target rows beside that of the labels."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from sktransfer._nets import TARGET, Outputs, Penalty, PenaltySetup, Rows, TunedModule
+
+__all__ = ["Alignment", "Side", "discriminator", "domain_loss", "ramp", "reverse_gradient"]
+
+
+class Side(NamedTuple):
+    """Rows of the source or of the target in a batch.
+
+    Attributes
+    ----------
+    features : torch.Tensor of shape (n, d)
+        What the head takes.
+    scores : torch.Tensor of shape (n, n_outputs)
+        What it gives.
+    inputs : torch.Tensor of shape (n, ...)
+        What the network was given, of boundary ``module.entry``.
+    values : torch.Tensor of shape (n,) or (n, n_outputs)
+        Class numbers or scaled targets; of target rows without meaning.
+    weights : torch.Tensor of shape (n,)
+        In the loss of the labels.
+    """
+
+    features: torch.Tensor
+    scores: torch.Tensor
+    inputs: torch.Tensor
+    values: torch.Tensor
+    weights: torch.Tensor
+
+
+class Alignment(Penalty):
+    """The part of a method that brings the domains together; a subclass writes :meth:`align`.
+
+    Parameters
+    ----------
+    trade_off : float
+        Weight of the loss, or of the reversed gradient of an adversary.
+    trade_off_schedule : {"ramp", "constant"}
+        Whether the weight grows from 0 over the training.
+    separate : bool
+        Whether each source domain is aligned by itself, with a `part` of its own.
+    """
+
+    def __init__(self, trade_off: float, trade_off_schedule: str, separate: bool):
+        self.trade_off = trade_off
+        self.trade_off_schedule = trade_off_schedule
+        self.separate = separate
+
+    def build(self, n_features: int, n_outputs: int) -> nn.Module | None:
+        """Build what the method trains beside the network, such as a discriminator; None for nothing."""
+        return None
+
+    def align(
+        self, part: nn.Module | None, source: Side, target: Side, strength: float, module: TunedModule
+    ) -> torch.Tensor:
+        """Compute what the alignment of a batch adds to the loss.
+
+        Parameters
+        ----------
+        part : torch.nn.Module or None
+            From :meth:`build`.
+        source, target : Side
+            At least two rows each.
+        strength : float
+            The trade-off at this step.
+        module : TunedModule
+            In training mode.
+
+        Returns
+        -------
+        torch.Tensor of shape ()
+        """
+        raise NotImplementedError
+
+    def attach(self, module: TunedModule, setup: PenaltySetup) -> None:
+        """Give `module` what the method trains beside it."""
+        self.n_groups = setup.n_sources if self.separate else 1
+        parts = [self.build(module.head.in_features, setup.n_outputs) for _ in range(self.n_groups)]
+        module.alignment = None if parts[0] is None else nn.ModuleList(parts)
+
+    def strength(self, module: TunedModule) -> float:
+        """Give the trade-off at this step."""
+        return self.trade_off * (ramp(module.progress) if self.trade_off_schedule == "ramp" else 1.0)
+
+    def __call__(self, module: TunedModule, inputs: torch.Tensor, outputs: Outputs, rows: Rows) -> torch.Tensor:
+        """Compute what a training step adds to its loss: the mean over the groups of sources in the batch."""
+        everything = Side(outputs.features, outputs.scores, inputs, rows.values, rows.weights)
+        half = len(inputs) // 2
+        target = Side(*(part[half:] for part in everything))
+        losses = []
+        for group in range(self.n_groups):
+            chosen = rows.domain[:half] == group + 1 if self.separate else rows.domain[:half] != TARGET
+            if chosen.sum() > 1:
+                source = Side(*(part[:half][chosen] for part in everything))
+                part = None if module.alignment is None else module.alignment[group]
+                losses.append(self.align(part, source, target, self.strength(module), module))
+        return torch.stack(losses).mean() if losses else outputs.scores.sum() * 0
+
+    def detach(self, module: TunedModule) -> None:
+        """Drop what was trained for the alignment alone."""
+        module.alignment = None
+
+
+def ramp(progress: float) -> float:
+    """Grow from 0 to 1 over a training: ``2 / (1 + exp(-10 p)) - 1`` [1]_.
+
+    References
+    ----------
+    .. [1] Ganin, Y. et al. "Domain-Adversarial Training of Neural Networks", JMLR 17, 2016.
+    """
+    return 2 / (1 + math.exp(-10 * progress)) - 1
+
+
+class _Reversal(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, x: torch.Tensor, strength: float) -> torch.Tensor:
+        context.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return -context.strength * gradient, None
+
+
+def reverse_gradient(x: torch.Tensor, strength: float) -> torch.Tensor:
+    """Give `x`, but its gradient times ``-strength``: what made it learns the opposite of what uses it."""
+    return _Reversal.apply(x, strength)
+
+
+def discriminator(n_inputs: int, hidden: int | Sequence[int], n_outputs: int = 1) -> nn.Sequential:
+    """Build layers (linear, BatchNorm, ReLU) of the widths `hidden` and a linear one that gives domain scores.
+
+    Each domain is to be passed by itself: BatchNorm then takes its mean and variance away, so that the discriminator
+    has to find more than these and learns no faster than the features can follow.
+    """
+    widths = [n_inputs, *([hidden] if isinstance(hidden, Integral) else hidden)]
+    layers: list[nn.Module] = []
+    for n_in, n_out in itertools.pairwise(widths):
+        layers += [nn.Linear(n_in, n_out), nn.BatchNorm1d(n_out), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], n_outputs))
+
+
+def domain_loss(
+    source_scores: torch.Tensor,
+    target_scores: torch.Tensor,
+    source_weights: torch.Tensor | None = None,
+    target_weights: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Binary cross-entropy of a discriminator, each domain counting one half.
+
+    Parameters
+    ----------
+    source_scores, target_scores : torch.Tensor of shape (n, 1) and (m, 1)
+        Log-odds of being a source row.
+    source_weights, target_weights : torch.Tensor of shape (n,) and (m,) or None, default=None
+        Weights of the rows within their domain.
+
+    Returns
+    -------
+    torch.Tensor of shape ()
+    """
+
+    def mean(losses, weights):
+        losses = losses.squeeze(1)
+        return losses.mean() if weights is None else (losses * weights).sum() / weights.sum().clamp_min(1e-12)
+
+    source = mean(functional.softplus(-source_scores), source_weights)
+    return (source + mean(functional.softplus(target_scores), target_weights)) / 2

@@ -1,0 +1,437 @@
+"""What the methods of deep adaptation share: labelled rows of the source and rows of the target in one training."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+
+from sktransfer._frozen import FrozenPartMixin
+from sktransfer._nets import (
+    NetEstimator,
+    TableRows,
+    Targets,
+    TrainingJob,
+    WeightedLoss,
+    cross_entropy,
+    squared_error,
+)
+from sktransfer.deep_adaptation._alignment import Alignment
+from sktransfer.deep_adaptation._shared_parameters import share_parameters
+from sktransfer.exceptions import DomainError
+from sktransfer.utils._compat import Interval, StrOptions, fit_context, with_callbacks
+from sktransfer.utils._domains import Domains, check_domains, read_source_labels
+from sktransfer.utils._labels import as_labels, missing_labels, plain_labels
+from sktransfer.utils._scaling import ScaledTargetsMixin
+from sktransfer.utils._stacking import take_rows
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["DeepClassifier", "DeepRegressor"]
+
+_FOR_PICTURES = {  # what has no meaning for a table, and the value that says nothing
+    "trainable": "head",
+    "probe_epochs": 0,
+    "unfreeze_every": None,
+    "layer_decay": None,
+    "batch_norm": "train",
+    "augment": None,
+    "image_size": None,
+    "image_shape": None,
+}
+
+
+class _ScoresLabelledRows:
+    """Stands left of ClassifierMixin and RegressorMixin, whose ``score`` counts rows without a label."""
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Score predictions on the rows that have a label: accuracy of classes, R^2 of numbers.
+
+        Parameters
+        ----------
+        X : pictures or array-like of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,)
+            Labels; rows where they are missing (NaN, None, or -1 for integers, unless -1 was a source label) are left
+            out.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            The score.
+
+        Raises
+        ------
+        ValueError
+            If no row has a label.
+        """
+        check_is_fitted(self)
+        y = as_labels(y, name="y")
+        rows = np.flatnonzero(~missing_labels(y, minus_one=self.minus_one_is_missing_))
+        if len(rows) == 0:
+            raise ValueError(f"None of the {len(y)} rows has a label, so there is nothing to score.")
+        sample_weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
+        return super().score(take_rows(X, rows), plain_labels(y[rows]), sample_weight=sample_weight)
+
+
+class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
+    """Samples of source and target to scores.
+
+    A subclass stores its own parameters, passes the others on as ``**training``, and writes ``_alignment(**options)``.
+    """
+
+    __metadata_request__fit = {"sample_domain": True}
+
+    _parameter_constraints = {
+        **NetEstimator._parameter_constraints,
+        "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "trade_off": [Interval(Real, 0, None, closed="left")],
+        "trade_off_schedule": [StrOptions({"ramp", "constant"})],
+        "bottleneck": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
+        "sources": [StrOptions({"pooled", "separate"})],
+        "use_target_labels": ["boolean"],
+        "target_domain": "no_validation",
+    }
+    _adapts = "features"  # or "scores", for methods that need no features that learn
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        share_parameters(cls)
+
+    def __init__(
+        self,
+        backbone: str | nn.Module | BaseEstimator | None = "resnet18",
+        *,
+        trade_off: float = 1.0,
+        trade_off_schedule: str = "ramp",
+        bottleneck: int | Sequence[int] | None = 256,
+        sources: str = "pooled",
+        use_target_labels: bool = False,
+        target_domain: Any = "target",
+        weights: str | os.PathLike[str] | None = "pretrained",
+        trainable: str | int | Sequence[str] = "head",
+        lora_rank: int = 8,
+        probe_epochs: int = 0,
+        probe_lr: float = 1e-3,
+        unfreeze_every: int | None = None,
+        batch_norm: str = "train",
+        max_epochs: int = 30,
+        batch_size: int = 32,
+        lr: float | str = 1e-3,
+        layer_decay: float | None = None,
+        head_lr_factor: float = 1.0,
+        schedule: str = "constant",
+        warmup_epochs: int = 0,
+        optimizer: str = "adamw",
+        weight_decay: float = 0.01,
+        max_grad_norm: float | None = None,
+        augment: Any = None,
+        ema_decay: float | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        device: Any = "auto",
+        precision: str = "auto",
+        compile: bool = False,
+        accelerate: bool = False,
+        cache: str | os.PathLike[str] | None = "memory",
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        callbacks: Sequence[Any] | None = None,
+    ):
+        self.backbone = backbone
+        self.trade_off = trade_off
+        self.trade_off_schedule = trade_off_schedule
+        self.bottleneck = bottleneck
+        self.sources = sources
+        self.use_target_labels = use_target_labels
+        self.target_domain = target_domain
+        self.weights = weights
+        self.trainable = trainable
+        self.lora_rank = lora_rank
+        self.probe_epochs = probe_epochs
+        self.probe_lr = probe_lr
+        self.unfreeze_every = unfreeze_every
+        self.batch_norm = batch_norm
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.layer_decay = layer_decay
+        self.head_lr_factor = head_lr_factor
+        self.schedule = schedule
+        self.warmup_epochs = warmup_epochs
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self.max_grad_norm = max_grad_norm
+        self.augment = augment
+        self.ema_decay = ema_decay
+        self.checkpoint_dir = checkpoint_dir
+        self.image_size = image_size
+        self.image_shape = image_shape
+        self.device = device
+        self.precision = precision
+        self.compile = compile
+        self.accelerate = accelerate
+        self.cache = cache
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+        self.callbacks = callbacks
+
+    @abstractmethod
+    def _alignment(self, **options: Any) -> Alignment:
+        """Build what brings the domains together; `options` are those of :class:`Alignment`."""
+
+    @abstractmethod
+    def _learn_targets(self, labels: np.ndarray) -> None:
+        """Learn classes or scale from the labels that are learned from."""
+
+    @abstractmethod
+    def _encode(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Values that the network should give for labels, and the weights of the rows."""
+
+    @with_callbacks
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, *, sample_domain: Any = None) -> _BaseDeepAdapted:
+        """Train on labelled source samples and on target samples.
+
+        Parameters
+        ----------
+        X : pictures, or array-like of shape (n_samples, n_features) where ``backbone=None``
+            Samples of all domains; pictures as paths, encoded bytes, PIL images, arrays or a torch Dataset.
+        y : array-like of shape (n_samples,)
+            Labels. Those of target rows are not read, unless ``use_target_labels=True``. Without `sample_domain`, rows
+            with a missing label (NaN, None, or -1 for integers) are the target.
+        sample_domain : array-like of shape (n_samples,) or None, default=None
+            Domain label of each row; rows whose label is in `target_domain` are the target.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        DomainError
+            If there is no source row or fewer than two target rows, or if a source row has no label.
+        RuntimeError
+            If training diverges; the estimator then has the weights of the epoch before.
+        """
+        self._begin(X, y)
+        self._check_settings()
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        samples = self._samples(X, reset=True)
+        y = as_labels(y, name="y")
+        check_consistent_length(samples, y)
+        domains = self._read_domains(X, y, sample_domain)
+        self._check_sizes(domains)
+        labels, rows = self._read_labels(y, domains)
+        self._learn_targets(labels)
+        values, weights = self._encode(labels)
+        self.source_domains_ = list(domains.source_names)
+        targets = _targets(values, weights, rows, domains)
+        return self._train(TrainingJob(self), (samples, targets), None, reported=(X, y))
+
+    def _check_settings(self):
+        if self.backbone is None:
+            for name, silent in _FOR_PICTURES.items():
+                if getattr(self, name) != silent:
+                    raise ValueError(
+                        f"{name}={getattr(self, name)!r} has no meaning for tables (backbone=None): leave it at "
+                        f"{silent!r}, or name a backbone."
+                    )
+        if self.bottleneck is None and self.trainable == "head" and self._adapts == "features":
+            raise ValueError(
+                "bottleneck=None with trainable='head' leaves no features that could be adapted: pass a width, e.g. "
+                "bottleneck=256, or let a part of the backbone learn, e.g. trainable=1."
+            )
+
+    def _check_sizes(self, domains):
+        n_target = int(domains.is_target.sum())
+        if n_target < 2:
+            raise DomainError(
+                f"{type(self).__name__} compares source and target rows batch by batch and needs at least 2 of each; "
+                f"got {n_target} target row. Add target rows; they need no labels."
+            )
+        if len(domains.is_target) - n_target < 2:
+            raise DomainError(f"{type(self).__name__} needs at least 2 source rows, got 1. Add labelled source rows.")
+
+    def _read_domains(self, X: Any, y: np.ndarray, sample_domain: Any) -> Domains:
+        """Return the roles of the training rows."""
+        return check_domains(sample_domain, y, target_domain=self.target_domain, n_samples=len(y))
+
+    def _read_labels(self, y, domains):
+        """Labels that are learned from, and their rows."""
+        labels, rows = read_source_labels(y, domains)
+        self.minus_one_is_missing_ = self._minus_one_is_missing(labels)
+        if self.use_target_labels:
+            target = domains.target_rows
+            labelled = ~missing_labels(y[target], minus_one=self.minus_one_is_missing_)
+            rows = np.sort(np.concatenate([rows, target[labelled]]))
+            labels = plain_labels(y[rows])
+        return labels, rows
+
+    def _samples(self, X, *, reset):
+        if self.backbone is not None:
+            return super()._samples(X, reset=reset)
+        if reset and hasattr(self, "input_spec_"):
+            del self.input_spec_
+        return TableRows(validate_data(self, X, dtype=[np.float32, np.float64], reset=reset))
+
+    def _load_backbone(self, seed):
+        return None if self.backbone is None else super()._load_backbone(seed)
+
+    def _frozen_features(self, samples, start):
+        return samples.values if self.backbone_ is None else super()._frozen_features(samples, start)
+
+    def _penalty(self):
+        return self._alignment(
+            trade_off=self.trade_off,
+            trade_off_schedule=self.trade_off_schedule,
+            separate=self.sources == "separate",
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        if self.backbone is None:
+            tags.input_tags.three_d_array = tags.input_tags.string = False
+        return tags
+
+
+class DeepClassifier(_ScoresLabelledRows, ClassifierMixin, _BaseDeepAdapted):
+    """The base of classifiers."""
+
+    _parameter_constraints = {
+        **_BaseDeepAdapted._parameter_constraints,
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+    }
+    _multilabel = False
+
+    def __init__(
+        self,
+        backbone: str | nn.Module | BaseEstimator | None = "resnet18",
+        *,
+        class_weight: Mapping[Any, float] | str | None = None,
+        label_smoothing: float = 0.0,
+        **training: Any,
+    ):
+        super().__init__(backbone, **training)
+        self.class_weight = class_weight
+        self.label_smoothing = label_smoothing
+
+    def _minus_one_is_missing(self, labels):
+        return -1 not in labels.tolist()
+
+    def _learn_targets(self, labels):
+        check_classification_targets(labels)
+        classes = np.unique(labels)
+        if len(classes) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs at least two classes among the labelled rows; got 1 class, "
+                f"{classes[0]!r}. Add source samples of another class."
+            )
+        self.classes_ = classes
+
+    def _encode(self, labels):
+        return np.searchsorted(self.classes_, labels), compute_sample_weight(self.class_weight, labels)
+
+    @property
+    def _n_outputs(self):
+        return len(self.classes_)
+
+    def _criterion(self):
+        return WeightedLoss(cross_entropy, smoothing=self.label_smoothing)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Estimate class probabilities.
+
+        Parameters
+        ----------
+        X : pictures or array-like of shape (n_samples, n_features)
+            Samples of the kind seen in :meth:`fit`, of any domain.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``; rows sum to one.
+        """
+        return softmax(self._outputs(X, "scores").astype(np.float64), axis=1)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : pictures or array-like of shape (n_samples, n_features)
+            Samples of the kind seen in :meth:`fit`, of any domain.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Values of ``classes_``.
+        """
+        check_is_fitted(self)
+        return self.classes_[self._outputs(X, "scores").argmax(1)]
+
+
+class DeepRegressor(ScaledTargetsMixin, _ScoresLabelledRows, RegressorMixin, _BaseDeepAdapted):
+    """The base of regressors."""
+
+    def _minus_one_is_missing(self, labels):
+        # Signed numbers: -1 is as good a value as the others.
+        return not (labels < 0).any()
+
+    def _learn_targets(self, labels):
+        if labels.dtype.kind not in "iufb":
+            raise ValueError(f"y must be numbers, got labels such as {labels[0]!r}. Use the classifier for classes.")
+        if not np.isfinite(labels.astype(np.float64)).all():
+            raise ValueError("y holds infinite values among the labelled rows. Leave these rows out.")
+        self._learn_scale(labels.astype(np.float64), np.ones(len(labels)))
+
+    def _encode(self, labels):
+        return self._scaled(labels.astype(np.float64)), np.ones(len(labels))
+
+    def _criterion(self):
+        return WeightedLoss(squared_error)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Estimate the targets.
+
+        Parameters
+        ----------
+        X : pictures or array-like of shape (n_samples, n_features)
+            Samples of the kind seen in :meth:`fit`, of any domain.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            In the units of y.
+        """
+        return self._unscaled(self._outputs(X, "scores"))
+
+
+def _targets(values, weights, rows, domains):
+    """Values, weights and domains of all rows; unlabelled ones have weight 0 and a value that means nothing."""
+    n = len(domains.is_target)
+    all_values = np.zeros((n, *values.shape[1:]), dtype=values.dtype)
+    all_weights = np.zeros(n)
+    all_values[rows], all_weights[rows] = values, weights / weights.mean()
+    domain = np.zeros(n, dtype=np.int64)
+    for number, name in enumerate(domains.source_names, start=1):
+        domain[domains.rows_of(name)] = number
+    return Targets(all_values, all_weights, domain=domain)

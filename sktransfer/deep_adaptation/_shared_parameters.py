@@ -1,0 +1,166 @@
+"""Parameters that all methods of deep adaptation share: written once, in every signature and docstring."""
+
+import inspect
+import re
+import textwrap
+
+__all__ = ["share_parameters"]
+
+_BACKBONE = """\
+backbone : str, torch.nn.Module, fitted estimator or None, default="resnet18"
+    A timm name, ``"hf-hub:org/name"``, ``"local-dir:folder"``, the bundled ``"sktransfer_mini"``, a network of your
+    own (copied, never changed), a fitted sktransfer estimator, or the path of a file that :meth:`save` wrote. None for
+    tables: X is then a numeric array of shape (n_samples, n_features), whose rows enter at `bottleneck`.
+"""
+
+_CLASSES = """\
+class_weight : dict, "balanced" or None, default=None
+    Weights of the classes in the loss of the labels; ``"balanced"`` is inversely proportional to their frequencies.
+label_smoothing : float, default=0.0
+    Share in [0, 1) of each label that is spread evenly over all classes.
+"""
+
+_TRAINING = """\
+trade_off : float, default=1.0
+    Weight of the adaptation against the loss of the labels; 0 is training on the source alone.
+trade_off_schedule : {"ramp", "constant"}, default="ramp"
+    Whether that weight grows with the share p of the training that is over, times 2 / (1 + exp(-10 p)) - 1, or is the
+    same from the first step.
+bottleneck : int, sequence of int or None, default=256
+    Widths of new layers (linear, BatchNorm, ReLU) between the pooled features and the head, whose output is what is
+    adapted; None adapts the pooled features.
+sources : {"pooled", "separate"}, default="pooled"
+    Whether several source domains are adapted to the target as one, or each by itself with equal weight.
+use_target_labels : bool, default=False
+    Whether target rows that have a label are learned from beside the source rows. If not, no label of a target row is
+    read.
+target_domain : label or list of labels, default="target"
+    Domains that are the target.
+weights : str, path-like or None, default="pretrained"
+    ``"pretrained"``, the path of a ``.safetensors`` or ``.pth`` file, or None for random weights.
+trainable : {"head", "all", "norm", "bias", "lora"}, int or list of str, default="head"
+    What learns beside the new layers, as in :class:`FineTunedClassifier`. With ``"head"`` and with the last k stages
+    everything before runs once per picture.
+lora_rank : int, default=8
+    Rank of the additions where ``trainable="lora"``.
+probe_epochs : int, default=0
+    Epochs in which the new layers alone are trained, before `max_epochs` of training.
+probe_lr : float, default=1e-3
+    Learning rate of those epochs.
+unfreeze_every : int or None, default=None
+    Epochs after which the next stage from the top begins to learn; None lets all learn at once.
+batch_norm : {"train", "frozen"}, default="train"
+    Whether BatchNorm layers of the backbone that learn normalise by the batch, or keep the statistics of the source.
+max_epochs : int, default=30
+    Passes over the larger of source and target.
+batch_size : int, default=32
+    Source rows a step, and as many target rows; at least 2.
+lr : float or "auto", default=1e-3
+    Learning rate; ``"auto"`` finds it by a range test, whose curve is kept in ``lr_range_``.
+layer_decay : float or None, default=None
+    Factor in (0, 1] of the learning rate from each stage to the one before it.
+head_lr_factor : float, default=1.0
+    Factor of the learning rate of everything that is new.
+schedule : {"constant", "cosine", "one_cycle", "step"}, default="constant"
+    How the learning rate moves over `max_epochs`.
+warmup_epochs : int, default=0
+    Epochs over which the learning rate rises to its value.
+optimizer : str, default="adamw"
+    One of timm's optimizers.
+weight_decay : float, default=0.01
+    Pull of the weights to zero; biases and normalisation layers are exempt.
+max_grad_norm : float or None, default=None
+    Gradients whose norm is greater are scaled down to it.
+augment : {"light", "default", "trivial", "randaug"}, callable or None, default=None
+    Random changes of the training pictures of both domains, as in :class:`FineTunedClassifier`.
+ema_decay : float or None, default=None
+    Decay in (0, 1) of a moving average of the weights, which takes their place in the end.
+checkpoint_dir : path-like or None, default=None
+    Folder from which a fit that was killed goes on when it is called again.
+image_size : int, tuple of int or None, default=None
+    Height and width in pixels at which the network sees the pictures; None takes its own.
+image_shape : tuple of int or None, default=None
+    Shape of flattened pictures, or of arrays whose channel axis cannot be told.
+device : str or torch.device, default="auto"
+    ``"auto"`` takes cuda, mps or cpu, whichever there is.
+precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
+    Number format of the network; ``"auto"`` takes bfloat16 on CUDA cards that have it and float32 elsewhere.
+compile : bool, default=False
+    Compile the part that learns with ``torch.compile``.
+accelerate : bool, default=False
+    Train on the devices and processes of ``accelerate launch``.
+cache : {"memory"}, path-like or None, default="memory"
+    Where the output of the frozen part is kept, by the content of the picture.
+n_jobs : int or None, default=None
+    Threads that decode pictures ahead of the network.
+random_state : int, RandomState instance or None, default=None
+    Draws the new layers, the order of the rows and the augmentation. The same seed gives the same model on a CPU.
+verbose : int, default=0
+    Show progress bars if not 0.
+callbacks : list of skorch callbacks or None, default=None
+    Called during training; copies are used.
+"""
+
+_CLASSES_LEARNED = """\
+classes_ : ndarray of shape (n_classes,)
+    The labels.
+"""
+
+_SCALE_LEARNED = """\
+target_mean_, target_scale_ : ndarray of shape (1,)
+    Mean and standard deviation of the targets that were learned from.
+"""
+
+_ATTRIBUTES = """\
+source_domains_ : list
+    Names of the source domains.
+backbone_ : Backbone or None
+    The network as it was before training.
+net_ : skorch.NeuralNet
+    Holds the trained part.
+plan_ : TrainingPlan
+    Where training begins, and the names of the backbone's parameters that learned.
+history_ : list of dict
+    One entry an epoch; ``penalty`` is the adaptation's part of ``train_loss``.
+n_iter_ : int
+    Epochs run.
+lr_ : float
+    Learning rate.
+lr_range_ : dict of ndarray
+    ``"lr"`` and ``"loss"`` of the range test, where ``lr="auto"``.
+input_spec_ : InputSpec
+    What was learned about the pictures.
+n_features_in_ : int
+    Number of columns, where X was a table.
+feature_names_in_ : ndarray of str
+    Names of the columns, where X was a data frame with string names.
+"""
+
+
+def share_parameters(cls: type) -> None:
+    """Complete the signature of ``cls.__init__(..., **training)`` by the parameters of its base, and its docstring.
+
+    scikit-learn reads the names of parameters off the signature.
+    """
+    own = vars(cls).get("__init__")
+    if own is not None:
+        parameters = list(inspect.signature(own).parameters.values())
+        if parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
+            known = {parameter.name for parameter in parameters}
+            base = inspect.signature(super(cls, cls).__init__).parameters.values()
+            own.__signature__ = inspect.Signature([*parameters[:-1], *(p for p in base if p.name not in known)])
+    is_classifier = "class_weight" in inspect.signature(cls).parameters
+    blocks = {
+        "backbone": _BACKBONE,
+        "training": (_CLASSES if is_classifier else "") + _TRAINING,
+        "attributes": (_CLASSES_LEARNED if is_classifier else _SCALE_LEARNED) + _ATTRIBUTES,
+    }
+    for name, block in blocks.items():
+        cls.__doc__ = (cls.__doc__ or "").replace(f"    [[{name}]]", _without_own(block, cls.__doc__ or ""))
+
+
+def _without_own(block, doc):
+    """Indent the entries of a block, but for those that the class documents itself, for another default."""
+    entries = re.split(r"\n(?=\S)", block.rstrip())
+    kept = [entry for entry in entries if f"\n    {entry.split(' : ')[0]} : " not in doc]
+    return textwrap.indent("\n".join(kept), "    ")

@@ -1,0 +1,62 @@
+"""Tables in place of pictures."""
+
+import numpy as np
+import pytest
+import torch
+from common_nets import N_CLASSES, recipe
+from numpy.testing import assert_array_equal
+
+from sktransfer._nets import (
+    Table,
+    TableRows,
+    Targets,
+    TunedModule,
+    WeightedLoss,
+    cross_entropy,
+    plan_training,
+    train_network,
+)
+from sktransfer.utils._device import isolated_rng
+
+ROWS = np.arange(12.0).reshape(4, 3)
+
+
+class TestTableRows:
+    def test_rows_are_taken_by_number(self):
+        rows = TableRows(ROWS)
+        assert len(rows) == 4
+        assert rows.values.dtype == np.float32
+        assert_array_equal(rows.take([2, 0]).values, ROWS[[2, 0]])
+
+    def test_digest_tells_rows_apart_by_their_values(self):
+        rows, other = TableRows(ROWS), TableRows(ROWS[::-1])
+        assert [rows.digest(i) for i in range(4)] == [other.digest(3 - i) for i in range(4)]
+        assert len({rows.digest(i) for i in range(4)}) == 4
+
+
+class TestTable:
+    def test_only_the_head_can_learn(self):
+        plan = plan_training(Table(3), "head")
+        module = TunedModule(Table(3), plan, 2, neck=(4,))
+        assert {name.split(".")[0] for name, p in module.named_parameters() if p.requires_grad} == {"neck", "head"}
+        assert module.eval()(torch.ones(5, 3)).scores.shape == (5, 2)
+        for trainable in (1, "norm", ["layer1"]):
+            with pytest.raises(ValueError, match="table"):
+                plan_training(Table(3), trainable)
+
+    @pytest.mark.parametrize("bottleneck", [None, 8])
+    def test_a_head_learns_classes_from_columns(self, bottleneck):
+        y = np.random.default_rng(0).integers(0, N_CLASSES, 60)
+        X = np.eye(N_CLASSES)[y] + np.random.default_rng(1).normal(scale=0.1, size=(60, N_CLASSES))
+        with isolated_rng(0):
+            trained = train_network(
+                Table(N_CLASSES),
+                (TableRows(X), Targets(y, np.ones(60))),
+                None,
+                recipe(max_epochs=20, bottleneck=bottleneck),
+                n_outputs=N_CLASSES,
+                criterion=WeightedLoss(cross_entropy),
+                frozen_features=lambda rows, start: rows.values,
+            )
+        scores = trained.net.run(TableRows(X).values, torch.device("cpu"), None)
+        assert (scores.argmax(1) == y).mean() > 0.95
