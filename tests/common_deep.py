@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import torch
 
-from sktransfer import make_image_domains
+from sktransfer import FineTunedClassifier, make_image_domains
 from sktransfer.deep_adaptation._alignment import Side
 
 
@@ -13,6 +13,25 @@ from sktransfer.deep_adaptation._alignment import Side
 def easy_pair(seed, kind="digits", target="inverted", n=200):
     """Pictures, labels and domains: white on black, and black on white."""
     return make_image_domains(n, n, kind=kind, target=target, random_state=seed)
+
+
+@functools.cache
+def source_only(seed, kind="digits", target="inverted", n=200):
+    """Accuracy on the target of a head that never saw it."""
+    X, y, domain = easy_pair(seed, kind, target, n)
+    source = domain == "source"
+    clf = FineTunedClassifier("sktransfer_mini", random_state=seed).fit(X[source], y[source])
+    return clf.score(X[~source], y[~source])
+
+
+def spurious_numbers(seed, n=300):
+    """A table whose second column goes with the target numbers in the source only."""
+    rng = np.random.default_rng(seed)
+    y, domain = rng.normal(size=2 * n), np.repeat(["source", "target"], n)
+    X = rng.normal(size=(2 * n, 6))
+    X[:, 0] = y + 0.5 * rng.normal(size=2 * n)
+    X[:, 1] = np.where(domain == "target", 2 * X[:, 1], y + 0.3 * X[:, 1])
+    return X, y, domain
 
 
 def side(features, scores=None, values=None, weights=None):

@@ -230,6 +230,11 @@ class PhasedSet(Dataset):
         """Yield inputs and targets of each chunk of row numbers."""
         return self.current.batches(chunks)
 
+    def in_order(self, batch_size: int) -> Iterator[torch.Tensor]:
+        """Yield the inputs of all rows, in their order."""
+        for inputs, _ in self.batches(self.targets.chunks(batch_size, shuffle=False)):
+            yield inputs
+
 
 class BatchIterator:
     """Batches of a training set, as skorch asks for them.

@@ -21,7 +21,7 @@ from sktransfer.backbones import Backbone, create_mixer, train_transform
 from sktransfer.inputs import ImagePreprocessor, Samples, to_pil
 from sktransfer.utils._device import forward_in_micro_batches
 
-__all__ = ["Trained", "train_network", "training_set"]
+__all__ = ["Trained", "plain_set", "train_network", "training_set"]
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,29 @@ def training_set(
         )
 
     return PhasedSet(targets, build)
+
+
+def plain_set(
+    samples: Samples,
+    plan: TrainingPlan,
+    *,
+    backbone: Backbone,
+    recipe: Recipe,
+    frozen_features: Callable[[Samples, int | None], np.ndarray],
+) -> PhasedSet:
+    """Rows as they are, without labels, as what learns by `plan` takes them; see :func:`training_set`."""
+    targets = Targets(np.zeros(len(samples), dtype=np.int64), np.zeros(len(samples)))
+    data = training_set(
+        samples,
+        targets,
+        learns=False,
+        backbone=backbone,
+        recipe=recipe,
+        frozen_features=frozen_features,
+        n_outputs=0,
+    )
+    data.enter(Phase("train", 1, plan))
+    return data
 
 
 def _prefix(backbone, start, recipe):

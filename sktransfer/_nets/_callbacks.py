@@ -2,9 +2,10 @@
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from skorch.callbacks import Callback, EarlyStopping
 from torch import nn
@@ -21,6 +22,7 @@ __all__ = [
     "DivergenceGuard",
     "EpochBar",
     "PhaseSwitch",
+    "Relabel",
     "Reporter",
     "Schedule",
     "WeightAverage",
@@ -233,6 +235,30 @@ class Reporter(Callback):
         """Report the end."""
         if self.end(net):
             raise KeyboardInterrupt  # the way in which skorch's callbacks end a training
+
+
+class Relabel(Callback):
+    """Give the training rows other targets before each epoch.
+
+    Parameters
+    ----------
+    label : callable
+        Maps the net and batches of inputs of all rows, in their order, to the targets of the rows.
+    plain : PhasedSet or None, default=None
+        The same rows as they are, where those of the training are augmented.
+    """
+
+    def __init__(self, label: Callable[[Any, Iterable[torch.Tensor]], np.ndarray], plain: PhasedSet | None = None):
+        self.label = label
+        self.plain = plain
+
+    def on_epoch_begin(self, net: Any, dataset_train: PhasedSet, **kwargs: Any) -> None:
+        """Set the targets, and note the share of those that are new."""
+        data = dataset_train if self.plain is None else self.plain
+        labels = self.label(net, data.in_order(net.recipe.batch_size))
+        values = dataset_train.targets.values
+        net.history.record("relabelled", float(np.mean(labels != values)))
+        values[:] = labels
 
 
 class EpochBar(Callback):

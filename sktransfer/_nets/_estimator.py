@@ -118,8 +118,11 @@ class NetEstimator(
                 f"warmup_epochs={self.warmup_epochs} leaves none of max_epochs={self.max_epochs}; pass fewer."
             )
         job.run(train, valid, reported=reported)
+        return self._end(*reported)
+
+    def _end(self, X, y):
+        """Tell scikit-learn's callbacks that fitting ends."""
         if hasattr(self, "_callback_fit_ctx"):
-            X, y = reported
             self._callback_fit_ctx.call_on_fit_task_end(
                 estimator=self, X=X, y=y, reconstruction_attributes=lambda: {"net_": self.net_}
             )
@@ -160,11 +163,15 @@ class NetEstimator(
 
     def _as_backbone(self):
         check_is_fitted(self)
+        if self.backbone_ is None:
+            raise ValueError(
+                f"{type(self).__name__} was fitted to a table (backbone=None), so that it holds no network for "
+                "pictures. Fit it with a backbone, or use its transform."
+            )
         module = self.net_.module_
-        return self.backbone_.tuned(None if self.plan_.start is None else module.body, module.head)
-
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "net_")  # a training that failed leaves other attributes
+        # A classifier behind layers of its own is none for the pooled features.
+        head = None if len(module.neck) else module.head
+        return self.backbone_.tuned(None if self.plan_.start is None else module.body, head)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

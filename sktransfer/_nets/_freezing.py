@@ -77,7 +77,7 @@ def plan_training(backbone: Backbone, trainable: "str | int | Sequence[str]") ->
         if trainable == "head":
             return TrainingPlan(None, frozenset())
         if trainable == "all":
-            return TrainingPlan(0, frozenset(names))
+            return TrainingPlan(0 if names else None, frozenset(names))
         if trainable in _KINDS:
             return _of_kind(backbone, trainable)
         return _matching(backbone, names, [trainable])

@@ -47,7 +47,9 @@ class TrainingJob:
         self.checkpoint = self._open_checkpoint()
         self.seed = self._draw_seed()
 
-    def run(self, train: tuple, valid: tuple | None, *, reported: tuple[Any, Any] | None) -> None:
+    def run(
+        self, train: tuple, valid: tuple | None, *, reported: tuple[Any, Any] | None, callbacks: tuple = ()
+    ) -> None:
         """Train.
 
         Parameters
@@ -56,6 +58,8 @@ class TrainingJob:
         valid : tuple of (Samples, Targets) or None
         reported : tuple of (X, y) or None
             What scikit-learn's callbacks are told that the estimator is fitted to; None tells them nothing.
+        callbacks : tuple of skorch callbacks, default=()
+            What the training itself needs; used as they are.
         """
         from sktransfer._nets import Recipe, train_network
         from sktransfer.utils._device import isolated_rng
@@ -85,7 +89,7 @@ class TrainingJob:
                 # A copy: torch goes on in these very tensors, and a training may fail.
                 optimizer_state=None if optimizer is None else copy.deepcopy(optimizer.state_dict()),
                 checkpoint=self.checkpoint,
-                callbacks=() if reported is None else self._reporters(recipe, *reported),
+                callbacks=(*callbacks, *(() if reported is None else self._reporters(recipe, *reported))),
             )
         estimator.plan_, estimator.net_ = trained.plan, trained.net
         estimator.lr_ = trained.net.lr

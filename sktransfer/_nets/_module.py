@@ -75,6 +75,11 @@ class TunedModule(nn.Module):
         self.enter(plan)
 
     @property
+    def neck_widths(self) -> list[int]:
+        """Widths of the layers between pooled features and head."""
+        return [layer[0].out_features for layer in self.neck]
+
+    @property
     def names(self) -> dict[str, nn.Parameter]:
         """Parameters of the body by their timm names."""
         return {} if isinstance(self.body, nn.Identity) else dict(self.body.model.named_parameters())

@@ -25,6 +25,11 @@ def write_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
         Fitted.
     path : str or path-like
     """
+    if estimator.backbone_ is None:
+        raise ValueError(
+            f"export_onnx writes networks for pictures, and {type(estimator).__name__} was fitted to a table "
+            "(backbone=None). Use save, pickle or joblib instead."
+        )
     for package in ("onnx", "onnxscript"):
         import_optional(package, extra="onnx", caller=f"{type(estimator).__name__}.export_onnx")
     with replace_file(path) as temporary:

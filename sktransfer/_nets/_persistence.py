@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import os
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from sktransfer.exceptions import WeightsMismatchError
 from sktransfer.inputs import InputSpec
 
-__all__ = ["PersistenceMixin"]
+__all__ = ["PersistenceMixin", "load_saved"]
 
 _OWN_WAYS = {"backbone_", "net_", "plan_", "input_spec_", "regularizer_"}  # not written as plain values
 _FLAGS = {"_multilabel", "_one_dimensional", "_sklearn_output_config"}
@@ -105,13 +106,7 @@ class PersistenceMixin:
         name = document.get("class")
         if name != cls.__name__:
             raise ValueError(f"{str(path)!r} holds a {name}, not a {cls.__name__}: call {name}.load.")
-        try:
-            return _rebuilt(cls, document, tensors, path)
-        except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-            raise WeightsMismatchError(
-                f"{str(path)!r} does not fit this version of sktransfer: {type(error).__name__}: {error}. Load it with "
-                "the version that wrote it, or fit and save the estimator again."
-            ) from error
+        return _rebuilt(cls, document, tensors, path)
 
     def export_onnx(self, path: str | os.PathLike[str]) -> None:
         """Write the whole network as an ONNX model, for programs without Python or torch.
@@ -179,17 +174,38 @@ class PersistenceMixin:
         self.net_.history.extend(dict(epoch) for epoch in getattr(self, "history_", ()))
 
 
+def load_saved(path: str | os.PathLike[str]) -> Any:
+    """Load the fitted estimator that a file holds, whichever of this package's classes it is of; see ``load``."""
+    from sktransfer.backbones import read_saved
+
+    document, tensors = read_saved(path)
+    package = sys.modules["sktransfer"]  # above this room, and loaded before it
+    name = document.get("class")
+    cls = getattr(package, name) if name in package.__all__ else None
+    if not (isinstance(cls, type) and issubclass(cls, PersistenceMixin)):
+        raise WeightsMismatchError(
+            f"{str(path)!r} holds a {name}, which this version of sktransfer does not have. Load it with the version "
+            "that wrote it."
+        )
+    return _rebuilt(cls, document, tensors, path)
+
+
 def _net_settings(net):
     recipe = net.recipe
-    return {"batch_size": recipe.batch_size, "precision": recipe.precision, "bottleneck": list(recipe.neck)}
+    return {
+        "batch_size": recipe.batch_size,
+        "precision": recipe.precision,
+        "bottleneck": net.module_.neck_widths,
+    }
 
 
 def _parameters(estimator):
     """Parts of the document that hold the parameters."""
     params = estimator.get_params(deep=False)
-    found = {"is_own_backbone": not isinstance(params["backbone"], str | os.PathLike | None), "regularizers": {}}
+    held = estimator._held
+    found = {"is_own_backbone": not isinstance(params[held], str | os.PathLike | None), "regularizers": {}}
     if found["is_own_backbone"]:
-        params.update(backbone=None, weights="pretrained")
+        params.update({held: None, "weights": "pretrained"} if "weights" in params else {held: None})
     for name in ("regularizer", "regularizer_"):  # as it was passed, and as it was used
         value = getattr(estimator, name, None)
         if hasattr(value, "get_params"):
@@ -254,11 +270,21 @@ def _check_plain(value, what, way_out):
 
 
 def _rebuilt(cls, document, tensors, path):
+    try:
+        return _rebuild(cls, document, tensors, path)
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise WeightsMismatchError(
+            f"{str(path)!r} does not fit this version of sktransfer: {type(error).__name__}: {error}. Load it with "
+            "the version that wrote it, or fit and save the estimator again."
+        ) from error
+
+
+def _rebuild(cls, document, tensors, path):
     from sktransfer.backbones import build_network
 
     params = dict(document["params"])
     if document["is_own_backbone"]:
-        params["backbone"] = os.fspath(path)
+        params[cls._held] = os.fspath(path)
     regularizers = {name: _regularizer(d, cls._regularizers) for name, d in document["regularizers"].items()}
     if "regularizer" in regularizers:
         params["regularizer"] = regularizers["regularizer"]

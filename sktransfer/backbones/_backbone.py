@@ -267,12 +267,12 @@ class Backbone:
         """Copy of everything from stage `start` to the pooled features, to be trained."""
         return Suffix(self.module, self.chain, start, self.n_features)
 
-    def tuned(self, suffix: "Suffix | None", head: nn.Linear) -> "Backbone":
-        """Put a trained last part and a trained classifier in place of the network's own."""
+    def tuned(self, suffix: "Suffix | None", head: nn.Linear | None) -> "Backbone":
+        """Put a trained last part and a trained classifier, if it stands on pooled features, in place of its own."""
         module = copy.deepcopy(self.module)
         if suffix is not None:
             module.load_state_dict(suffix.model.state_dict(), strict=False)
-        names = classifier_names(module)
+        names = classifier_names(module) if head is not None else ()
         if names:
             module.reset_classifier(head.out_features)
         parts = [module.get_submodule(name) for name in names]

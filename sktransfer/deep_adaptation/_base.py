@@ -394,17 +394,13 @@ class DeepRegressor(ScaledTargetsMixin, _ScoresLabelledRows, RegressorMixin, _Ba
 
     def _minus_one_is_missing(self, labels):
         # Signed numbers: -1 is as good a value as the others.
-        return not (labels < 0).any()
+        return not (_as_numbers(labels) < 0).any()
 
     def _learn_targets(self, labels):
-        if labels.dtype.kind not in "iufb":
-            raise ValueError(f"y must be numbers, got labels such as {labels[0]!r}. Use the classifier for classes.")
-        if not np.isfinite(labels.astype(np.float64)).all():
-            raise ValueError("y holds infinite values among the labelled rows. Leave these rows out.")
-        self._learn_scale(labels.astype(np.float64), np.ones(len(labels)))
+        self._learn_scale(_as_numbers(labels), np.ones(len(labels)))
 
     def _encode(self, labels):
-        return self._scaled(labels.astype(np.float64)), np.ones(len(labels))
+        return self._scaled(_as_numbers(labels)), np.ones(len(labels))
 
     def _criterion(self):
         return WeightedLoss(squared_error)
@@ -423,6 +419,15 @@ class DeepRegressor(ScaledTargetsMixin, _ScoresLabelledRows, RegressorMixin, _Ba
             In the units of y.
         """
         return self._unscaled(self._outputs(X, "scores"))
+
+
+def _as_numbers(labels):
+    if labels.dtype.kind not in "iufb":
+        raise ValueError(f"y must be numbers, got labels such as {labels[0]!r}. Use the classifier for classes.")
+    labels = labels.astype(np.float64)
+    if not np.isfinite(labels).all():
+        raise ValueError("y holds infinite values among the labelled rows. Leave these rows out.")
+    return labels
 
 
 def _targets(values, weights, rows, domains):

@@ -1,0 +1,248 @@
+"""What holds for every method of the room."""
+
+import pickle
+
+import numpy as np
+import pytest
+import sklearn
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone, is_classifier
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sktransfer import deep_adaptation, make_domain_shift, make_image_domains, pack_domains
+from sktransfer.deep_adaptation._base import DeepClassifier, DeepRegressor
+from sktransfer.exceptions import DomainError
+
+METHODS = [
+    cls
+    for name in deep_adaptation.__all__
+    if issubclass(cls := getattr(deep_adaptation, name), (DeepClassifier, DeepRegressor))
+]
+# Few steps, of which every part of a method is one.
+FAST = {"bottleneck": 8, "max_epochs": 4, "batch_size": 16, "random_state": 0}
+PICTURES = {**FAST, "backbone": "test_resnet", "weights": None, "image_size": 32}
+every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
+
+
+@pytest.fixture(scope="module")
+def table():
+    return make_domain_shift(40, 30, n_features=4, n_classes=3, shift="subspace", random_state=0)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return make_image_domains(24, 20, n_classes=3, image_size=16, random_state=0)
+
+
+def targets(method, y):
+    """Labels that the method takes, of the dtype of its kind."""
+    return y if issubclass(method, DeepClassifier) else y + 0.5
+
+
+def answers(fitted, X):
+    return fitted.predict_proba(X) if is_classifier(fitted) else fitted.predict(X)
+
+
+@every_method
+class TestTables:
+    def test_target_labels_are_not_read(self, method, table):
+        X, y, domain = table
+        expected = answers(method(None, **FAST).fit(X, targets(method, y), sample_domain=domain), X)
+        is_target = domain == "target"
+        permuted, missing = targets(method, y), targets(method, y).astype(object)
+        permuted = permuted.copy()
+        permuted[is_target] = np.random.default_rng(0).permutation(permuted[is_target])
+        missing[is_target] = None
+        for other in (permuted, missing):
+            assert_array_equal(answers(method(None, **FAST).fit(X, other, sample_domain=domain), X), expected)
+
+    def test_missing_labels_mark_the_target(self, method, table):
+        X, y, domain = table
+        expected = method(None, **FAST).fit(X, targets(method, y), sample_domain=domain)
+        masked = targets(method, y).astype(float)
+        masked[domain == "target"] = np.nan
+        assert_array_equal(answers(method(None, **FAST).fit(X, masked), X), answers(expected, X))
+
+    def test_same_seed_same_model_and_the_callers_data_and_generators_are_left_alone(self, method, table):
+        X, y, domain = (array.copy() for array in table)
+        y = targets(method, y)
+        before = X.copy(), y.copy(), torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+        fitted = method(None, **FAST).fit(X, y, sample_domain=domain)
+        first = answers(fitted, X)
+        assert_array_equal(answers(fitted.fit(X, y, sample_domain=domain), X), first)
+        other = answers(method(None, **{**FAST, "random_state": 1}).fit(X, y, sample_domain=domain), X)
+        assert not np.array_equal(other, first)
+        assert_array_equal(X, before[0])
+        assert_array_equal(y, before[1])
+        assert torch.equal(torch.random.get_rng_state(), before[2])
+        assert_array_equal(np.random.get_state()[1], before[3])  # noqa: NPY002
+
+    def test_pickle_and_file_give_the_same_answers(self, method, table, tmp_path):
+        X, y, domain = table
+        fitted = method(None, **FAST).fit(X, targets(method, y), sample_domain=domain)
+        assert_array_equal(answers(pickle.loads(pickle.dumps(fitted)), X), answers(fitted, X))
+        fitted.save(tmp_path / "model")
+        loaded = method.load(tmp_path / "model")
+        assert_array_equal(answers(loaded, X), answers(fitted, X))
+        assert_array_equal(loaded.transform(X), fitted.transform(X))
+        assert loaded.history_ == fitted.history_
+
+    def test_rows_do_not_depend_on_their_company(self, method, table):
+        X, y, domain = table
+        fitted = method(None, **FAST).fit(X, targets(method, y), sample_domain=domain)
+        assert_array_equal(answers(fitted, X[5:8]), answers(fitted, X)[5:8])
+
+    def test_trade_off_counts(self, method, table):
+        X, y, domain = table
+        results = []
+        for trade_off in (0.0, 10.0):
+            fitted = method(None, **{**FAST, "trade_off": trade_off, "trade_off_schedule": "constant"})
+            results.append(answers(fitted.fit(X, targets(method, y), sample_domain=domain), X))
+        assert not np.allclose(*results)
+
+    @pytest.mark.parametrize("changes", [{"sources": "separate"}, {"use_target_labels": True}, {"bottleneck": (8, 6)}])
+    def test_several_sources_some_target_labels_and_deeper_necks(self, method, table, changes):
+        X, y, domain = table
+        domain, y = domain.astype(object), targets(method, y).astype(float)
+        domain[:15] = "another source"
+        y[-20:] = np.nan
+        fitted = method(None, **{**FAST, **changes}).fit(X, y, sample_domain=domain)
+        assert np.isfinite(answers(fitted, X)).all()
+        assert fitted.source_domains_ == ["another source", "source"]
+        plain = method(None, **FAST).fit(X, y, sample_domain=domain)
+        assert not np.array_equal(answers(fitted, X), answers(plain, X))
+
+    def test_batches_of_two_and_a_domain_of_two(self, method):
+        X, y, domain = make_domain_shift(11, 2, n_classes=2, random_state=0)
+        fitted = method(None, **{**FAST, "batch_size": 2}).fit(X, targets(method, y), sample_domain=domain)
+        assert np.isfinite(answers(fitted, X)).all()
+
+    def test_killed_training_goes_on_where_it_was(self, method, table, tmp_path):
+        from skorch.callbacks import Callback
+
+        class Stop(Callback):
+            def on_epoch_begin(self, net, **kwargs):
+                if net.history[-1, "epoch"] == 4:
+                    raise RuntimeError("power cut")
+
+        X, y, domain = table
+        options = {**FAST, "checkpoint_dir": tmp_path}
+        with pytest.raises(RuntimeError, match="power cut"):
+            method(None, **options, callbacks=[Stop()]).fit(X, targets(method, y), sample_domain=domain)
+        resumed = method(None, **options).fit(X, targets(method, y), sample_domain=domain)
+        unbroken = method(None, **FAST).fit(X, targets(method, y), sample_domain=domain)
+        assert_array_equal(answers(resumed, X), answers(unbroken, X))
+
+    def test_searches_and_routing(self, method, table):
+        order = np.random.default_rng(0).permutation(70)
+        X, y, domain = (array[order] for array in table)
+        name = method.__name__.lower()
+        pipe = make_pipeline(StandardScaler(), method(None, **FAST))
+        with sklearn.config_context(enable_metadata_routing=True):
+            scores = cross_validate(pipe, X, targets(method, y), cv=2, params={"sample_domain": domain})
+            search = GridSearchCV(pipe, {f"{name}__trade_off": [0.0, 1.0]}, cv=2, error_score="raise")
+            search.fit(X, targets(method, y), sample_domain=domain)
+        assert np.isfinite(scores["test_score"]).all()
+        assert search.best_params_[f"{name}__trade_off"] in (0.0, 1.0)
+
+    def test_clone_is_unfitted_and_equal(self, method):
+        made = method(None, **FAST)
+        assert repr(clone(made)) == repr(made)
+
+
+@every_method
+class TestPictures:
+    @pytest.mark.parametrize("trainable", ["head", 1, "all"])
+    def test_pictures_learn_and_travel(self, method, pictures, trainable, tmp_path):
+        X, y, domain = pictures
+        fitted = method(**{**PICTURES, "trainable": trainable}).fit(X, targets(method, y), sample_domain=domain)
+        assert fitted.transform(X).shape == (44, 8)
+        for other in (pickle.loads(pickle.dumps(fitted)), self.saved(fitted, tmp_path)):
+            assert_array_equal(answers(other, X), answers(fitted, X))
+        assert_array_equal(answers(fitted, X[3:4]), answers(fitted, X)[3:4])
+        learned = fitted.backbone_.module.state_dict()
+        before = method(**PICTURES)._load_backbone(0)  # the seed matters not: names are compared
+        assert learned.keys() == before.module.state_dict().keys()
+
+    @staticmethod
+    def saved(fitted, folder):
+        fitted.save(folder / "model")
+        return type(fitted).load(folder / "model")
+
+    def test_each_picture_passes_the_frozen_part_once(self, method, pictures, monkeypatch):
+        from sktransfer.backbones import Backbone
+
+        X, y, domain = pictures
+        seen, boundary = [], Backbone.boundary
+        monkeypatch.setattr(
+            Backbone, "boundary", lambda self, x, start: seen.append(len(x)) or boundary(self, x, start)
+        )
+        method(**{**PICTURES, "cache": None}).fit(X, targets(method, y), sample_domain=domain)
+        # and one of zeros, for the shape
+        assert sum(seen) == len(X) + 1
+
+
+CLASSIFIERS = [method for method in METHODS if issubclass(method, DeepClassifier)]
+
+
+@pytest.mark.parametrize("method", CLASSIFIERS, ids=lambda method: method.__name__)
+class TestClasses:
+    @pytest.mark.parametrize("names", [["cat", "dog"], [False, True], [-7, 3], [1.0, 2.0]])
+    def test_any_labels(self, method, names):
+        X, y, domain = make_domain_shift(30, 20, n_classes=2, random_state=0)
+        y = np.array(names)[y]
+        fitted = method(None, **FAST).fit(X, y, sample_domain=domain)
+        assert set(fitted.predict(X).tolist()) <= set(fitted.classes_.tolist())
+        assert set(np.unique(y).tolist()) <= set(fitted.classes_.tolist())
+        assert_allclose(fitted.predict_proba(X).sum(1), 1)
+
+    def test_labels_of_a_list_of_paths(self, method, pictures, tmp_path):
+        from PIL import Image
+
+        X, y, _ = pictures
+        paths = [tmp_path / f"{row}.png" for row in range(len(X))]
+        for path, picture in zip(paths, X, strict=True):
+            Image.fromarray(picture).save(path)
+        names = np.array(["one", "two", "three"])[y[:24]].tolist()
+        X, y, domain = pack_domains(source=(paths[:24], names), target=paths[24:])
+        fitted = method(**{**PICTURES, "max_epochs": 1}).fit(X, y, sample_domain=domain)
+        assert set(fitted.predict(X)) <= set(fitted.classes_)
+
+    def test_one_class_in_the_source(self, method, table):
+        X, _, domain = table
+        with pytest.raises(ValueError, match="two classes"):
+            method(None, **FAST).fit(X, np.zeros(len(X), dtype=int), sample_domain=domain)
+
+
+@every_method
+class TestErrors:
+    def test_no_target_rows(self, method, table):
+        X, y, _ = table
+        with pytest.raises(DomainError, match="No target rows"):
+            method(None, **FAST).fit(X, targets(method, y), sample_domain=["source"] * len(X))
+
+    def test_one_target_row(self, method, table):
+        X, y, domain = table
+        domain = np.where(np.arange(len(X)) == 69, "target", "source")
+        with pytest.raises(DomainError, match="at least 2 of each; got 1 target row"):
+            method(None, **FAST).fit(X, targets(method, y), sample_domain=domain)
+
+    def test_missing_features(self, method, table):
+        X, y, domain = table
+        X = X.copy()
+        X[3, 1] = np.nan
+        with pytest.raises(ValueError, match="contains NaN"):
+            method(None, **FAST).fit(X, targets(method, y), sample_domain=domain)
+
+    def test_batch_of_one(self, method, table):
+        X, y, domain = table
+        with pytest.raises(ValueError, match="'batch_size' parameter"):
+            method(None, **{**FAST, "batch_size": 1}).fit(X, targets(method, y), sample_domain=domain)
+
+    def test_diverging(self, method, table):
+        X, y, domain = table
+        with pytest.raises(RuntimeError, match=r"the loss of epoch \d+ is .*lr="):
+            method(None, **{**FAST, "lr": 1e30, "optimizer": "sgd"}).fit(X, targets(method, y), sample_domain=domain)
