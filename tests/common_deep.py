@@ -4,9 +4,11 @@ import functools
 
 import numpy as np
 import torch
+from common_adapters import two_and_two
 
-from sktransfer import FineTunedClassifier, make_image_domains
+from sktransfer import FineTunedClassifier, deep_adaptation, make_image_domains
 from sktransfer.deep_adaptation._alignment import Side
+from sktransfer.deep_adaptation._base import DeepClassifier, DeepRegressor
 
 
 @functools.cache
@@ -56,3 +58,25 @@ def two_sides(n=7, m=5, d=4, k=3, seed=0):
 
     source = side(draw(n, d), draw(n, k), torch.tensor(rng.integers(0, k, n)))
     return source, side(draw(m, d), draw(m, k))
+
+
+class _DomainSupplied:
+    """Left of a public class: where a check gives no domain, half of the rows are target."""
+
+    def _read_domains(self, X, y, sample_domain):
+        sample_domain = two_and_two(len(y)) if sample_domain is None else sample_domain
+        return super()._read_domains(X, y, sample_domain)
+
+
+def _for_checks(cls):
+    supplied = type(cls)(f"Supplied{cls.__name__}", (_DomainSupplied, cls), {"__module__": __name__})
+    globals()[supplied.__name__] = supplied  # some checks pickle
+    return supplied(None, bottleneck=32, max_epochs=15, lr=0.02, batch_size=64, random_state=0)
+
+
+# Every method on tables; on pictures DANN alone, as nothing of the method knows what the features come from.
+ESTIMATORS = [
+    _for_checks(cls)
+    for name in deep_adaptation.__all__
+    if issubclass(cls := getattr(deep_adaptation, name), (DeepClassifier, DeepRegressor))
+]

@@ -4,10 +4,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils import assert_all_finite
-from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer.adaptation._adapted_mixin import AdaptedMixin
+from sktransfer.utils._labels import check_class_labels, check_number_labels
 
 __all__ = ["AdaptedClassifier", "AdaptedRegressor"]
 
@@ -71,9 +70,7 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
         return LogisticRegression(max_iter=1000)
 
     def _check_targets(self, labels: np.ndarray) -> None:
-        if labels.dtype.kind == "f":
-            assert_all_finite(labels, input_name="y")
-        check_classification_targets(labels)
+        check_class_labels(labels)
 
     @staticmethod
     def _holds_minus_one(labels: np.ndarray) -> bool:
@@ -143,11 +140,7 @@ class AdaptedRegressor(AdaptedMixin, RegressorMixin, BaseEstimator):
         return Ridge()
 
     def _check_targets(self, labels: np.ndarray) -> None:
-        if labels.dtype.kind == "c":
-            raise ValueError(f"Complex data not supported: y is of dtype {labels.dtype}.")
-        if labels.dtype.kind not in "iufb":
-            raise ValueError(f"A regressor needs numbers as y, got {labels[0]!r} (dtype {labels.dtype}).")
-        assert_all_finite(labels, input_name="y")
+        check_number_labels(labels)
 
     @staticmethod
     def _holds_minus_one(labels: np.ndarray) -> bool:

@@ -1,13 +1,11 @@
 """What the meta-estimators for classes and for numbers share: adapter on all rows, estimator on the source rows."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from sklearn import get_config
 from sklearn.base import MetaEstimatorMixin, clone
-from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import TransformerTags, check_consistent_length, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
@@ -17,7 +15,7 @@ from sktransfer.adaptation._mmd import MMDAdapter
 from sktransfer.adaptation._weighted_fit import fit_weighted
 from sktransfer.utils._compat import HasMethods, fit_context
 from sktransfer.utils._domains import Domains, check_domains, read_source_labels
-from sktransfer.utils._labels import as_labels, mask_labels, missing_labels, plain_labels
+from sktransfer.utils._labels import as_labels, labels_of_fit, mask_labels, missing_labels, plain_labels
 from sktransfer.utils._stacking import take_if_per_row, take_rows
 
 __all__ = ["AdaptedMixin"]
@@ -95,7 +93,8 @@ class AdaptedMixin(MetaEstimatorMixin):
         DomainError
             If there is no source row or no target row, or if a source row has no label.
         """
-        y = self._check_labels(X, y)
+        y = labels_of_fit(y, caller=type(self).__name__)
+        check_consistent_length(X, y)
         fit_params = self._route(fit_params)
         domains = self._read_domains(X, y, sample_domain)
         labels, rows = read_source_labels(y, domains)
@@ -119,19 +118,6 @@ class AdaptedMixin(MetaEstimatorMixin):
         """Return the roles of the training rows."""
         target_domain = getattr(self._current("adapter", fitted=False), "target_domain", "target")
         return check_domains(sample_domain, y, target_domain=target_domain, n_samples=len(y))
-
-    def _check_labels(self, X: Any, y: Any) -> np.ndarray:
-        if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
-            warnings.warn(
-                "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
-                "(n_samples,), for example using ravel().",
-                DataConversionWarning,
-                stacklevel=4,
-            )
-        check_consistent_length(X, y)
-        return as_labels(y, name="y")
 
     def _route(self, fit_params: dict) -> dict:
         if fit_params and get_config()["enable_metadata_routing"]:

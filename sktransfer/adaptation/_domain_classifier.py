@@ -1,12 +1,10 @@
 """What classifiers that adapt by themselves share: the protocol of fit, predict and score."""
 
-import warnings
 from abc import ABCMeta, abstractmethod
 from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
@@ -14,7 +12,7 @@ from sktransfer.adaptation._pseudo_labels import read_classes
 from sktransfer.base import _DomainEstimator
 from sktransfer.utils._compat import fit_context
 from sktransfer.utils._domains import Domains
-from sktransfer.utils._labels import as_labels, missing_labels, plain_labels
+from sktransfer.utils._labels import as_labels, labels_of_fit, missing_labels, plain_labels
 from sktransfer.utils._stacking import take_rows
 
 __all__ = ["DomainClassifier"]
@@ -58,13 +56,7 @@ class DomainClassifier(ClassifierMixin, _DomainEstimator, metaclass=ABCMeta):
         DomainError
             If there is no source row or no target row, or if a source row has no label.
         """
-        if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
-            warnings.warn(
-                "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
-                "(n_samples,), for example using ravel().",
-                DataConversionWarning,
-                stacklevel=4,
-            )
+        y = labels_of_fit(y, caller=type(self).__name__)
         self._fit_domains(X, y, sample_domain)
         return self
 

@@ -12,7 +12,6 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import compute_sample_weight
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from sktransfer._frozen import FrozenPartMixin
@@ -30,7 +29,14 @@ from sktransfer.deep_adaptation._shared_parameters import share_parameters
 from sktransfer.exceptions import DomainError
 from sktransfer.utils._compat import Interval, StrOptions, fit_context, with_callbacks
 from sktransfer.utils._domains import Domains, check_domains, read_source_labels
-from sktransfer.utils._labels import as_labels, missing_labels, plain_labels
+from sktransfer.utils._labels import (
+    as_labels,
+    check_class_labels,
+    check_number_labels,
+    labels_of_fit,
+    missing_labels,
+    plain_labels,
+)
 from sktransfer.utils._scaling import ScaledTargetsMixin
 from sktransfer.utils._stacking import take_rows
 
@@ -232,10 +238,8 @@ class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
         """
         self._begin(X, y)
         self._check_settings()
-        if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        y = labels_of_fit(y, caller=type(self).__name__)
         samples = self._samples(X, reset=True)
-        y = as_labels(y, name="y")
         check_consistent_length(samples, y)
         domains = self._read_domains(X, y, sample_domain)
         self._check_sizes(domains)
@@ -338,7 +342,7 @@ class DeepClassifier(_ScoresLabelledRows, ClassifierMixin, _BaseDeepAdapted):
         return -1 not in labels.tolist()
 
     def _learn_targets(self, labels):
-        check_classification_targets(labels)
+        check_class_labels(labels)
         classes = np.unique(labels)
         if len(classes) < 2:
             raise ValueError(
@@ -422,12 +426,8 @@ class DeepRegressor(ScaledTargetsMixin, _ScoresLabelledRows, RegressorMixin, _Ba
 
 
 def _as_numbers(labels):
-    if labels.dtype.kind not in "iufb":
-        raise ValueError(f"y must be numbers, got labels such as {labels[0]!r}. Use the classifier for classes.")
-    labels = labels.astype(np.float64)
-    if not np.isfinite(labels).all():
-        raise ValueError("y holds infinite values among the labelled rows. Leave these rows out.")
-    return labels
+    check_number_labels(labels)
+    return labels.astype(np.float64)
 
 
 def _targets(values, weights, rows, domains):

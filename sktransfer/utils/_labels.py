@@ -1,13 +1,27 @@
 """Labels of classes and domains: read without change, missing ones recognised and written."""
 
+import warnings
 from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils import assert_all_finite
+from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer.exceptions import DomainError
 
-__all__ = ["as_labels", "is_missing", "label_kind", "mask_labels", "missing_labels", "plain_labels"]
+__all__ = [
+    "as_labels",
+    "check_class_labels",
+    "check_number_labels",
+    "is_missing",
+    "label_kind",
+    "labels_of_fit",
+    "mask_labels",
+    "missing_labels",
+    "plain_labels",
+]
 
 
 def as_labels(values: Any, *, name: str) -> np.ndarray:
@@ -46,6 +60,44 @@ def as_labels(values: Any, *, name: str) -> np.ndarray:
     if array.ndim != 1:
         raise DomainError(f"{name} must be of shape (n_samples,), got shape {array.shape}.")
     return array
+
+
+def labels_of_fit(y: Any, *, caller: str) -> np.ndarray:
+    """Return the `y` of a ``fit`` by :func:`as_labels`, with scikit-learn's words where there is none or a column.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or (n_samples, 1)
+        Labels.
+    caller : str
+        Name of the estimator's class.
+    """
+    if y is None:
+        raise ValueError(f"{caller} requires y to be passed, but the target y is None.")
+    if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
+        warnings.warn(
+            "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
+            "(n_samples,), for example using ravel().",
+            DataConversionWarning,
+            stacklevel=4,
+        )
+    return as_labels(y, name="y")
+
+
+def check_class_labels(labels: np.ndarray) -> None:
+    """Raise a ValueError if labels ``(n,)`` are no classes."""
+    if labels.dtype.kind == "f":
+        assert_all_finite(labels, input_name="y")
+    check_classification_targets(labels)
+
+
+def check_number_labels(labels: np.ndarray) -> None:
+    """Raise a ValueError if labels ``(n,)`` are no numbers."""
+    if labels.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: y is of dtype {labels.dtype}.")
+    if labels.dtype.kind not in "iufb":
+        raise ValueError(f"A regressor needs numbers as y, got {labels[0]!r} (dtype {labels.dtype}).")
+    assert_all_finite(labels, input_name="y")
 
 
 def missing_labels(y: np.ndarray, *, minus_one: bool = True) -> np.ndarray:

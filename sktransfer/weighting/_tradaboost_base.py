@@ -1,20 +1,18 @@
 """What TrAdaBoost for classes and for numbers share: the rows they read, and learners fitted on weighted rows."""
 
-import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
-from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from sktransfer.exceptions import DomainError
 from sktransfer.utils._compat import HasMethods, Interval
 from sktransfer.utils._domains import Domains, check_domains, read_source_labels
 from sktransfer.utils._estimators import set_random_states, weight_parameter
-from sktransfer.utils._labels import as_labels, missing_labels, plain_labels
+from sktransfer.utils._labels import as_labels, labels_of_fit, missing_labels, plain_labels
 
 __all__ = ["SMALLEST_ERROR", "LabelledRows", "TrAdaBoostBase", "first_weights", "second_half", "source_factor"]
 
@@ -103,18 +101,8 @@ class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
         return check_domains(sample_domain, y, target_domain=self.target_domain, n_samples=len(X))
 
     def _labelled_rows(self, X: Any, y: Any, sample_domain: Any) -> LabelledRows:
-        name = type(self).__name__
-        if y is None:
-            raise ValueError(f"{name} requires y to be passed, but the target y is None.")
+        y = labels_of_fit(y, caller=type(self).__name__)
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
-            warnings.warn(
-                "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
-                "(n_samples,), for example using ravel().",
-                DataConversionWarning,
-                stacklevel=4,
-            )
-        y = as_labels(y, name="y")
         check_consistent_length(X, y)
         domains = self._read_domains(X, y, sample_domain)
         self.source_domains_ = list(domains.source_names)
@@ -125,8 +113,8 @@ class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
         target_rows = target_rows[~missing_labels(y[target_rows], minus_one=self.minus_one_is_missing_)]
         if len(target_rows) == 0:
             raise DomainError(
-                f"{name} learns from source rows and from target rows that have a label, and none of the "
-                f"{len(domains.target_rows)} target rows has one. Pass sample_domain to mark labelled rows as target; "
+                f"{type(self).__name__} learns from source rows and from target rows that have a label, and none of "
+                f"the {len(domains.target_rows)} target rows has one. Pass sample_domain to mark labelled rows as target; "
                 f"without labels in the target use a weighter, such as KMMWeighter, in AdaptedClassifier or "
                 f"AdaptedRegressor."
             )

@@ -119,7 +119,7 @@ def test_regression_is_in_the_units_of_y():
     X, y, domain = make_domain_shift(100, 50, n_classes=None, shift="none", random_state=0)
     reg = DANNRegressor(None, bottleneck=32, random_state=0, lr=0.01).fit(X, 1000 + 50 * y, sample_domain=domain)
     assert reg.score(X, 1000 + 50 * y) > 0.8
-    with pytest.raises(ValueError, match="must be numbers"):
+    with pytest.raises(ValueError, match="needs numbers as y"):
         DANNRegressor(None).fit(X, np.array(["a", "b"] * 75), sample_domain=domain)
 
 
