@@ -4,6 +4,7 @@ import pytest
 from common_adapters import ESTIMATORS as ADAPTERS
 from common_deep import ESTIMATORS as DEEP
 from common_pictures import ESTIMATORS as PICTURES
+from common_source_free import ESTIMATORS as SOURCE_FREE
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sktransfer
@@ -11,7 +12,7 @@ from sktransfer import FineTunedClassifier, FineTunedRegressor
 
 # Adapters run through subclasses that supply domains, image estimators through subclasses that read a row of d numbers
 # as a picture of 1 x d pixels.
-ESTIMATORS = [*ADAPTERS, *DEEP, *PICTURES]
+ESTIMATORS = [*ADAPTERS, *DEEP, *PICTURES, *SOURCE_FREE]
 
 
 def expected_to_fail(estimator):

@@ -173,6 +173,9 @@ class NetEstimator(
         head = None if len(module.neck) else module.head
         return self.backbone_.tuned(None if self.plan_.start is None else module.body, head)
 
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "net_")  # a training that failed leaves other attributes
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True

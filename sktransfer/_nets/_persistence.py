@@ -160,13 +160,15 @@ class PersistenceMixin:
         import torch
 
         from sktransfer._nets import Recipe, TrainingPlan, TransferNet, TunedModule
+        from sktransfer.utils._device import isolated_rng
 
         self.plan_ = TrainingPlan(**{**plan, "learns": frozenset(plan["learns"])})
         # Not Recipe.of: the device of the training may not be here, and is not needed.
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(Recipe) if hasattr(self, f.name)}
         recipe = Recipe(**{**values, **settings, "device": torch.device("cpu")})
         frozen, n_outputs = recipe.batch_norm == "frozen", len(tensors["head.bias"])
-        module = TunedModule(self._trunk, self.plan_, n_outputs, frozen_batch_norm=frozen, neck=recipe.neck)
+        with isolated_rng(0):  # layers are drawn and then filled
+            module = TunedModule(self._trunk, self.plan_, n_outputs, frozen_batch_norm=frozen, neck=recipe.neck)
         module.load_state_dict(tensors)
         self.net_ = TransferNet(module.eval(), recipe=recipe, criterion=self._criterion(), verbose=0)
         self.net_.initialize()

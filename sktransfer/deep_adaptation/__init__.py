@@ -1,6 +1,48 @@
 """Deep domain adaptation: networks trained on labelled source and unlabelled target samples."""
 
+from sktransfer.deep_adaptation._adabn import AdaBNClassifier
+from sktransfer.deep_adaptation._adda import ADDAClassifier
+from sktransfer.deep_adaptation._afn import AFNClassifier
+from sktransfer.deep_adaptation._bnm import BNMClassifier
+from sktransfer.deep_adaptation._cdan import CDANClassifier
 from sktransfer.deep_adaptation._coral import DeepCORALClassifier, DeepCORALRegressor
 from sktransfer.deep_adaptation._dann import DANNClassifier, DANNRegressor
+from sktransfer.deep_adaptation._dsan import DSANClassifier
+from sktransfer.deep_adaptation._fixmatch import FixMatchClassifier
+from sktransfer.deep_adaptation._fourier import FourierAdapter
+from sktransfer.deep_adaptation._jdot import DeepJDOTClassifier
+from sktransfer.deep_adaptation._mcc import MCCClassifier
+from sktransfer.deep_adaptation._mcd import MCDClassifier
+from sktransfer.deep_adaptation._mdd import MDDClassifier
+from sktransfer.deep_adaptation._mmd import DANClassifier, JANClassifier
+from sktransfer.deep_adaptation._osbp import OSBPClassifier
+from sktransfer.deep_adaptation._pada import PADAClassifier
+from sktransfer.deep_adaptation._pixel import PixelAdapter
+from sktransfer.deep_adaptation._shot import SHOTClassifier
+from sktransfer.deep_adaptation._tent import TENTClassifier
 
-__all__ = ["DANNClassifier", "DANNRegressor", "DeepCORALClassifier", "DeepCORALRegressor"]
+__all__ = [
+    "ADDAClassifier",
+    "AFNClassifier",
+    "AdaBNClassifier",
+    "BNMClassifier",
+    "CDANClassifier",
+    "DANClassifier",
+    "DANNClassifier",
+    "DANNRegressor",
+    "DSANClassifier",
+    "DeepCORALClassifier",
+    "DeepCORALRegressor",
+    "DeepJDOTClassifier",
+    "FixMatchClassifier",
+    "FourierAdapter",
+    "JANClassifier",
+    "MCCClassifier",
+    "MCDClassifier",
+    "MDDClassifier",
+    "OSBPClassifier",
+    "PADAClassifier",
+    "PixelAdapter",
+    "SHOTClassifier",
+    "TENTClassifier",
+]

@@ -110,7 +110,7 @@ class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
         "use_target_labels": ["boolean"],
         "target_domain": "no_validation",
     }
-    _adapts = "features"  # or "scores", for methods that need no features that learn
+    _adapts = "features"  # or "scores", for methods that look at the answers for target rows alone
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -262,6 +262,12 @@ class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
             raise ValueError(
                 "bottleneck=None with trainable='head' leaves no features that could be adapted: pass a width, e.g. "
                 "bottleneck=256, or let a part of the backbone learn, e.g. trainable=1."
+            )
+
+        if self.sources == "separate" and self._adapts == "scores":
+            raise ValueError(
+                f"sources='separate' has no meaning for {type(self).__name__}, which compares nothing with the source: "
+                "leave it at 'pooled'."
             )
 
     def _check_sizes(self, domains):

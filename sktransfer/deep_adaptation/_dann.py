@@ -54,6 +54,8 @@ class DANNClassifier(DeepClassifier):
     Parameters
     ----------
     [[backbone]]
+    trade_off : float, default=0.1
+        Factor of the reversed gradient at the features. Much greater ones mix up the classes as well as the domains.
     discriminator_hidden : int or sequence of int, default=(256, 256)
         Widths of the hidden layers of the discriminator.
     [[training]]
@@ -86,10 +88,11 @@ class DANNClassifier(DeepClassifier):
         self,
         backbone: str | nn.Module | BaseEstimator | None = "resnet18",
         *,
+        trade_off: float = 0.1,
         discriminator_hidden: int | Sequence[int] = (256, 256),
         **training: Any,
     ):
-        super().__init__(backbone, **training)
+        super().__init__(backbone, trade_off=trade_off, **training)
         self.discriminator_hidden = discriminator_hidden
 
     def _alignment(self, **options):

@@ -19,20 +19,22 @@ class NetworkPreamble:
 
 
 class BackboneHolderMixin:
-    """Estimators with a parameter ``backbone`` that may be a network or a fitted estimator.
+    """Estimators with a parameter, ``backbone`` or that named by `_held`, that may be a network or a fitted estimator.
 
-    A clone shares the object passed as ``backbone``: it is never changed, copying it would cost a network a candidate,
-    and cloning a fitted estimator would lose what it learned.
+    A clone shares the object passed: it is never changed, copying it would cost a network a candidate, and cloning a
+    fitted estimator would lose what it learned.
     """
 
+    _held = "backbone"
+
     def __sklearn_clone__(self) -> Any:
-        held = self.backbone
+        held = getattr(self, self._held)
         if isinstance(held, str):
             return super().__sklearn_clone__()
         blank = object.__new__(type(self))
-        blank.__dict__.update(self.__dict__, backbone="")
+        blank.__dict__.update(self.__dict__, **{self._held: ""})
         clone = super(BackboneHolderMixin, blank).__sklearn_clone__()
-        clone.backbone = held
+        setattr(clone, self._held, held)
         return clone
 
     def __reduce__(self):

@@ -26,7 +26,7 @@ class Own(DeepClassifier):
 
 def test_signature_holds_own_and_shared_parameters_once():
     names = list(inspect.signature(DANNClassifier).parameters)
-    assert names[:3] == ["backbone", "discriminator_hidden", "class_weight"]
+    assert names[:4] == ["backbone", "trade_off", "discriminator_hidden", "class_weight"]
     assert len(names) == len(set(names))
     assert "training" not in names
     assert {"trainable", "checkpoint_dir", "callbacks"} < set(names)

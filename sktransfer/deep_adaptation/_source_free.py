@@ -1,0 +1,312 @@
+"""What adaptation without source data shares: a fitted model that is changed by unlabelled target rows alone."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Iterator
+from numbers import Integral, Real
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, is_classifier
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch.nn import functional
+
+from sktransfer._frozen import FrozenPartMixin
+from sktransfer._nets import (
+    NetEstimator,
+    PhasedSet,
+    Recipe,
+    TableRows,
+    Targets,
+    TrainingJob,
+    TrainingPlan,
+    TunedModule,
+    WeightedLoss,
+    cross_entropy,
+    load_saved,
+    plain_set,
+)
+from sktransfer.inputs import Samples
+from sktransfer.utils._compat import Interval, fit_context, with_callbacks
+from sktransfer.utils._device import isolated_rng
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["SourceFreeClassifier", "entropy_loss", "load_source"]
+
+_INPUT = ("input_spec_", "n_features_in_", "feature_names_in_")
+
+
+def entropy_loss(scores: torch.Tensor) -> torch.Tensor:
+    """Mean entropy of the class probabilities, in nats: ``-mean_i sum_k p_ik log p_ik``.
+
+    Parameters
+    ----------
+    scores : torch.Tensor of shape (n, n_classes)
+        Logits.
+
+    Returns
+    -------
+    torch.Tensor of shape ()
+        From 0, where every row is certain, to ``log(n_classes)``.
+    """
+    log_p = functional.log_softmax(scores, dim=1)
+    return -(log_p.exp() * log_p).sum(1).mean()
+
+
+class SourceFreeClassifier(ClassifierMixin, FrozenPartMixin, NetEstimator):
+    """Adapts a fitted classifier; the base of those that need no source rows.
+
+    A subclass stores its parameters and writes ``_plan_adaptation`` and ``_adapt``.
+    """
+
+    _held = "estimator"
+    _parameter_constraints = {
+        "estimator": "no_validation",  # load_source says more
+        **{name: NetEstimator._parameter_constraints[name] for name in ("device", "precision", "n_jobs", "verbose")},
+        "batch_size": [Interval(Integral, 2, None, closed="left")],
+    }
+    _training_constraints = {
+        **_parameter_constraints,
+        **{
+            name: NetEstimator._parameter_constraints[name]
+            for name in ("max_epochs", "optimizer", "weight_decay", "checkpoint_dir", "random_state", "callbacks")
+        },
+        "lr": [Interval(Real, 0, None, closed="neither")],
+    }
+    # What other estimators have as parameters, and what has one value here.
+    cache = "memory"
+    checkpoint_dir = image_shape = None
+    trainable, lora_rank, batch_norm = "head", 8, "train"
+    probe_epochs, probe_lr, unfreeze_every = 0, 1e-3, None
+    max_epochs, lr, optimizer, weight_decay = 0, 1e-3, "adamw", 0.0
+    schedule, warmup_epochs, layer_decay, head_lr_factor = "constant", 0, None, 1.0
+    max_grad_norm = augment = ema_decay = callbacks = None
+    compile = accelerate = False
+
+    @abstractmethod
+    def __init__(self):
+        """Store the parameters."""
+
+    @abstractmethod
+    def _plan_adaptation(self, neck: nn.Sequential) -> TrainingPlan:
+        """Say what is changed of ``_trunk``; `neck` are the layers of the source model behind it, perhaps none."""
+
+    @abstractmethod
+    def _adapt(self, module: TunedModule, samples: Samples, reported: tuple[Any, Any]) -> None:
+        """Change `module`, a copy, and set ``net_`` and what else is learned."""
+
+    @with_callbacks
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> SourceFreeClassifier:
+        """Adapt the source model to target samples.
+
+        Parameters
+        ----------
+        X : pictures or array-like of shape (n_samples, n_features)
+            Target samples of the kind that `estimator` was fitted on, at least two.
+        y : object, default=None
+            Not read.
+
+        Returns
+        -------
+        self : object
+            The fitted classifier.
+
+        Raises
+        ------
+        NotFittedError
+            If `estimator` is not fitted.
+        ValueError
+            If `estimator` is not a model of this kind, or has nothing that could be adapted.
+        """
+        self._begin(X, y)
+        source = load_source(self.estimator, type(self).__name__)
+        samples = self._target_samples(source, X)
+        self.classes_, trained = source.classes_, source.net_.module_
+        with isolated_rng(0):  # layers are drawn and then filled; the generators of others stay as they are
+            self.backbone_ = None if source.backbone_ is None else source._as_backbone()
+            self.plan_ = self._plan_adaptation(trained.neck)
+            module = TunedModule(self._trunk, self.plan_, self._n_outputs, neck=trained.neck_widths)
+        module.neck.load_state_dict(trained.neck.state_dict())
+        module.head.load_state_dict(trained.head.state_dict())
+        self._adapt(module, samples, (X, y))
+        return self._end(X, y)
+
+    def _target_samples(self, source, X):
+        """Read X as the source model would."""
+        for name in _INPUT:
+            if hasattr(source, name):
+                setattr(self, name, getattr(source, name))
+            elif hasattr(self, name):
+                delattr(self, name)
+        samples = self._samples(X, reset=False)
+        if len(samples) < 2:
+            raise ValueError(
+                f"{type(self).__name__} learns what target rows have in common and needs at least 2 of them; got 1 "
+                "sample. Pass more target rows; they need no labels."
+            )
+        return samples
+
+    def _samples(self, X, *, reset):
+        if not hasattr(self, "input_spec_"):  # a table, as the source model had
+            return TableRows(validate_data(self, X, dtype=[np.float32, np.float64], reset=reset))
+        return super()._samples(X, reset=reset)
+
+    def _frozen_features(self, samples, start):
+        return samples.values if self.backbone_ is None else super()._frozen_features(samples, start)
+
+    def _rows(self, samples: Samples, recipe: Recipe) -> PhasedSet:
+        """Rows as they are, for the part that ``plan_`` lets change."""
+        return plain_set(
+            samples, self.plan_, backbone=self._trunk, recipe=recipe, frozen_features=self._frozen_features
+        )
+
+    def _dealt(self, samples: Samples, recipe: Recipe) -> Iterator[torch.Tensor]:
+        """Yield rows dealt out to batches in turn: the same every time, and rows sorted by class are mixed."""
+        n = len(samples)
+        n_batches = min(-(-n // recipe.batch_size), n // 2)  # a batch of one row has no variance
+        for inputs, _ in self._rows(samples, recipe).batches([np.arange(b, n, n_batches) for b in range(n_batches)]):
+            yield inputs.to(recipe.device)
+
+    def _learn(self, module: TunedModule, samples: Samples, reported: Any, *, weight: float, callbacks=()) -> None:
+        """Train `module`; `weight` is that of a row in the loss of labels, which `callbacks` have to give."""
+        job = TrainingJob(self, previous=SimpleNamespace(module_=module))
+        targets = Targets(np.zeros(len(samples), dtype=np.int64), np.full(len(samples), weight))
+        job.run((samples, targets), None, reported=reported, callbacks=callbacks)
+
+    @property
+    def _n_outputs(self):
+        return len(self.classes_)
+
+    def _criterion(self):
+        return WeightedLoss(cross_entropy)
+
+    def _penalty(self):
+        return None
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Estimate class probabilities.
+
+        Parameters
+        ----------
+        X : pictures or array-like of shape (n_samples, n_features)
+            Target samples, of the kind seen in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``; rows sum to one. No row depends on the others.
+        """
+        return softmax(self._outputs(X, "scores").astype(np.float64), axis=1)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : pictures or array-like of shape (n_samples, n_features)
+            Target samples, of the kind seen in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Values of ``classes_``.
+        """
+        check_is_fitted(self)
+        return self.classes_[self._outputs(X, "scores").argmax(1)]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Get the parameters, without those of the source model: it is fitted, and never changed.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Makes no difference.
+
+        Returns
+        -------
+        dict
+            Values by names.
+        """
+        return super().get_params(deep=False)
+
+    def set_params(self, **params: Any) -> SourceFreeClassifier:
+        """Set parameters; those of the source model cannot be set.
+
+        Parameters
+        ----------
+        **params
+            Values by names.
+
+        Returns
+        -------
+        self : object
+            The classifier itself.
+        """
+        nested = [name for name in params if name.startswith("estimator__")]
+        if nested:
+            raise ValueError(
+                f"{nested[0]!r} is a parameter of the source model, which is fitted already and never changed. Fit "
+                "another one and pass it as estimator."
+            )
+        return super().set_params(**params)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = False
+        if getattr(self.estimator, "backbone_", "") is None:
+            tags.input_tags.three_d_array = tags.input_tags.string = False
+        return tags
+
+
+def load_source(estimator: Any, caller: str) -> BaseEstimator:
+    """Check a source model, or load it from its file.
+
+    Parameters
+    ----------
+    estimator : fitted classifier, FrozenEstimator, str or path-like
+    caller : str
+        Who asks, for messages.
+
+    Returns
+    -------
+    estimator
+        Has ``backbone_``, ``net_`` and ``classes_``.
+
+    Raises
+    ------
+    NotFittedError
+        If it is not fitted.
+    ValueError
+        If it is no classifier with a network of this package.
+    """
+    if isinstance(estimator, FrozenEstimator):
+        estimator = estimator.estimator
+    if isinstance(estimator, str | os.PathLike):
+        estimator = load_saved(estimator)
+    if not (isinstance(estimator, NetEstimator) and is_classifier(estimator)):
+        raise ValueError(
+            f"estimator={estimator!r} is a {type(estimator).__name__}; {caller} adapts fitted classifiers with a "
+            "network: FineTunedClassifier, DANNClassifier and their like, or the path of a file that one of them "
+            "saved. Of a pipeline pass the last step, and X as the steps before it give it."
+        )
+    name = type(estimator).__name__
+    if not hasattr(estimator, "net_"):
+        raise NotFittedError(
+            f"estimator, a {name}, is not fitted. Fit it on source data first: {caller} learns from target rows alone "
+            "and takes classes and weights from it."
+        )
+    if getattr(estimator, "_multilabel", False):
+        raise ValueError(
+            f"estimator, a {name}, was fitted with several labels a sample; {caller} needs one class a sample."
+        )
+    return estimator

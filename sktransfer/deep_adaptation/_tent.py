@@ -1,0 +1,181 @@
+"""Adaptation by entropy: normalisation layers learn what makes the classifier certain of target rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from sktransfer._nets import Penalty, Recipe, plan_training
+from sktransfer.deep_adaptation._adabn import estimate_statistics
+from sktransfer.deep_adaptation._source_free import SourceFreeClassifier, entropy_loss
+from sktransfer.utils._device import autocast
+
+if TYPE_CHECKING:
+    import os
+
+    import numpy as np
+    from sklearn.base import BaseEstimator
+
+__all__ = ["TENTClassifier"]
+
+
+class _Entropy(Penalty):
+    """Entropy of the scores, over scale and shift of normalisation layers."""
+
+    def attach(self, module, setup):
+        """Hold everything but normalisation layers; the plan has seen to the body."""
+        module.head.requires_grad_(False)
+        for layer in module.neck.modules():
+            if isinstance(layer, nn.Linear):
+                layer.requires_grad_(False)
+
+    def __call__(self, module, inputs, outputs, rows):
+        """Compute the entropy of a batch."""
+        return entropy_loss(outputs.scores.float())
+
+    def detach(self, module):
+        """Let everything learn again that is not of the body."""
+        for part in (module.neck, module.head):
+            part.requires_grad_(True)
+
+
+class TENTClassifier(SourceFreeClassifier):
+    """Adapt a fitted classifier by the entropy of its predictions (TENT).
+
+    Scale and shift of the normalisation layers are trained to make the predictions for target rows certain, while
+    BatchNorm layers normalise by the batch [1]_. No source data and no labels are needed, and all other weights stay as
+    they are. Where [1]_ adapts while it predicts, here training ends: BatchNorm then gets the statistics of all target
+    rows seen in ``fit``, and a prediction does not depend on what else is in the call.
+
+    Parameters
+    ----------
+    estimator : fitted classifier, str or path-like
+        The source model: a fitted :class:`FineTunedClassifier`, :class:`DANNClassifier` or the like, or the path of a
+        file that its ``save`` wrote. It is never changed, and clones share it.
+    max_epochs : int, default=5
+        Passes over the target rows. Many make a wrong model certain.
+    batch_size : int, default=64
+        Rows a step, at least 2; BatchNorm wants many.
+    lr : float, default=1e-3
+        Learning rate.
+    optimizer : str, default="adamw"
+        One of timm's optimizers.
+    weight_decay : float, default=0.0
+        Pull of the weights to zero; normalisation layers are exempt, so that it changes nothing with most optimizers.
+    checkpoint_dir : path-like or None, default=None
+        Folder from which a fit that was killed goes on when it is called again.
+    device : str or torch.device, default="auto"
+        ``"auto"`` takes cuda, mps or cpu, whichever there is.
+    precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
+        Number format of the network; ``"auto"`` takes bfloat16 on CUDA cards that have it and float32 elsewhere.
+    n_jobs : int or None, default=None
+        Threads that decode pictures ahead of the network.
+    random_state : int, RandomState instance or None, default=None
+        Draws the order of the rows. The same seed gives the same model on a CPU.
+    verbose : int, default=0
+        Show progress bars if not 0.
+    callbacks : list of skorch callbacks or None, default=None
+        Called during training; copies are used.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, those of `estimator`.
+    backbone_ : Backbone or None
+        The network of the source model.
+    net_ : skorch.NeuralNet
+        Holds the adapted part.
+    plan_ : TrainingPlan
+        Where the part begins that changes, and the names of the backbone's parameters that learned.
+    history_ : list of dict
+        One entry an epoch; ``penalty``, the same as ``train_loss``, is the mean entropy of its batches.
+    n_iter_ : int
+        Epochs run.
+    lr_ : float
+        Learning rate.
+    input_spec_ : InputSpec
+        What the source model learned about the pictures.
+    n_features_in_ : int
+        Number of columns, where X was a table.
+    feature_names_in_ : ndarray of str
+        Names of the columns, where the source model has them.
+
+    See Also
+    --------
+    AdaBNClassifier : The statistics alone, without training.
+    SHOTClassifier : Trains the features, and spreads the predictions over the classes.
+
+    References
+    ----------
+    .. [1] Wang, D., Shelhamer, E., Liu, S., Olshausen, B. & Darrell, T. "Tent: Fully Test-Time Adaptation by Entropy
+       Minimization", ICLR 2021.
+
+    Examples
+    --------
+    >>> from sktransfer import DANNClassifier, TENTClassifier, make_domain_shift
+    >>> X, y, sample_domain = make_domain_shift(100, 100, shift="covariate", random_state=0)
+    >>> source = DANNClassifier(None, trade_off=0, bottleneck=32, max_epochs=5, random_state=0)
+    >>> source = source.fit(X, y, sample_domain=sample_domain)
+    >>> TENTClassifier(source, random_state=0).fit(X[100:]).predict(X[100:103]).shape
+    (3,)
+    """
+
+    _parameter_constraints = SourceFreeClassifier._training_constraints
+
+    def __init__(
+        self,
+        estimator: BaseEstimator | str | os.PathLike[str],
+        *,
+        max_epochs: int = 5,
+        batch_size: int = 64,
+        lr: float = 1e-3,
+        optimizer: str = "adamw",
+        weight_decay: float = 0.0,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+        device: Any = "auto",
+        precision: str = "auto",
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        callbacks: Sequence[Any] | None = None,
+    ):
+        self.estimator = estimator
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self.checkpoint_dir = checkpoint_dir
+        self.device = device
+        self.precision = precision
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+        self.callbacks = callbacks
+
+    @property
+    def trainable(self) -> str:
+        """What learns: the normalisation layers, where the backbone has any."""
+        return "norm" if self.plan_.learns else "head"
+
+    def _plan_adaptation(self, neck):
+        try:
+            return plan_training(self._trunk, "norm")
+        except ValueError as error:
+            if len(neck):
+                return plan_training(self._trunk, "head")
+            raise ValueError(
+                f"{self._trunk.name} has no normalisation layers, whose scale and shift TENTClassifier trains. Use "
+                "SHOTClassifier, or a source model with such layers: another backbone or a bottleneck."
+            ) from error
+
+    def _penalty(self):
+        return _Entropy()
+
+    def _adapt(self, module, samples, reported):
+        self._learn(module, samples, reported, weight=0.0)
+        recipe = Recipe.of(self)
+        with autocast(recipe.precision, recipe.device):
+            estimate_statistics(module, self._dealt(samples, recipe))
