@@ -14,8 +14,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sktransfer.utils._compat import fit_context
 from sktransfer.utils._domains import Domains, check_domains
+from sktransfer.utils._labels import as_labels, missing_labels, plain_labels
+from sktransfer.utils._stacking import take_rows
 
-__all__ = ["BaseAdapter", "BaseWeighter"]
+__all__ = ["BaseAdapter", "BaseWeighter", "LabelledScoreMixin"]
 
 
 class _DomainEstimator(BaseEstimator):
@@ -209,3 +211,41 @@ class BaseWeighter(_DomainEstimator, metaclass=ABCMeta):
             Non-negative weights.
         """
         return self._weigh_rows(self._check_rows(X))
+
+
+class LabelledScoreMixin:
+    """Stands left of ClassifierMixin and RegressorMixin, whose ``score`` counts rows without a label.
+
+    The estimator has learned in ``minus_one_is_missing_`` whether -1 marks a missing label.
+    """
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Score predictions on the rows that have a label: accuracy of classes, R^2 of numbers.
+
+        Parameters
+        ----------
+        X : pictures or array-like of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,)
+            Labels; rows where they are missing (NaN, None, or -1 for integers, unless -1 was a source label) are left
+            out.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            The score.
+
+        Raises
+        ------
+        ValueError
+            If no row has a label.
+        """
+        check_is_fitted(self)
+        y = as_labels(y, name="y")
+        rows = np.flatnonzero(~missing_labels(y, minus_one=self.minus_one_is_missing_))
+        if len(rows) == 0:
+            raise ValueError(f"None of the {len(y)} rows has a label, so there is nothing to score.")
+        sample_weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
+        return super().score(take_rows(X, rows), plain_labels(y[rows]), sample_weight=sample_weight)

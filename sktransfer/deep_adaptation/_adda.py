@@ -100,7 +100,7 @@ class _ADDA(Alignment):
         return discriminator(n_features, self.hidden)
 
     def attach(self, module, setup):
-        """Give `module` the copy of its encoder and the discriminators, and keep its head where it is after the source."""
+        """Give `module` a copy of its encoder and the discriminators, and hold its head still after the source."""
         super().attach(module, setup)
         module.alignment = _Parts(_SourceEncoder(module.body, module.neck), list(module.alignment))
         # Not by weights of 0 alone: a gradient of 0 lets momentum and weight decay move the head on.

@@ -24,13 +24,13 @@ from sktransfer._nets import (
     cross_entropy,
     squared_error,
 )
+from sktransfer.base import LabelledScoreMixin
 from sktransfer.deep_adaptation._alignment import Alignment
 from sktransfer.deep_adaptation._shared_parameters import share_parameters
 from sktransfer.exceptions import DomainError
 from sktransfer.utils._compat import Interval, StrOptions, fit_context, with_callbacks
 from sktransfer.utils._domains import Domains, check_domains, read_source_labels
 from sktransfer.utils._labels import (
-    as_labels,
     check_class_labels,
     check_number_labels,
     labels_of_fit,
@@ -38,7 +38,6 @@ from sktransfer.utils._labels import (
     plain_labels,
 )
 from sktransfer.utils._scaling import ScaledTargetsMixin
-from sktransfer.utils._stacking import take_rows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,41 +54,6 @@ _FOR_PICTURES = {  # what has no meaning for a table, and the value that says no
     "image_size": None,
     "image_shape": None,
 }
-
-
-class _ScoresLabelledRows:
-    """Stands left of ClassifierMixin and RegressorMixin, whose ``score`` counts rows without a label."""
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Score predictions on the rows that have a label: accuracy of classes, R^2 of numbers.
-
-        Parameters
-        ----------
-        X : pictures or array-like of shape (n_samples, n_features)
-            Samples.
-        y : array-like of shape (n_samples,)
-            Labels; rows where they are missing (NaN, None, or -1 for integers, unless -1 was a source label) are left
-            out.
-        sample_weight : array-like of shape (n_samples,) or None, default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        float
-            The score.
-
-        Raises
-        ------
-        ValueError
-            If no row has a label.
-        """
-        check_is_fitted(self)
-        y = as_labels(y, name="y")
-        rows = np.flatnonzero(~missing_labels(y, minus_one=self.minus_one_is_missing_))
-        if len(rows) == 0:
-            raise ValueError(f"None of the {len(y)} rows has a label, so there is nothing to score.")
-        sample_weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
-        return super().score(take_rows(X, rows), plain_labels(y[rows]), sample_weight=sample_weight)
 
 
 class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
@@ -110,7 +74,8 @@ class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
         "use_target_labels": ["boolean"],
         "target_domain": "no_validation",
     }
-    _adapts = "features"  # or "scores", for methods that look at the answers for target rows alone
+    _needs_learning_features = True  # False where the answers of the head are what is adapted
+    _looks_at_source = True  # False where the method compares nothing with the source
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -258,13 +223,13 @@ class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
                         f"{name}={getattr(self, name)!r} has no meaning for tables (backbone=None): leave it at "
                         f"{silent!r}, or name a backbone."
                     )
-        if self.bottleneck is None and self.trainable == "head" and self._adapts == "features":
+        if self.bottleneck is None and self.trainable == "head" and self._needs_learning_features:
             raise ValueError(
                 "bottleneck=None with trainable='head' leaves no features that could be adapted: pass a width, e.g. "
                 "bottleneck=256, or let a part of the backbone learn, e.g. trainable=1."
             )
 
-        if self.sources == "separate" and self._adapts == "scores":
+        if self.sources == "separate" and not self._looks_at_source:
             raise ValueError(
                 f"sources='separate' has no meaning for {type(self).__name__}, which compares nothing with the source: "
                 "leave it at 'pooled'."
@@ -322,7 +287,7 @@ class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
         return tags
 
 
-class DeepClassifier(_ScoresLabelledRows, ClassifierMixin, _BaseDeepAdapted):
+class DeepClassifier(LabelledScoreMixin, ClassifierMixin, _BaseDeepAdapted):
     """The base of classifiers."""
 
     _parameter_constraints = {
@@ -399,7 +364,7 @@ class DeepClassifier(_ScoresLabelledRows, ClassifierMixin, _BaseDeepAdapted):
         return self.classes_[self._outputs(X, "scores").argmax(1)]
 
 
-class DeepRegressor(ScaledTargetsMixin, _ScoresLabelledRows, RegressorMixin, _BaseDeepAdapted):
+class DeepRegressor(ScaledTargetsMixin, LabelledScoreMixin, RegressorMixin, _BaseDeepAdapted):
     """The base of regressors."""
 
     def _minus_one_is_missing(self, labels):

@@ -79,7 +79,7 @@ class BNMClassifier(DeepClassifier):
     (3,)
     """
 
-    _adapts = "scores"
+    _needs_learning_features = _looks_at_source = False
 
     def _alignment(self, **options: Any):
         return _BNM(**options)

@@ -40,7 +40,7 @@ def multilinear_map(features: torch.Tensor, proba: torch.Tensor) -> torch.Tensor
 def randomized_map(
     features: torch.Tensor, proba: torch.Tensor, feature_matrix: torch.Tensor, class_matrix: torch.Tensor
 ) -> torch.Tensor:
-    """Random map whose inner products are those of :func:`multilinear_map` in the mean: ``(f R_f) * (p R_p) / sqrt(r)``.
+    """Random map ``(f R_f) * (p R_p) / sqrt(r)``: inner products are those of :func:`multilinear_map` in the mean.
 
     Parameters
     ----------
@@ -156,8 +156,8 @@ class CDANClassifier(DeepClassifier):
 
     A discriminator sees the product of the features and the class probabilities, and the features learn to classify
     the source and to fool it [1]_. Classes are then aligned each to its own, where :class:`DANNClassifier` may align
-    one class of the source to another of the target. Alignment follows the predictions even where they are wrong, so that
-    the first share of the training is left to the source.
+    one class of the source to another of the target. The alignment follows the predictions where they are wrong too, so
+    that the first share of the training is left to the source.
 
     Parameters
     ----------

@@ -234,7 +234,7 @@ class FixMatchClassifier(DeepClassifier):
         "thresholds": [StrOptions({"adaptive", "fixed"})],
         "noise": [Interval(Real, 0, 1, closed="left")],
     }
-    _adapts = "scores"
+    _needs_learning_features = _looks_at_source = False
 
     def __init__(
         self,

@@ -21,8 +21,8 @@ __all__ = ["MCCClassifier", "class_confusion", "mcc_loss"]
 def class_confusion(proba: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Share of the predictions of a class that falls to other classes, averaged over the k classes.
 
-    With the confusion ``C = P^T diag(w) P``, whose rows are scaled to sum 1, it is ``(k - trace(C)) / k``: 0 where every
-    row is certain of its class, ``1 - 1 / k`` where none tells the classes apart.
+    With the confusion ``C = P^T diag(w) P``, whose rows are scaled to sum 1, it is ``(k - trace(C)) / k``: 0 where
+    every row is certain of its class, ``1 - 1 / k`` where none tells the classes apart.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ class MCCClassifier(DeepClassifier):
         **DeepClassifier._parameter_constraints,
         "temperature": [Interval(Real, 0, None, closed="neither")],
     }
-    _adapts = "scores"
+    _needs_learning_features = _looks_at_source = False
 
     def __init__(
         self,

@@ -30,8 +30,8 @@ def margin_disparity_loss(
 ) -> torch.Tensor:
     """Loss of the adversary: ``-margin mean log p_s[c_s] - mean log(1 - p_t[c_t])``.
 
-    ``c`` are the predicted classes and ``p = softmax`` of the adversary's scores: it is to agree with the predictions on
-    the source, and to disagree on the target; minus this loss is the disparity of the domains.
+    ``c`` are the predicted classes and ``p = softmax`` of the adversary's scores: it is to agree with the predictions
+    on the source, and to disagree on the target. Minus this loss is the disparity of the domains.
 
     Parameters
     ----------

@@ -101,6 +101,7 @@ class OSBPClassifier(DeepClassifier):
     array([ 0,  1, -1])
     """
 
+    _looks_at_source = False
     _parameter_constraints = {**DeepClassifier._parameter_constraints, "unknown_label": "no_validation"}
 
     def __init__(
@@ -131,8 +132,8 @@ class OSBPClassifier(DeepClassifier):
         is_number = label_kind(known) in "if"
         if not is_number and label_kind(known) != "U":
             raise ValueError(
-                f"y must be numbers or strings, beside which there is a label for the unknown; got {known[0]!r}. "
-                "Convert y, e.g. by y.astype(int)."
+                "y must be numbers or strings, beside which there is a label for the unknown; got "
+                f"{known.tolist()[0]!r}. Convert y, e.g. by y.astype(int)."
             )
         label = self.unknown_label
         if isinstance(label, str) and label == "auto":
@@ -142,7 +143,7 @@ class OSBPClassifier(DeepClassifier):
         if not isinstance(label, kinds) or isinstance(label, bool) or is_missing(np.array([label], dtype=object))[0]:
             raise ValueError(
                 f"{named} must be of the kind of the labels in y, {'numbers' if is_number else 'strings'} such as "
-                f"{known[0]!r}, and not missing. Pass another, or 'auto'."
+                f"{known.tolist()[0]!r}, and not missing. Pass another, or 'auto'."
             )
         if label in known.tolist():
             meaning = f", which is {label!r} here," if label is not self.unknown_label else ""

@@ -96,7 +96,9 @@ class _PADA(Alignment):
         # In one pass: BatchNorm by itself would give the mean 0 to a domain of all classes and to one of some, so that
         # not even the same rows of a class would agree.
         features = torch.cat([source.features, target.features])
-        scores = part.discriminator(reverse_gradient(features, strength)).split([len(source.values), len(target.values)])
+        scores = part.discriminator(reverse_gradient(features, strength)).split(
+            [len(source.values), len(target.values)]
+        )
         return domain_loss(*scores, source_weights=self.class_weights(module)[source.values])
 
     def detach(self, module):

@@ -47,7 +47,7 @@ class PixelAdapter(PictureAdapter, auto_wrap_output_keys=None):
         Which domain labels are the target. Several source domains are translated by one generator.
     width : int, default=24
         Channels of the networks; the time for an epoch grows with its square.
-    cycle_weight : float, default=2.0
+    cycle_weight : float, default=1.0
         Weight of the difference between a picture and what comes back of it. That of target pictures, in which there
         is more than can come back, counts a quarter.
     identity_weight : float, default=0.5
@@ -151,7 +151,7 @@ class PixelAdapter(PictureAdapter, auto_wrap_output_keys=None):
         *,
         target_domain: Any = "target",
         width: int = 24,
-        cycle_weight: float = 2.0,
+        cycle_weight: float = 1.0,
         identity_weight: float = 0.5,
         semantic_weight: float = 1.0,
         max_epochs: int = 20,
@@ -282,7 +282,8 @@ class PixelAdapter(PictureAdapter, auto_wrap_output_keys=None):
         if not len(source_rows):
             return Z
         device = resolve_device(self.device)
-        generator = Generator(self.n_channels_, self.width)
+        with isolated_rng(0):
+            generator = Generator(self.n_channels_, len(self.generator_["coarse.bias"]))
         generator.load_state_dict({name: torch.from_numpy(value) for name, value in self.generator_.items()})
         generator.to(device).eval()
 

@@ -94,7 +94,7 @@ def test_no_band_changes_nothing():
 
 @pytest.mark.parametrize("reference", ["random", "mean"])
 def test_rows_do_not_depend_on_one_another(reference):
-    X, y, domain, source = colored(n=20)
+    X, y, domain, _source = colored(n=20)
     adapter = FourierAdapter(reference=reference, random_state=3)
     Z = adapter.fit_transform(X, y, sample_domain=domain)
     rows = np.array([17, 3, 30, 5])
@@ -105,7 +105,7 @@ def test_rows_do_not_depend_on_one_another(reference):
 
 
 def test_seed_decides_the_partners_and_touches_nothing_else(untouched_random_state):
-    X, y, domain, source = colored(n=20)
+    X, y, domain, _source = colored(n=20)
     first, again, other = (
         FourierAdapter(random_state=seed).fit_transform(X, y, sample_domain=domain) for seed in (0, 0, 1)
     )
@@ -163,7 +163,7 @@ def as_png(picture):
     ids=["pil", "bytes", "float", "channels first", "table"],
 )
 def test_every_form_of_pictures_gives_the_same(form):
-    X, y, domain, _ = colored(n=5)
+    X, _y, domain, _ = colored(n=5)
     expected = FourierAdapter(random_state=0).fit_transform(X, sample_domain=domain)
     given = form(X)
     adapter = FourierAdapter(image_shape=(32, 32, 3) if getattr(given, "ndim", 4) == 2 else None, random_state=0)
@@ -171,7 +171,7 @@ def test_every_form_of_pictures_gives_the_same(form):
 
 
 def test_grey_pictures_come_out_grey_with_three_channels():
-    X, y, domain = make_image_domains(5, 5, target="low_contrast", random_state=0)
+    X, _y, domain = make_image_domains(5, 5, target="low_contrast", random_state=0)
     Z = FourierAdapter(random_state=0).fit_transform(X[..., 0], sample_domain=domain)
     assert Z.shape == (10, 32, 32, 3)
     assert_array_equal(Z, np.repeat(Z[..., :1], 3, axis=-1))
@@ -179,7 +179,7 @@ def test_grey_pictures_come_out_grey_with_three_channels():
 
 
 def test_pictures_of_several_sizes_need_an_image_size():
-    X, y, domain, _ = colored(n=3)
+    X, _y, domain, _ = colored(n=3)
     pictures = [Image.fromarray(x) for x in X[:5]] + [Image.fromarray(X[5]).resize((40, 20))]
     with pytest.raises(ValueError, match=r"row 5 of X is 20 x 40 pixels.*32 x 32.*Pass image_size=32"):
         FourierAdapter().fit(pictures, sample_domain=domain)
@@ -193,13 +193,13 @@ def test_pictures_of_several_sizes_need_an_image_size():
 
 @pytest.mark.parametrize("size", [(3, 4, 5), (0, 4), (2.5, 3)])
 def test_bad_image_size(size):
-    X, y, domain, _ = colored(n=3)
+    X, _y, domain, _ = colored(n=3)
     with pytest.raises(ValueError, match=r"image_size=.*expected a whole number above 0, \(height, width\)"):
         FourierAdapter(image_size=size).fit(X, sample_domain=domain)
 
 
 def test_roles_are_needed_and_names_of_the_target_are_free():
-    X, y, domain, source = colored(n=5)
+    X, _y, domain, source = colored(n=5)
     with pytest.raises(DomainError, match="No target rows"):
         FourierAdapter().fit(X, sample_domain=["source"] * len(X))
     with pytest.raises(DomainError, match="Neither sample_domain nor y"):
@@ -211,7 +211,7 @@ def test_roles_are_needed_and_names_of_the_target_are_free():
 
 
 def test_clone_and_pickle():
-    X, y, domain, source = colored(n=10)
+    X, _y, domain, _source = colored(n=10)
     adapter = FourierAdapter(random_state=0).fit(X, sample_domain=domain)
     text = pickle.dumps(adapter)
     assert len(text) < 10_000

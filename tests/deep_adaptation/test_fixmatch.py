@@ -1,0 +1,133 @@
+"""Self-training on views."""
+
+import numpy as np
+import pytest
+import torch
+from common_deep import easy_pair
+from scipy.special import softmax
+from skorch.callbacks import Callback
+
+from sktransfer.deep_adaptation._fixmatch import (
+    FixMatchClassifier,
+    adaptive_thresholds,
+    fixmatch_loss,
+    perturbed_pictures,
+    perturbed_rows,
+)
+
+
+def scores(n=8, k=3, seed=0):
+    return torch.tensor(2 * np.random.default_rng(seed).normal(size=(n, k)), requires_grad=True)
+
+
+@pytest.mark.parametrize("thresholds", [0.8, [0.9, 0.5, 0.7]])
+def test_loss_is_that_of_the_paper(thresholds):
+    certain, views = scores(), scores(seed=1)
+    total = 0.0
+    for p, q in zip(softmax(certain.detach(), axis=1), softmax(views.detach(), axis=1), strict=True):
+        label = int(np.argmax(p))
+        if p[label] >= np.broadcast_to(thresholds, 3)[label]:
+            total -= np.log(q[label])
+    given = torch.tensor(thresholds) if isinstance(thresholds, list) else thresholds
+    assert total > 0
+    assert fixmatch_loss(certain, views, given).item() == pytest.approx(total / 8)
+
+
+def test_gradient_goes_through_the_views_alone():
+    certain, views = scores(), scores(seed=1)
+    assert torch.autograd.gradcheck(lambda x: fixmatch_loss(certain.detach(), x, 0.6), views)
+    assert torch.autograd.grad(fixmatch_loss(certain, views, 0.6), certain, allow_unused=True)[0] is None
+
+
+def test_nobody_certain_costs_nothing():
+    assert fixmatch_loss(scores(), scores(seed=1), 1.0).item() == 0
+
+
+def test_rare_classes_are_believed_earlier():
+    thresholds = adaptive_thresholds(0.9, torch.tensor([0.8]), torch.tensor([0.6, 0.3, 0.1]))
+    np.testing.assert_allclose(thresholds, 0.9 * 0.8 * np.array([1, 1 / 2, 1 / 6]), rtol=1e-6)
+
+
+def test_views_of_rows_keep_the_distribution_of_every_column():
+    generator = np.random.default_rng(0)
+    rows = torch.tensor(generator.normal(loc=[1e3, -5.0], scale=[1.0, 9.0], size=(4000, 2)))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        views = perturbed_rows(rows, 0.3)
+        same = perturbed_rows(rows, 0.0)
+    assert torch.equal(same, rows)
+    assert (views != rows).double().mean().item() == pytest.approx(0.3, abs=0.02)
+    np.testing.assert_allclose(views.mean(0), rows.mean(0), atol=0.5)
+    np.testing.assert_allclose(views.std(0), rows.std(0), rtol=0.05)
+
+
+def test_views_of_pictures_are_moved_covered_and_other_in_brightness():
+    pictures = torch.zeros(200, 3, 16, 24)
+    pictures[:, :, 6:10, 10:14] = 1.0
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        views = perturbed_pictures(pictures, 0.4)
+        same = perturbed_pictures(pictures, 0.0)
+    torch.testing.assert_close(same, pictures, atol=1e-5, rtol=0)
+    assert views.shape == pictures.shape
+    assert len(torch.unique(views[:, 0].flatten(1).argmax(1))) > 10
+    # What covers is flat: its area is about that of the rectangle, where the edge does not cut it.
+    flat = (views == views.mean((1, 2, 3), keepdim=True)).double().mean((1, 2, 3))
+    assert views.amin((1, 2, 3)).std() > 0.01
+    assert flat.max() < 0.4**2 + 0.1
+
+
+def test_views_leave_no_trace_in_the_statistics_of_batch_norm():
+    X, y, sample_domain = easy_pair(0)
+    options = {"max_epochs": 1, "random_state": 0, "trade_off": 0, "thresholds": "fixed"}
+    models = [
+        FixMatchClassifier("sktransfer_mini", noise=noise, **options).fit(X, y, sample_domain=sample_domain)
+        for noise in (0.0, 0.9)
+    ]
+    norms = [next(m for m in clf.net_.module_.neck.modules() if hasattr(m, "running_mean")) for clf in models]
+    torch.testing.assert_close(norms[0].running_mean, norms[1].running_mean)
+    torch.testing.assert_close(norms[0].running_var, norms[1].running_var)
+    assert norms[0].momentum == 0.1
+
+
+def test_beats_source_only():
+    accuracy = np.zeros((2, 3))
+    for seed in range(3):
+        X, y, sample_domain = easy_pair(seed)
+        target = sample_domain == "target"
+        for row, trade_off in enumerate((0.0, 1.0)):
+            clf = FixMatchClassifier("sktransfer_mini", trade_off=trade_off, random_state=seed)
+            clf.fit(X, y, sample_domain=sample_domain)
+            accuracy[row, seed] = clf.score(X[target], y[target])
+    assert accuracy[1].mean() > accuracy[0].mean() + 0.03
+
+
+def test_pictures_that_enter_the_network_whole_are_perturbed_as_pictures(monkeypatch):
+    X, y, sample_domain = easy_pair(0, n=8)
+    seen = []
+
+    def spy(pictures, noise):
+        seen.append(pictures.shape)
+        return perturbed_pictures(pictures, noise)
+
+    monkeypatch.setattr("sktransfer.deep_adaptation._fixmatch.perturbed_pictures", spy)
+    clf = FixMatchClassifier("sktransfer_mini", trainable="all", max_epochs=1, random_state=0)
+    clf.fit(X, y, sample_domain=sample_domain)
+    assert seen[0][:2] == (8, 3)
+
+
+class _Killed(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 3:
+            raise RuntimeError("killed")
+
+
+def test_what_thresholds_adapt_to_is_part_of_a_checkpoint(tmp_path):
+    X, y, sample_domain = easy_pair(0)
+    options = {"max_epochs": 5, "random_state": 0}
+    expected = FixMatchClassifier("sktransfer_mini", **options).fit(X, y, sample_domain=sample_domain)
+    clf = FixMatchClassifier("sktransfer_mini", checkpoint_dir=tmp_path, callbacks=[_Killed()], **options)
+    with pytest.raises(RuntimeError, match="killed"):
+        clf.fit(X, y, sample_domain=sample_domain)
+    clf.set_params(callbacks=None).fit(X, y, sample_domain=sample_domain)
+    np.testing.assert_array_equal(clf.predict_proba(X), expected.predict_proba(X))
