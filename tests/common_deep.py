@@ -71,7 +71,7 @@ class _DomainSupplied:
 def _for_checks(cls):
     supplied = type(cls)(f"Supplied{cls.__name__}", (_DomainSupplied, cls), {"__module__": __name__})
     globals()[supplied.__name__] = supplied  # some checks pickle
-    return supplied(None, bottleneck=32, max_epochs=15, lr=0.02, batch_size=64, random_state=0)
+    return supplied(None, bottleneck=32, max_epochs=8, lr=0.05, batch_size=64, random_state=0)
 
 
 # Every method on tables; on pictures DANN alone, as nothing of the method knows what the features come from.

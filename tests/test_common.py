@@ -8,15 +8,27 @@ from common_source_free import ESTIMATORS as SOURCE_FREE
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sktransfer
-from sktransfer import FineTunedClassifier, FineTunedRegressor
+from sktransfer import FineTunedClassifier, FineTunedRegressor, OSBPClassifier
 
 # Adapters run through subclasses that supply domains, image estimators through subclasses that read a row of d numbers
 # as a picture of 1 x d pixels.
 ESTIMATORS = [*ADAPTERS, *DEEP, *PICTURES, *SOURCE_FREE]
 
 
+# They give pictures, arrays of four dimensions; tests/deep_adaptation show what of scikit-learn's contract holds.
+GIVE_PICTURES = {"FourierAdapter", "PixelAdapter"}
+BESIDE_THE_CLASSES = (
+    "classes_ holds the label of the unknown beside those of y, and half of the target's probability goes to it"
+)
+
+
 def expected_to_fail(estimator):
-    """The one exception, which scikit-learn makes for its own networks too."""
+    """The exceptions; the first is one that scikit-learn makes for its own networks too."""
+    if isinstance(estimator, OSBPClassifier):
+        names = ("classes", "train", "train(readonly_memmap=True)", "train(readonly_memmap=True,X_dtype=float32)")
+        return dict.fromkeys(
+            ["check_class_weight_classifiers", *(f"check_classifiers_{name}" for name in names)], BESIDE_THE_CLASSES
+        )
     is_network = isinstance(estimator, (FineTunedClassifier, FineTunedRegressor))
     if not is_network or (isinstance(estimator, FineTunedClassifier) and estimator.trainable == "head"):
         return {}
@@ -39,4 +51,4 @@ def test_every_public_estimator_is_checked():
         if isinstance(value := getattr(sktransfer, name), type) and hasattr(value, "fit")
     }
     checked = {base.__name__ for estimator in ESTIMATORS for base in type(estimator).__mro__}
-    assert public <= checked
+    assert public - GIVE_PICTURES <= checked

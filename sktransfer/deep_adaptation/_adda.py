@@ -165,8 +165,9 @@ class ADDAClassifier(DeepClassifier):
         Share in (0, 1) of the training that learns the source.
     discriminator_hidden : int or sequence of int, default=(256, 256)
         Widths of the hidden layers of the discriminator.
-    trade_off : float, default=0.1
-        Weight of the loss by which the target encoder learns; with 0 all of the training learns the source.
+    trade_off : float, default=0.003
+        Weight of the loss by which the target encoder learns; with 0 all of the training learns the source. Nothing
+        ties that encoder to the classes: over many steps a greater weight mixes them up, few steps want 0.1.
     [[training]]
 
     Attributes
@@ -207,7 +208,7 @@ class ADDAClassifier(DeepClassifier):
         *,
         source_share: float = 0.5,
         discriminator_hidden: int | Sequence[int] = (256, 256),
-        trade_off: float = 0.1,
+        trade_off: float = 0.003,
         **training: Any,
     ):
         super().__init__(backbone, trade_off=trade_off, **training)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.multiclass import type_of_target
 from tqdm.auto import tqdm
 
@@ -54,8 +54,9 @@ class PixelAdapter(PictureAdapter, auto_wrap_output_keys=None):
         Weight of what a generator changes in pictures that are of its output's domain already; 0 saves a third of the
         time.
     semantic_weight : float, default=1.0
-        Weight of the classifier's loss on translated pictures. Without `y`, without labels of at least two classes in
-        the source, or with numbers to be estimated as labels, there is no such loss.
+        Weight of the classifier's loss on translated pictures. There is no such loss without `y`, where the labels
+        of the source are all missing or all the same, and where they are as good as all different, as numbers to be
+        estimated are.
     max_epochs : int, default=20
         Rounds over the larger domain. The learning rate falls to zero over the second half of them.
     batch_size : int, default=8
@@ -115,6 +116,7 @@ class PixelAdapter(PictureAdapter, auto_wrap_output_keys=None):
     since a plain picture can become many coloured ones; discriminators see how much the pictures of a batch differ; and
     the classifier learns from translated pictures as well, because one that has seen the source alone says little
     about pictures in the target's look. Networks are small: pictures much larger than 64 pixels want more `width`.
+    500 source and 500 target pictures of 32 x 32 pixels take about two minutes on one core of a CPU.
 
     References
     ----------
@@ -129,7 +131,7 @@ class PixelAdapter(PictureAdapter, auto_wrap_output_keys=None):
     >>> X, y, sample_domain = make_image_domains(20, 20, target="inverted", image_size=16, random_state=0)
     >>> adapter = PixelAdapter(max_epochs=2, random_state=0)
     >>> Z = adapter.fit_transform(X, y, sample_domain=sample_domain)
-    >>> X[sample_domain == "source"].mean() < 128 < Z[sample_domain == "source"].mean()
+    >>> print(X[sample_domain == "source"].mean() < 128 < Z[sample_domain == "source"].mean())
     True
     """
 
@@ -225,13 +227,13 @@ class PixelAdapter(PictureAdapter, auto_wrap_output_keys=None):
         numbers = np.full(len(domains.source_rows), -1)
         if y is None:
             return numbers
+        check_consistent_length(y, domains.names)
         labels = as_labels(y, name="y")[domains.source_rows]
         labelled = ~missing_labels(labels, minus_one=False)
         known = plain_labels(labels[labelled])
-        if not len(known) or type_of_target(known) not in ("binary", "multiclass"):
-            return numbers
         classes, found = np.unique(known, return_inverse=True)
-        if len(classes) > 1:
+        # Numbers to be estimated have about as many values as rows.
+        if 1 < len(classes) <= len(known) / 2 and type_of_target(known) in ("binary", "multiclass"):
             numbers[labelled] = found
         return numbers
 
