@@ -117,6 +117,8 @@ class PADAClassifier(DeepClassifier):
     Parameters
     ----------
     [[backbone]]
+    trade_off : float, default=0.3
+        Factor of the reversed gradient at the features.
     discriminator_hidden : int or sequence of int, default=(256, 256)
         Widths of the hidden layers of the discriminator.
     [[training]]
@@ -161,10 +163,11 @@ class PADAClassifier(DeepClassifier):
         self,
         backbone: str | nn.Module | BaseEstimator | None = "resnet18",
         *,
+        trade_off: float = 0.3,
         discriminator_hidden: int | Sequence[int] = (256, 256),
         **training: Any,
     ):
-        super().__init__(backbone, **training)
+        super().__init__(backbone, trade_off=trade_off, **training)
         self.discriminator_hidden = discriminator_hidden
 
     def _alignment(self, **options):
