@@ -114,8 +114,8 @@ class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
         if len(target_rows) == 0:
             raise DomainError(
                 f"{type(self).__name__} learns from source rows and from target rows that have a label, and none of "
-                f"the {len(domains.target_rows)} target rows has one. Pass sample_domain to mark labelled rows as target; "
-                f"without labels in the target use a weighter, such as KMMWeighter, in AdaptedClassifier or "
+                f"the {len(domains.target_rows)} target rows has one. Pass sample_domain to mark labelled rows as "
+                f"target; without labels in the target use a weighter, such as KMMWeighter, in AdaptedClassifier or "
                 f"AdaptedRegressor."
             )
         rows = np.concatenate([rows, target_rows])
