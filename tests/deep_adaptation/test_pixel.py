@@ -72,16 +72,13 @@ def test_black_on_white_from_white_on_black():
 
 
 def test_colours_from_white_on_black():
-    # Seen: 0.49 and 0.27 without, 0.79 and 0.77 with adaptation.
-    gains = []
-    for seed in range(2):
-        X, y, _, source = pair("colored", seed, 150)
-        _, Z = translated("colored", seed, 12, 150)
-        gains.append(accuracy(Z, y, source) - accuracy(X, y, source))
-        # Translated pictures differ in colour as those of the target do: the spread of their mean colours.
-        spread, wanted = (P.mean(axis=(1, 2)).std(axis=0).mean() for P in (Z[source], Z[~source]))
-        assert spread > wanted / 3
-    assert np.mean(gains) > 0.15
+    # Seen: 0.49 without, 0.79 with adaptation; 0.27 and 0.77 with another seed.
+    X, y, _, source = pair("colored", 0, 150)
+    _, Z = translated("colored", 0, 12, 150)
+    assert accuracy(Z, y, source) > accuracy(X, y, source) + 0.15
+    # Translated pictures differ in colour as those of the target do: the spread of their mean colours.
+    spread, wanted = (P.mean(axis=(1, 2)).std(axis=0).mean() for P in (Z[source], Z[~source]))
+    assert spread > wanted / 3
 
 
 # The largest share of the distance that may be left.
