@@ -157,8 +157,8 @@ class CDANClassifier(DeepClassifier):
     A discriminator sees the product of the features and the class probabilities, and the features learn to classify
     the source and to fool it [1]_. Classes are then aligned each to its own, where :class:`DANNClassifier` may align
     one class of the source to another of the target. The alignment follows the predictions where they are wrong too, so
-    that the first share of the training is left to the source; a network of random weights that has few steps to learn in
-    is led astray all the same.
+    that the first share of the training is left to the source; a network of random weights that has few steps to learn
+    in is led astray all the same.
 
     Parameters
     ----------
