@@ -141,8 +141,9 @@ def reverse_gradient(x: torch.Tensor, strength: float) -> torch.Tensor:
 def discriminator(n_inputs: int, hidden: int | Sequence[int], n_outputs: int = 1) -> nn.Sequential:
     """Build layers (linear, BatchNorm, ReLU) of the widths `hidden` and a linear one that gives domain scores.
 
-    Each domain is to be passed by itself: BatchNorm then takes its mean and variance away, so that the discriminator
-    has to find more than these and learns no faster than the features can follow.
+    Where each domain is passed by itself, BatchNorm takes its mean and variance away, so that the discriminator has to
+    find more than these and learns no faster than the features can follow. Where the domains differ in their classes,
+    these means are no shift, and both belong into one pass.
     """
     widths = [n_inputs, *([hidden] if isinstance(hidden, Integral) else hidden)]
     layers: list[nn.Module] = []

@@ -146,7 +146,10 @@ class _CDAN(Adversary):
         # alike given it. Through it the domains could be made alike by predicting other classes, which moves the head
         # and the decision away from the labels; and the weights could be lowered by predictions that are less certain.
         probas = [side.scores.detach().softmax(1) for side in sides]
-        scores = [part(reverse_gradient(side.features, strength), p) for side, p in zip(sides, probas, strict=True)]
+        features = reverse_gradient(torch.cat([side.features for side in sides]), strength)
+        # In one pass: the products of a domain have means that go with how often its classes are predicted, and these,
+        # unlike the means of DANN's features, are not the features' to change.
+        scores = part(features, torch.cat(probas)).split([len(p) for p in probas])
         weights = [entropy_weights(p) for p in probas] if self.entropy else []
         return domain_loss(*scores, *weights)
 
@@ -158,7 +161,7 @@ class CDANClassifier(DeepClassifier):
     the source and to fool it [1]_. Classes are then aligned each to its own, where :class:`DANNClassifier` may align
     one class of the source to another of the target. The alignment follows the predictions where they are wrong too, so
     that the first share of the training is left to the source; a network of random weights that has few steps to learn
-    in is led astray all the same.
+    in may be led astray all the same.
 
     Parameters
     ----------

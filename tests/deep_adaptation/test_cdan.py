@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from common_deep import easy_pair, side, two_sides
+from common_deep import easy_pair, side, source_only, two_sides
 from numpy.testing import assert_allclose
 
 from sktransfer import make_domain_shift
@@ -61,12 +61,14 @@ def test_loss_is_that_of_a_discriminator_of_products(entropy):
     method, part = build(entropy=entropy)
     source, target = two_sides()
     loss = method.align(part, source, target, 1.0, None).item()
-    losses = []
-    for rows, sign in ((source, 1), (target, -1)):
-        f, p = rows.features.detach().numpy(), softmax(rows.scores.detach().numpy())
-        products = torch.tensor(np.stack([np.kron(*row) for row in zip(f, p, strict=True)]))
-        log_loss = np.log1p(np.exp(-sign * part.layers(products).detach().numpy()[:, 0]))
-        losses.append(np.average(log_loss, weights=1 + np.prod(p**p, axis=1) if entropy else None))
+    pairs = [(rows.features.detach().numpy(), softmax(rows.scores.detach().numpy())) for rows in (source, target)]
+    # Both domains in one pass, as BatchNorm sees them.
+    products = np.stack([np.kron(*row) for f, p in pairs for row in zip(f, p, strict=True)])
+    scores = np.split(part.layers(torch.tensor(products)).detach().numpy()[:, 0], [len(pairs[0][0])])
+    losses = [
+        np.average(np.log1p(np.exp(-sign * z)), weights=1 + np.prod(p**p, axis=1) if entropy else None)
+        for z, (_, p), sign in zip(scores, pairs, (1, -1), strict=True)
+    ]
     assert loss == pytest.approx(np.mean(losses))
 
 
@@ -151,27 +153,26 @@ def test_domains_are_told_apart_less_given_the_prediction():
     gains = []
     for seed in range(4):
         X, y, domain = make_domain_shift(150, 150, shift="covariate", random_state=seed)
-        options = {"bottleneck": (64, 4), "discriminator_hidden": 32, "max_epochs": 40, "random_state": seed}
-        fitted = [CDANClassifier(None, trade_off=t, **options).fit(X, y, sample_domain=domain) for t in (0.0, 3.0)]
+        options = {
+            "bottleneck": (64, 4),
+            "discriminator_hidden": 32,
+            "max_epochs": 40,
+            "lr": 0.003,
+            "random_state": seed,
+        }
+        fitted = [CDANClassifier(None, trade_off=t, **options).fit(X, y, sample_domain=domain) for t in (0.0, 0.1)]
         gains.append([told_apart(clf, X, domain == "target") for clf in fitted])
     without, against = np.mean(gains, axis=0)
-    assert against < 0.85 * without
+    assert against < 0.9 * without
 
 
 def test_beats_the_source_alone_on_an_easy_pair():
     gains = []
     for seed in range(3):
         X, y, domain = easy_pair(seed, "shapes")
-        target = domain == "target"
-        options = {"bottleneck": 128, "randomized": True, "random_state": seed}
-        scores = [
-            CDANClassifier("sktransfer_mini", trade_off=trade_off, **options)
-            .fit(X, y, sample_domain=domain)
-            .score(X[target], y[target])
-            for trade_off in (0.0, 1.0)
-        ]
-        gains.append(scores[1] - scores[0])
-    assert np.mean(gains) > 0.05
+        clf = CDANClassifier("sktransfer_mini", random_state=seed).fit(X, y, sample_domain=domain)
+        gains.append(clf.score(X[domain == "target"], y[domain == "target"]) - source_only(seed, "shapes"))
+    assert np.mean(gains) > 0.08
 
 
 @pytest.mark.parametrize("randomized", [False, True])
