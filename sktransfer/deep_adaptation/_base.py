@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["DeepClassifier", "DeepRegressor"]
 
 _FOR_PICTURES = {  # what has no meaning for a table, and the value that says nothing
+    "weights": "pretrained",
     "trainable": "head",
     "probe_epochs": 0,
     "unfreeze_every": None,

@@ -8,6 +8,7 @@ import torch
 
 from sktransfer.deep_adaptation._alignment import Alignment
 from sktransfer.deep_adaptation._base import DeepClassifier, DeepRegressor
+from sktransfer.deep_adaptation._mmd import full_precision
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -30,8 +31,10 @@ def coral_loss(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     -------
     torch.Tensor of shape ()
     """
-    difference = torch.cov(source.T) - torch.cov(target.T)
-    return difference.square().sum() / (4 * source.shape[1] ** 2)
+    with full_precision(source.device):
+        source, target = (rows.to(torch.promote_types(rows.dtype, torch.float32)) for rows in (source, target))
+        difference = torch.cov(source.T) - torch.cov(target.T)
+        return difference.square().sum() / (4 * source.shape[1] ** 2)
 
 
 class _CORAL(Alignment):

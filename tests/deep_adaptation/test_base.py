@@ -26,6 +26,7 @@ class Batches(Callback):
     ("changes", "text"),
     [
         ({"trainable": 2}, "trainable=2 has no meaning for tables"),
+        ({"weights": "file.pth"}, "weights='file.pth' has no meaning for tables"),
         ({"augment": "light"}, "augment='light' has no meaning for tables"),
         ({"image_size": 32}, "image_size=32 has no meaning for tables"),
         ({"bottleneck": None}, "leaves no features that could be adapted"),

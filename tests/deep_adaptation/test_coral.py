@@ -23,6 +23,13 @@ def test_equals_numpy():
     assert_allclose(coral_loss(source, target).item(), np.linalg.norm(difference) ** 2 / (4 * 4**2))
 
 
+def test_autocast_costs_no_digits():
+    source, target = (side.features.detach().float() + 100 for side in two_sides())
+    plain = coral_loss(source, target)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert coral_loss(source, target).item() == plain.item()
+
+
 def test_gradient():
     assert torch.autograd.gradcheck(coral_loss, tuple(side.features for side in two_sides()))
 
