@@ -1,5 +1,6 @@
-"""Estimators inside estimators: how they take weights, and their seeds."""
+"""Estimators inside estimators: how they take weights and domains, and their seeds."""
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,10 @@ from sklearn import get_config
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
-__all__ = ["set_random_states", "weight_parameter"]
+from sktransfer.utils._domains import Domains, read_source_labels
+from sktransfer.utils._stacking import take_rows
+
+__all__ = ["domain_parameters", "fit_on_domains", "set_random_states", "weight_parameter"]
 
 
 def weight_parameter(estimator: Any) -> str | None:
@@ -54,3 +58,63 @@ def set_random_states(estimator: Any, rng: np.random.RandomState) -> Any:
         if (name == "random_state" or name.endswith("__random_state")) and params[name] is None
     }
     return estimator.set_params(**seeds) if seeds else estimator
+
+
+def domain_parameters(estimator: Any, names: np.ndarray) -> dict:
+    """Return the parameters by which ``estimator.fit`` takes domain labels; none if it takes no domains.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A scikit-learn estimator; of a pipeline every step that takes domains gets them, of a meta-estimator
+        such as a search its estimator.
+    names : ndarray of shape (n_samples,)
+        Domain label of each row.
+
+    Returns
+    -------
+    dict
+        Parameters for ``fit``.
+    """
+    if isinstance(estimator, Pipeline):
+        inner = {
+            f"{step}__{parameter}": value
+            for step, part in estimator.steps
+            if hasattr(part, "fit")
+            for parameter, value in domain_parameters(part, names).items()
+        }
+        # With metadata routing a pipeline takes one and passes it to the steps that request it.
+        return {"sample_domain": names} if inner and get_config()["enable_metadata_routing"] else inner
+    if has_fit_parameter(estimator, "sample_domain"):
+        return {"sample_domain": names}
+    # A search or a calibration passes on what it does not take itself.
+    kinds = {parameter.kind for parameter in inspect.signature(estimator.fit).parameters.values()}
+    passes_on = inspect.Parameter.VAR_KEYWORD in kinds and hasattr(estimator, "estimator")
+    return domain_parameters(estimator.estimator, names) if passes_on else {}
+
+
+def fit_on_domains(estimator: Any, X: Any, y: np.ndarray, domains: Domains) -> Any:
+    """Fit an estimator that takes domains on all rows, any other on the source rows.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted in place.
+    X : samples
+        Rows of all domains.
+    y : ndarray of shape (n_samples,)
+        Labels. An estimator that takes domains gets them as they are, so that labels of target rows must be missing
+        unless it may read them.
+    domains : Domains
+        Roles of the rows.
+
+    Returns
+    -------
+    estimator : estimator
+        The same.
+    """
+    parameters = domain_parameters(estimator, domains.names)
+    if parameters:
+        return estimator.fit(X, y, **parameters)
+    labels, rows = read_source_labels(y, domains)
+    return estimator.fit(take_rows(X, rows), labels)

@@ -1,0 +1,62 @@
+"""Folds of rows of several domains: each fold has rows of every domain in both of its parts."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from sktransfer.exceptions import DomainError
+from sktransfer.utils._domains import Domains
+
+__all__ = ["domain_folds"]
+
+
+def domain_folds(
+    domains: Domains, y: Any = None, *, n_splits: int = 5, shuffle: bool = True, random_state: Any = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Deal the rows of each domain out to folds, source rows class by class.
+
+    Labels of target rows are not read, so that the folds do not tell them.
+
+    Parameters
+    ----------
+    domains : Domains
+        Roles of the rows.
+    y : ndarray of shape (n_samples,) or None, default=None
+        Labels; those of source rows stratify the folds. None does not stratify.
+    n_splits : int, default=5
+        Number of folds.
+    shuffle : bool, default=True
+        Whether rows are shuffled before they are dealt out.
+    random_state : int, RandomState or None, default=None
+        Shuffles.
+
+    Yields
+    ------
+    train, test : ndarray of int
+        Row numbers, rising.
+
+    Raises
+    ------
+    DomainError
+        If a domain has fewer rows than there are folds.
+    """
+    rng = check_random_state(random_state)
+    fold_of = np.empty(len(domains.names), dtype=int)
+    for name in (*domains.source_names, *domains.target_names):
+        rows = domains.rows_of(name)
+        if len(rows) < n_splits:
+            raise DomainError(
+                f"n_splits={n_splits}, but the domain {name!r} has {len(rows)} rows; every fold needs one of each "
+                "domain. Ask for fewer folds, or give more rows."
+            )
+        if shuffle:
+            rows = rng.permutation(rows)
+        if y is not None and name in domains.source_names:
+            codes = np.unique([str(label) for label in y[rows].tolist()], return_inverse=True)[1]
+            rows = rows[np.argsort(codes, kind="stable")]
+        # Dealing sorted rows out like cards gives each fold its share of each class, and folds of equal size.
+        fold_of[rows] = np.arange(len(rows)) % n_splits
+    for fold in range(n_splits):
+        yield np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
