@@ -1,8 +1,9 @@
 """Image estimators as scikit-learn's checks can run them: a row of d numbers is a picture of 1 x d pixels."""
 
 import numpy as np
+from sklearn.neighbors import KNeighborsRegressor
 
-from sktransfer import FineTunedClassifier, FineTunedRegressor, PretrainedFeatureExtractor
+from sktransfer import BackboneSearch, FineTunedClassifier, FineTunedRegressor, PretrainedFeatureExtractor
 
 # The smallest of timm's own test networks, with random weights.
 TINY = {"backbone": "test_efficientnet", "weights": None, "image_size": 32}
@@ -32,6 +33,15 @@ class RowsRegressor(_RowsArePictures, FineTunedRegressor):
     pass
 
 
+class RowsBackboneSearch(BackboneSearch):
+    """Searches among networks of which each sees rows as pictures."""
+
+    def _extractor(self, candidate):
+        return RowsExtractor(**super()._extractor(candidate).get_params())
+
+
+SEARCHED = {"backbones": ["test_efficientnet", "test_resnet"], "weights": None, "image_size": 32, "refine": 0}
+
 ESTIMATORS = [
     RowsExtractor(**TINY),
     RowsClassifier(**TINY, max_epochs=20, lr=0.01, random_state=0),
@@ -39,4 +49,6 @@ ESTIMATORS = [
     RowsClassifier(**TINY, trainable="all", max_epochs=5, lr=0.01, random_state=0),
     RowsRegressor(**TINY, max_epochs=200, lr=0.03, random_state=0),
     RowsRegressor(**TINY, trainable=1, max_epochs=40, lr=0.01, loss="huber", random_state=0),
+    RowsBackboneSearch(**SEARCHED),
+    RowsBackboneSearch(KNeighborsRegressor(3), **SEARCHED),
 ]

@@ -14,6 +14,7 @@ ROOMS = (
     "inputs",
     "inspection",
     "metrics",
+    "model_selection",
     "base",
     "exceptions",
 )

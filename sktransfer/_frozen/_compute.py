@@ -32,7 +32,11 @@ class PooledLayers(NamedTuple):
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the features of a batch of preprocessed pictures."""
-        parts = [self._pool(output) for output in self.backbone.outputs(x, list(self.taps))]
+        return self.pool(self.backbone.outputs(x, list(self.taps)))
+
+    def pool(self, outputs: list[torch.Tensor]) -> torch.Tensor:
+        """Make the features of what the network gives at the taps."""
+        parts = [self._pool(output) for output in outputs]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
     def shape(self) -> tuple[int, ...]:

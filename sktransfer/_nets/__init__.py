@@ -6,6 +6,7 @@ from sktransfer.utils._lazy import lazy_names
 _PLACES = {
     "TARGET": "_batches",
     "Checkpoint": "_checkpoint",
+    "Deadline": "_callbacks",
     "NetEstimator": "_estimator",
     "Outputs": "_module",
     "Penalty": "_penalty",

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from sktransfer.backbones import create_average
 
 __all__ = [
     "BestWeights",
+    "Deadline",
     "Diverged",
     "DivergenceGuard",
     "EpochBar",
@@ -235,6 +237,24 @@ class Reporter(Callback):
         """Report the end."""
         if self.end(net):
             raise KeyboardInterrupt  # the way in which skorch's callbacks end a training
+
+
+class Deadline(Callback):
+    """End a training by a TimeoutError when its time is over.
+
+    Parameters
+    ----------
+    at : float
+        In seconds of ``time.monotonic``.
+    """
+
+    def __init__(self, at: float):
+        self.at = at
+
+    def on_batch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Look at the clock."""
+        if time.monotonic() > self.at:
+            raise TimeoutError("The training did not end in time.")
 
 
 class Relabel(Callback):

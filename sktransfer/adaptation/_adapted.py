@@ -1,14 +1,44 @@
 """AdaptedClassifier and AdaptedRegressor: any scikit-learn estimator, fitted for the target domain."""
 
+import warnings
+from typing import Any
+
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import Bunch
 
 from sktransfer.adaptation._adapted_mixin import AdaptedMixin
+from sktransfer.adaptation._standardizer import DomainStandardizer
+from sktransfer.exceptions import NegativeTransferWarning
+from sktransfer.metrics import transfer_evidence
+from sktransfer.utils._domains import read_source_labels
 from sktransfer.utils._labels import check_class_labels, check_number_labels
+from sktransfer.utils._stacking import take_rows
 
 __all__ = ["AdaptedClassifier", "AdaptedRegressor"]
+
+
+def _check_table(X: Any) -> None:
+    if getattr(X, "ndim", 0) != 2:
+        raise ValueError(
+            f"guard=True compares rows of numbers with their neighbours, but X holds {type(X).__name__}. Put a "
+            "PretrainedFeatureExtractor before this estimator, or set guard=False."
+        )
+
+
+def _fell_back(adapter: Any, evidence: Bunch) -> str:
+    before, after = (", ".join(f"{value:.2f}" for value in values) for values in _numbers(evidence))
+    return (
+        f"No evidence that {type(adapter).__name__} helps: agreement of the target's predictions with their neighbours "
+        f"(beyond chance, and raw) and accuracy on the way back to the source are {after} with it and {before} "
+        "without. The estimator without adaptation is used; set guard=False to keep the adapted one."
+    )
+
+
+def _numbers(evidence: Bunch) -> zip:
+    return zip(evidence.agreement, evidence.raw_agreement, evidence.return_accuracy, strict=True)
 
 
 class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
@@ -26,15 +56,24 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
         ``fit`` takes no `sample_weight` is fitted on source rows resampled by weight, with a warning.
     use_target_labels : bool, default=False
         Whether target rows that have a label also teach the estimator, and the adapter may read them.
+    guard : bool, default=False
+        Whether to fall back to the estimator without adaptation, with a ``NegativeTransferWarning``, where
+        :func:`transfer_evidence` on the unlabelled target rows does not speak for adaptation. Needs rows of numbers,
+        and fits the estimator a second time.
     random_state : int, RandomState or None, default=None
         Seed of the resampling, where there is any.
 
     Attributes
     ----------
     estimator_ : classifier
-        The classifier fitted on adapted or weighted source rows.
+        The classifier fitted on adapted or weighted source rows; on the source rows as they are, if the guard fell
+        back.
     adapter_ : adapter or weighter
-        The adapter fitted on all rows.
+        The adapter fitted on all rows; one that changes nothing, if the guard fell back.
+    evidence_ : Bunch
+        What :func:`transfer_evidence` found; with ``guard=True`` only.
+    fell_back_ : bool
+        Whether the guard fell back; with ``guard=True`` only.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     minus_one_is_missing_ : bool
@@ -47,6 +86,7 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
     See Also
     --------
     AdaptedRegressor : The same for regression.
+    transfer_evidence : What the guard decides by.
     sktransfer.pack_domains : Builds X, y and sample_domain from source and target samples.
 
     References
@@ -65,6 +105,44 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
     >>> model.score(X[target], y[target]) > LogisticRegression().fit(X[~target], y[~target]).score(X[target], y[target])
     True
     """
+
+    _parameter_constraints: dict = {**AdaptedMixin._parameter_constraints, "guard": ["boolean"]}
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        adapter: Any = None,
+        *,
+        use_target_labels: bool = False,
+        guard: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        super().__init__(estimator, adapter, use_target_labels=use_target_labels, random_state=random_state)
+        self.guard = guard
+
+    def _after_fit(self, X, y, domains, rows, labels, params) -> None:
+        if not self.guard:
+            for name in ("evidence_", "fell_back_"):
+                vars(self).pop(name, None)
+            return
+        target = take_rows(X, domains.target_rows)
+        _check_table(target)
+        baseline = self._fit_estimator(take_rows(X, rows), labels, None, params)
+        source_labels, source_rows = read_source_labels(y, domains)
+        self.evidence_ = transfer_evidence(
+            take_rows(X, source_rows),
+            source_labels,
+            target,
+            y_pred=self.predict(target),
+            y_baseline=baseline.predict(target),
+        )
+        self.fell_back_ = self.evidence_.disagreement > 0 and not self.evidence_.helps
+        if self.fell_back_:
+            warnings.warn(_fell_back(self.adapter_, self.evidence_), NegativeTransferWarning, stacklevel=3)
+            unchanged = DomainStandardizer(
+                with_mean=False, with_std=False, target_domain=getattr(self.adapter_, "target_domain", "target")
+            )
+            self.estimator_, self.adapter_ = baseline, unchanged.fit(X, sample_domain=domains.names)
 
     def _default_estimator(self) -> LogisticRegression:
         return LogisticRegression(max_iter=1000)

@@ -101,18 +101,25 @@ class AdaptedMixin(MetaEstimatorMixin):
         self._check_targets(labels)
         self.minus_one_is_missing_ = not self._holds_minus_one(labels)
         labels, rows = self._with_target_labels(y, domains, labels, rows)
-        X_rows, weights = self._fit_adapter(X, y, domains, rows)
         params = {name: take_if_per_row(value, rows, len(y)) for name, value in fit_params.items()}
-        self.estimator_ = fit_weighted(
+        X_rows, weights = self._fit_adapter(X, y, domains, rows)
+        self.estimator_ = self._fit_estimator(X_rows, labels, weights, params)
+        self._copy_fitted()
+        self._after_fit(X, y, domains, rows, labels, params)
+        return self
+
+    def _fit_estimator(self, X: Any, labels: np.ndarray, weights: np.ndarray | None, params: dict) -> Any:
+        return fit_weighted(
             clone(self._default_estimator() if self.estimator is None else self.estimator),
-            X_rows,
+            X,
             labels,
             weights=weights,
             fit_params=params,
             random_state=self.random_state,
         )
-        self._copy_fitted()
-        return self
+
+    def _after_fit(self, X, y, domains, rows, labels, params) -> None:
+        """Give a subclass the last word on the fitted parts."""
 
     def _read_domains(self, X: Any, y: np.ndarray, sample_domain: Any) -> Domains:
         """Return the roles of the training rows."""

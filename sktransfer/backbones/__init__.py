@@ -11,6 +11,7 @@ from sktransfer.backbones._saved import (
     read_saved,
     write_saved,
 )
+from sktransfer.backbones._split import last_map, outputs_from
 from sktransfer.backbones._timm import (
     create_average,
     create_mixer,
@@ -29,10 +30,12 @@ __all__ = [
     "create_optimizer",
     "describe_network",
     "forget_backbones",
+    "last_map",
     "list_backbones",
     "load_backbone",
     "network_from_state",
     "network_state",
+    "outputs_from",
     "read_saved",
     "to_plain",
     "train_transform",

@@ -8,27 +8,40 @@ from sktransfer.metrics._distances import (
     wasserstein_distance,
 )
 from sktransfer.metrics._evidence import logme_score
+from sktransfer.metrics._label_free import (
+    class_confusion_score,
+    information_maximization_score,
+    prediction_entropy_score,
+    soft_neighborhood_density_score,
+)
 from sktransfer.metrics._label_shift import class_proportions, label_shift_distance
 from sktransfer.metrics._relational import leep_score, nce_score, nleep_score, parc_score
+from sktransfer.metrics._transfer_evidence import neighborhood_agreement_score, transfer_evidence
 from sktransfer.metrics._transferability import gbc_score, h_score, sfda_score, transrate_score
 
 __all__ = [
     "class_conditional_distance",
+    "class_confusion_score",
     "class_proportions",
     "coral_distance",
     "energy_distance",
     "frechet_distance",
     "gbc_score",
     "h_score",
+    "information_maximization_score",
     "label_shift_distance",
     "leep_score",
     "logme_score",
     "mmd_distance",
     "nce_score",
+    "neighborhood_agreement_score",
     "nleep_score",
     "parc_score",
+    "prediction_entropy_score",
     "proxy_a_distance",
     "sfda_score",
+    "soft_neighborhood_density_score",
+    "transfer_evidence",
     "transrate_score",
     "wasserstein_distance",
 ]

@@ -1,4 +1,5 @@
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -20,10 +21,17 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from sktransfer.adaptation import AdaptedClassifier, AdaptedRegressor, MMDAdapter, pack_domains
+from sktransfer import FourierAdapter
+from sktransfer.adaptation import (
+    AdaptedClassifier,
+    AdaptedRegressor,
+    DomainStandardizer,
+    MMDAdapter,
+    pack_domains,
+)
 from sktransfer.adaptation._weighted_fit import resample_by_weight
 from sktransfer.datasets import make_domain_shift
-from sktransfer.exceptions import DomainError
+from sktransfer.exceptions import DomainError, NegativeTransferWarning
 
 ADAPTERS = [MMDAdapter(2), MMDAdapter(3, kernel="rbf"), MeanShiftWeighter()]
 
@@ -207,6 +215,88 @@ class TestFit:
         X, y, d = data
         with pytest.warns(UserWarning, match="resampled"):
             AdaptedClassifier(KNeighborsClassifier(1), MeanShiftWeighter(), random_state=0).fit(X, y, sample_domain=d)
+
+
+class Shuffled(MMDAdapter):
+    """Does harm: rows of the target become rows of noise."""
+
+    def _transform_rows(self, X, is_target):
+        return np.random.default_rng(0).normal(size=(len(X), 2))
+
+
+class TestGuard:
+    @pytest.fixture
+    def helped(self):
+        return make_domain_shift(shift="subspace", n_features=5, random_state=0)
+
+    def test_adaptation_that_helps_is_kept(self, helped):
+        X, y, d = helped
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", NegativeTransferWarning)
+            model = AdaptedClassifier(LogisticRegression(), MMDAdapter(2), guard=True).fit(X, y, sample_domain=d)
+        assert model.evidence_.helps
+        assert not model.fell_back_
+        expected = AdaptedClassifier(LogisticRegression(), MMDAdapter(2)).fit(X, y, sample_domain=d)
+        assert_array_equal(model.predict_proba(X), expected.predict_proba(X))
+
+    @pytest.mark.parametrize("mark", [{"target_domain": "target"}, {"target_domain": ["target", "other"]}])
+    def test_harm_is_noticed_and_the_estimator_alone_is_used(self, data, mark):
+        X, y, d = data
+        source = d == "source"
+        model = AdaptedClassifier(LogisticRegression(), Shuffled(2, **mark), guard=True)
+        with pytest.warns(NegativeTransferWarning, match="No evidence that Shuffled helps"):
+            model.fit(X, y, sample_domain=d)
+        assert model.fell_back_
+        alone = LogisticRegression().fit(X[source], y[source])
+        for part in (model, pickle.loads(pickle.dumps(model))):
+            assert_array_equal(part.predict_proba(X), alone.predict_proba(X))
+            assert_array_equal(part.transform(X), X)
+        assert model.score(X[~source], y[~source]) == alone.score(X[~source], y[~source])
+
+    def test_a_weighter_is_guarded_too(self, data):
+        X, y, d = data
+        model = AdaptedClassifier(LogisticRegression(), MeanShiftWeighter(), guard=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NegativeTransferWarning)
+            model.fit(X, y, sample_domain=d)
+        alone = LogisticRegression().fit(X[d == "source"], y[d == "source"])
+        if model.fell_back_:
+            assert_array_equal(model.predict_proba(X), alone.predict_proba(X))
+        assert model.evidence_.agreement[0] <= 1
+
+    def test_target_labels_are_not_read(self, data):
+        X, y, d = data
+        other = np.where(d == "target", (y + 1) % 3, y)
+        evidence = []
+        for labels in (y, other):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NegativeTransferWarning)
+                evidence.append(
+                    AdaptedClassifier(adapter=Shuffled(2), guard=True).fit(X, labels, sample_domain=d).evidence_
+                )
+        assert evidence[0] == evidence[1]
+
+    def test_nothing_is_left_of_it_without_it(self, helped):
+        X, y, d = helped
+        model = AdaptedClassifier(LogisticRegression(), MMDAdapter(2), guard=True).fit(X, y, sample_domain=d)
+        model.set_params(guard=False).fit(X, y, sample_domain=d)
+        assert not hasattr(model, "evidence_")
+        assert not hasattr(model, "fell_back_")
+
+    def test_equal_predictions_are_no_reason_to_fall_back(self, data):
+        X, y, d = data
+        same = DomainStandardizer(with_mean=False, with_std=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", NegativeTransferWarning)
+            model = AdaptedClassifier(LogisticRegression(), same, guard=True).fit(X, y, sample_domain=d)
+        assert not model.fell_back_
+
+    def test_samples_without_numbers(self):
+        adapter = FourierAdapter(image_size=8)
+        X = list(np.zeros((8, 8, 8, 3), np.uint8))
+        model = AdaptedClassifier(Recorder(), adapter, guard=True)
+        with pytest.raises(ValueError, match="guard=True compares rows of numbers"):
+            model.fit(X, [0, 1] * 4, sample_domain=["source"] * 4 + ["target"] * 4)
 
 
 class TestErrors:

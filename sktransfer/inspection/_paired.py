@@ -1,0 +1,236 @@
+"""Two estimators on the same folds, and the test of their difference."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+from sklearn.base import clone
+from sklearn.model_selection import KFold, StratifiedKFold, check_cv
+
+from sktransfer.utils._domains import Domains, check_domains
+from sktransfer.utils._estimators import domain_parameters, fit_on_domains, set_random_states
+from sktransfer.utils._folds import domain_folds
+from sktransfer.utils._labels import mask_labels, plain_labels
+from sktransfer.utils._stacking import take_rows
+
+__all__ = ["Rows", "check_folds", "corrected_t_test", "fit_and_score", "make_folds", "row_ratio", "seeded_clone"]
+
+# Differences that vary by less than this share of the scores are equal but for rounding.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is compared on.
+
+    Attributes
+    ----------
+    X : samples
+        All rows.
+    y : ndarray of shape (n_samples,)
+        Labels.
+    labelled : ndarray of bool of shape (n_samples,)
+        Rows that may be scored on: of the target (of all, without domains) those with a label.
+    domains : Domains or None
+        Roles of the rows; None for a single domain.
+    scorer : callable
+        ``scorer(estimator, X, y)``.
+    classes : ndarray or None
+        Classes of all labelled rows; None for a regression.
+    """
+
+    X: Any
+    y: np.ndarray
+    labelled: np.ndarray
+    domains: Domains | None
+    scorer: Callable
+    classes: np.ndarray | None
+
+    def fit(self, estimator: Any, rows: np.ndarray, revealed: np.ndarray) -> Any:
+        """Fit on `rows`; of the target rows only those in `revealed` show their label."""
+        if self.domains is None:
+            return self.fit_alone(estimator, rows)
+        hidden = self.domains.is_target[rows] & ~np.isin(rows, revealed)
+        if len(revealed) == 0 or self.takes_domains(estimator):
+            y = mask_labels(self.y[rows], hidden)
+            domains = check_domains(self.domains.names[rows], target_domain=list(self.domains.target_names))
+            return fit_on_domains(estimator, take_rows(self.X, rows), y, domains)
+        return self.fit_alone(estimator, rows[~hidden])
+
+    def takes_domains(self, estimator: Any) -> bool:
+        """Say whether ``estimator.fit`` takes the domains."""
+        return self.domains is not None and bool(domain_parameters(estimator, self.domains.names))
+
+    def fit_alone(self, estimator: Any, rows: np.ndarray) -> Any:
+        """Fit on labelled `rows` without a word about domains."""
+        return estimator.fit(take_rows(self.X, rows), plain_labels(self.y[rows]))
+
+    def score(self, estimator: Any, rows: np.ndarray) -> float:
+        """Score a fitted estimator on labelled `rows`."""
+        return float(self.scorer(estimator, take_rows(self.X, rows), plain_labels(self.y[rows])))
+
+
+def make_folds(rows: Rows, cv: Any, random_state: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the folds, as pairs of row numbers.
+
+    Parameters
+    ----------
+    rows : Rows
+        What is compared on.
+    cv : int, splitter or iterable of (train, test)
+        A number of folds gives each its share of every domain and of the labelled and unlabelled target rows, or of
+        every class where there are no domains; anything else is asked with the domain names as groups.
+    random_state : RandomState
+        Shuffles the folds of a number.
+    """
+    if not isinstance(cv, int | np.integer) or isinstance(cv, bool):
+        groups = None if rows.domains is None else rows.domains.names
+        with warnings.catch_warnings():
+            # Domains are offered to every splitter; one that needs none need not say so.
+            warnings.filterwarnings("ignore", message="The groups parameter is ignored", category=UserWarning)
+            return [(np.asarray(a), np.asarray(b)) for a, b in check_cv(cv).split(rows.X, rows.y, groups)]
+    if cv < 2:
+        raise ValueError(f"cv must be at least 2, got {cv}.")
+    if rows.domains is None:
+        folds = (KFold if rows.classes is None else StratifiedKFold)(cv, shuffle=True, random_state=random_state)
+        return list(folds.split(np.zeros(len(rows.y)), rows.y))
+    n_labelled = int(rows.labelled.sum())
+    if n_labelled < cv:
+        raise ValueError(
+            f"cv={cv}, but only {n_labelled} target rows have a label, and each fold is scored on some. "
+            "Ask for fewer folds, or label more target rows."
+        )
+    parts = _labelled_parts(rows, cv)
+    y = None if rows.classes is None else rows.y
+    return list(domain_folds(parts, y, n_splits=cv, random_state=random_state))
+
+
+def _labelled_parts(rows: Rows, n_splits: int) -> Domains:
+    """Tell labelled and unlabelled target rows apart, so that every fold gets its share of both."""
+    domains = rows.domains
+    names = np.array(domains.names.tolist(), dtype=object)
+    targets = []
+    for name in domains.target_names:
+        members = domains.rows_of(name)
+        labelled = members[rows.labelled[members]]
+        targets.append(name)
+        if n_splits <= len(labelled) <= len(members) - n_splits:
+            targets.append(f"{name} (labelled)")
+            names[labelled] = targets[-1]
+    return Domains(domains.is_target, names, domains.source_names, tuple(targets), from_labels=False)
+
+
+def check_folds(rows: Rows, folds: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Raise a ValueError where folds cannot be compared on."""
+    if len(folds) < 2:
+        raise ValueError(f"cv gives {len(folds)} fold; a difference needs at least two folds to be tested.")
+    for number, (train, test) in enumerate(folds):
+        if np.isin(test, train).any():
+            raise ValueError(f"Fold {number} of cv has rows that are in both of its parts.")
+        if not rows.labelled[test].any():
+            raise ValueError(
+                f"Fold {number} of cv has no labelled target row among its {len(test)} test rows, so nothing can be "
+                "scored there. Ask for fewer folds, label more target rows, or pass a cv that splits the target."
+            )
+        if rows.domains is None:
+            continue
+        for role, there in (("source", rows.domains.is_source), ("target", rows.domains.is_target)):
+            if not there[train].any():
+                raise ValueError(
+                    f"Fold {number} of cv has no {role} row among its {len(train)} training rows; every fold must "
+                    "train on rows of both. An integer cv makes such folds."
+                )
+
+
+def row_ratio(rows: Rows, folds: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Return the mean of n_test / n_train over the folds; with domains target rows count."""
+    counted = np.ones(len(rows.y), dtype=bool) if rows.domains is None else rows.domains.is_target
+    return float(np.mean([counted[test].sum() / counted[train].sum() for train, test in folds]))
+
+
+def corrected_t_test(
+    scores: np.ndarray, baseline_scores: np.ndarray, ratio: float, *, confidence: float
+) -> tuple[float, tuple[float, float], float]:
+    """Test paired scores of k folds whose training rows overlap [1]_.
+
+    With d the mean and s the standard deviation of the differences,
+
+        t = d / (s sqrt(1 / k + n_test / n_train))   on k - 1 degrees of freedom.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_folds,)
+        Scores of one estimator.
+    baseline_scores : ndarray of shape (n_folds,)
+        Scores of the other.
+    ratio : float
+        n_test / n_train.
+    confidence : float
+        Of the interval.
+
+    Returns
+    -------
+    difference : float
+        Mean of the differences.
+    interval : tuple of float
+        Two-sided. Differences that are all equal have no spread: both ends are the difference itself.
+    p_value : float
+        Two-sided. Where differences are all equal it is the limit of the test: 1 if they are zero, else 0.
+
+    References
+    ----------
+    .. [1] C. Nadeau, Y. Bengio, "Inference for the Generalization Error", Machine Learning 52, 2003.
+    """
+    differences = scores - baseline_scores
+    difference, k = float(differences.mean()), len(differences)
+    rounding = _ROUNDING * max(np.abs(scores).max(), np.abs(baseline_scores).max())
+    if np.ptp(differences) <= rounding:
+        difference = difference if abs(difference) > rounding else 0.0
+        return difference, (difference, difference), float(difference == 0.0)
+    error = float(differences.std(ddof=1)) * np.sqrt(1.0 / k + ratio)
+    half = float(stats.t.ppf((1.0 + confidence) / 2.0, k - 1)) * error
+    p_value = 2.0 * float(stats.t.sf(abs(difference) / error, k - 1))
+    return difference, (float(difference - half), float(difference + half)), p_value
+
+
+def seeded_clone(estimator: Any, seed: int | None) -> Any:
+    """Return a clone; with a seed, those of its random states that are None are set by it."""
+    copy = clone(estimator)
+    return copy if seed is None else set_random_states(copy, np.random.RandomState(seed))
+
+
+def fit_and_score(
+    rows: Rows, pair: tuple[Any, Any], fold: tuple[np.ndarray, np.ndarray], *, target_labels: bool, seed: int | None
+) -> tuple[list[float], list[np.ndarray] | None]:
+    """Fit clones of estimator and baseline on the training rows of a fold and score them.
+
+    Returns
+    -------
+    scores : list of two floats
+        On the labelled target rows of the fold.
+    correct : list of two ndarrays of bool of shape (n_scored,), or None
+        Which of these rows they classify right; None for a regression.
+    """
+    train, test = fold
+    test = test[rows.labelled[test]]
+    revealed = train[rows.labelled[train]] if target_labels else train[:0]
+    scores, correct = [], []
+    for role, estimator in zip(("estimator", "baseline"), pair, strict=True):
+        model = seeded_clone(estimator, seed)
+        if role == "baseline" and target_labels and not rows.takes_domains(model):
+            rows.fit_alone(model, revealed)
+        else:
+            rows.fit(model, train, revealed)
+        scores.append(rows.score(model, test))
+        if not np.isfinite(scores[-1]):
+            raise ValueError(
+                f"scoring gave {scores[-1]} for the {role} in a fold of {len(test)} labelled rows. Ask for fewer folds "
+                "or choose another score."
+            )
+        if rows.classes is not None:
+            predicted = np.asarray(model.predict(take_rows(rows.X, test)))
+            correct.append(np.array([a == b for a, b in zip(predicted.tolist(), rows.y[test].tolist(), strict=True)]))
+    return scores, correct or None

@@ -1,0 +1,338 @@
+"""A search over backbones: ranked by a score, the best few cross-validated, the winner fitted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import check_cv, cross_val_score
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array, check_consistent_length, column_or_1d, get_tags
+from sklearn.utils.validation import check_is_fitted
+
+from sktransfer.feature_extraction import PretrainedFeatureExtractor
+from sktransfer.model_selection._ranking import SCORES, Candidate, as_ranking, best_first, rank, read_candidates
+from sktransfer.model_selection._winner import WinnerMixin
+from sktransfer.utils._compat import HasMethods, Interval, StrOptions, fit_context
+from sktransfer.utils._labels import check_class_labels, labels_of_fit
+from sktransfer.utils._persistence import BackboneHolderMixin
+
+__all__ = ["BackboneSearch"]
+
+
+class _ParameterAndMethod:
+    """The method `score` of an estimator that also has a parameter `score`: reading the attribute gives the method.
+
+    Setting it keeps the parameter in the instance's dictionary, from where ``get_params`` takes it.
+    """
+
+    def __init__(self, method):
+        self.method = method
+
+    def __get__(self, instance, owner=None):
+        return self.method.__get__(instance, owner)
+
+    def __set__(self, instance, value):
+        vars(instance)["score"] = value
+
+
+class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseEstimator):
+    """Choose a backbone by the score of its frozen features, and fit an estimator on those of the winner.
+
+    All backbones are ranked as by :func:`rank_backbones`; the best `refine` are cross-validated, each with a clone of
+    `estimator` on its features, on the same folds; the best of these, or of the ranking where ``refine=0``, is fitted
+    on all rows. Pictures pass each network once. To fine-tune the winner, pass the fitted search as ``backbone=`` of
+    :class:`FineTunedClassifier`.
+
+    Parameters
+    ----------
+    estimator : estimator or None, default=None
+        Classifier or regressor of features; None takes ``LogisticRegression(max_iter=1000)``.
+    backbones : list or dict, default=("sktransfer_mini",)
+        Backbones as :func:`load_backbone` takes them, or pairs ``(backbone, weights)``. A dict gives them names.
+    score : str or callable, default="logme"
+        What ranks: "logme", "h_score", "nleep", "transrate", "parc", "gbc", "sfda", "leep", "nce", or a callable
+        ``(features, y) -> float``; see :func:`rank_backbones`. Regressors take "logme" or a callable.
+    refine : int, default=3
+        How many of the best are cross-validated; 0 leaves the choice to the score.
+    cv : int, cross-validation generator or iterable, default=5
+        Folds of the cross-validation.
+    scoring : str, callable or None, default=None
+        Scorer of the cross-validation and of :meth:`score`; None takes the estimator's ``score``.
+    weights : str, path-like or None, default="pretrained"
+        Weights of the backbones that come without their own.
+    layer : None, int, str or list of these, default=None
+        Where the features are taken, as in :class:`PretrainedFeatureExtractor`.
+    pooling : {"avg", "max", "avgmax", "gem", "cls", "flatten"}, default="avg"
+        How a feature map becomes a vector.
+    image_size : int, tuple of int or None, default=None
+        Height and width in pixels at which all networks see the pictures; None takes each one's own.
+    image_shape : tuple of int or None, default=None
+        Shape of flattened pictures, or of arrays whose channel axis cannot be told.
+    batch_size : int, default=32
+        Pictures decoded together.
+    device : str or torch.device, default="auto"
+        "auto" takes cuda, mps or cpu, whichever there is.
+    precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
+        Number format of the networks.
+    cache : {"memory"}, path-like or None, default="memory"
+        Where features are kept; see :class:`PretrainedFeatureExtractor`.
+    n_jobs : int or None, default=None
+        Threads that decode pictures ahead of the network.
+    on_error : {"raise", "skip"}, default="raise"
+        What a backbone does that cannot be loaded: raise, or be left out with a warning.
+    random_state : int, RandomState or None, default=None
+        Seed of the score "nleep".
+    verbose : int, default=0
+        Show a progress bar for each backbone if not 0.
+
+    Attributes
+    ----------
+    ranking_ : Bunch
+        Columns of a table, highest score first (``pandas.DataFrame(search.ranking_)``): ``backbone``, ``score``,
+        ``cv_score`` (mean over the folds, NaN where there was none), ``seconds``, ``parameters``, ``n_features``.
+    best_index_ : int
+        Row of the winner in ``ranking_``.
+    best_backbone_ : str
+        Its name.
+    best_estimator_ : sklearn.pipeline.Pipeline
+        A :class:`PretrainedFeatureExtractor` with the winner, and the estimator, fitted on all rows.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels, of classifiers.
+    n_features_in_ : int
+        Number of columns, where the pictures came flattened.
+    feature_names_in_ : ndarray of str
+        Names of the columns, where X was a data frame with string names.
+
+    See Also
+    --------
+    rank_backbones : The ranking alone.
+    TransferabilityDisplay : Draws the ranking.
+    sklearn.model_selection.GridSearchCV : Cross-validates all of them.
+
+    References
+    ----------
+    .. [1] K. You, Y. Liu, Z. Zhang, J. Wang, M. I. Jordan, M. Long, "Ranking and Tuning Pre-trained Models: A New
+       Paradigm for Exploiting Model Hubs", Journal of Machine Learning Research 23, 2022.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sktransfer import BackboneSearch
+    >>> X, y = load_digits(return_X_y=True)
+    >>> backbones = {"trained": "sktransfer_mini", "random": ("sktransfer_mini", None)}
+    >>> search = BackboneSearch(LogisticRegression(max_iter=1000), backbones, refine=0)
+    >>> search = search.fit(X[:200], y[:200])
+    >>> search.best_backbone_
+    'trained'
+    >>> search.predict(X[200:203]).shape
+    (3,)
+    """
+
+    _held = "backbones"
+    _extractor_parameters = (
+        *("layer", "pooling", "image_size", "image_shape", "batch_size"),
+        *("device", "precision", "cache", "n_jobs", "verbose"),
+    )
+    _parameter_constraints = {
+        "estimator": [HasMethods(["fit", "predict"]), None],
+        "backbones": "no_validation",  # read_candidates says more than a type list could
+        "score": [StrOptions(set(SCORES)), callable],
+        "refine": [Interval(Integral, 0, None, closed="left")],
+        "cv": ["cv_object"],
+        "scoring": [str, callable, None],
+        "weights": [str, os.PathLike, None],
+        **{name: PretrainedFeatureExtractor._parameter_constraints[name] for name in _extractor_parameters},
+        "pooling": [StrOptions({"avg", "max", "avgmax", "gem", "cls", "flatten"})],
+        "on_error": [StrOptions({"raise", "skip"})],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        backbones: Sequence[Any] | Mapping[str, Any] = ("sktransfer_mini",),
+        *,
+        score: str | Callable[[np.ndarray, np.ndarray], float] = "logme",
+        refine: int = 3,
+        cv: Any = 5,
+        scoring: str | Callable | None = None,
+        weights: str | os.PathLike[str] | None = "pretrained",
+        layer: int | str | Sequence[int | str | None] | None = None,
+        pooling: str = "avg",
+        image_size: int | tuple[int, int] | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        batch_size: int = 32,
+        device: Any = "auto",
+        precision: str = "auto",
+        cache: str | os.PathLike[str] | None = "memory",
+        n_jobs: int | None = None,
+        on_error: str = "raise",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ):
+        self.estimator = estimator
+        self.backbones = backbones
+        self.score = score
+        self.refine = refine
+        self.cv = cv
+        self.scoring = scoring
+        self.weights = weights
+        self.layer = layer
+        self.pooling = pooling
+        self.image_size = image_size
+        self.image_shape = image_shape
+        self.batch_size = batch_size
+        self.device = device
+        self.precision = precision
+        self.cache = cache
+        self.n_jobs = n_jobs
+        self.on_error = on_error
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Get the parameters of this estimator.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to give those of `estimator` too.
+
+        Returns
+        -------
+        params : dict
+            Parameters by name.
+        """
+        return {**super().get_params(deep), "score": vars(self)["score"]}
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any) -> BackboneSearch:
+        """Rank the backbones, cross-validate the best few, and fit the winner.
+
+        Parameters
+        ----------
+        X : pictures
+            Paths, encoded bytes, PIL images, arrays, flattened arrays or a torch Dataset.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels of all rows: classes for a classifier, numbers for a regressor.
+
+        Returns
+        -------
+        BackboneSearch
+            The fitted search.
+
+        Raises
+        ------
+        ValueError
+            If `backbones` is empty, has two of one name, or none that could be loaded, or if the score cannot be
+            computed from these labels.
+        WeightsNotFoundError
+            If weights cannot be had and ``on_error="raise"``.
+        """
+        estimator = self._given
+        y = self._read_labels(y, is_classifier(estimator))
+        check_consistent_length(X, y)
+        kept = max(1, self.refine)
+        rows = []
+        for row in rank(
+            read_candidates(self.backbones, self.weights),
+            self._extractor,
+            X,
+            y,
+            score=vars(self)["score"],
+            task="classification" if is_classifier(estimator) else "regression",
+            on_error=self.on_error,
+            random_state=self.random_state,
+        ):
+            rows = best_first([*rows, row])
+            # Features of those that cannot win any more are let go.
+            rows[kept:] = [loser._replace(extractor=None, features=None) for loser in rows[kept:]]
+        cv_scores = self._cross_validate(estimator, rows, y)
+        self.best_index_ = 0 if np.isnan(cv_scores).all() else int(np.nanargmax(cv_scores))
+        winner = rows[self.best_index_]
+        self.ranking_ = as_ranking(rows, cv_score=cv_scores)
+        self.best_backbone_ = winner.candidate.name
+        fitted = clone(estimator).fit(winner.features, y)
+        self.best_estimator_ = Pipeline([("extractor", winner.extractor), ("estimator", fitted)])
+        return self
+
+    def _read_labels(self, y, are_classes):
+        if y is None or are_classes:
+            y = labels_of_fit(y, caller=type(self).__name__)
+            check_class_labels(y)
+            return y
+        y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
+        return y if y.ndim == 2 and y.shape[1] > 1 else column_or_1d(y, warn=True)
+
+    def _extractor(self, candidate: Candidate) -> PretrainedFeatureExtractor:
+        options = {name: getattr(self, name) for name in self._extractor_parameters}
+        return PretrainedFeatureExtractor(candidate.backbone, weights=candidate.weights, **options)
+
+    def _cross_validate(self, estimator, rows, y):
+        """Mean scores of the best rows over the same folds, NaN for the others."""
+        means = np.full(len(rows), np.nan)
+        if self.refine:
+            cv = check_cv(self.cv, y, classifier=is_classifier(estimator))
+            folds = list(cv.split(np.zeros(len(y)), y))
+        for place, row in enumerate(rows[: self.refine]):
+            if row.features is not None:
+                means[place] = np.mean(
+                    cross_val_score(estimator, row.features, y, cv=folds, scoring=self.scoring, error_score="raise")
+                )
+        return means
+
+    @property
+    def _given(self):
+        return LogisticRegression(max_iter=1000) if self.estimator is None else self.estimator
+
+    @_ParameterAndMethod
+    def score(self, X: Any, y: Any) -> float:
+        """Score predictions of the winner.
+
+        Parameters
+        ----------
+        X : pictures
+            Of the kind seen in :meth:`fit`.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels.
+
+        Returns
+        -------
+        score : float
+            By `scoring`; without it accuracy of a classifier, R^2 of a regressor.
+        """
+        check_is_fitted(self)
+        return float(check_scoring(self.best_estimator_, self.scoring)(self.best_estimator_, X, y))
+
+    @property
+    def n_features_in_(self) -> int:
+        """Number of columns, where the pictures came flattened."""
+        return self.best_estimator_[0].n_features_in_
+
+    @property
+    def feature_names_in_(self) -> np.ndarray:
+        """Names of the columns, where X was a data frame with string names."""
+        return self.best_estimator_[0].feature_names_in_
+
+    def _as_backbone(self):
+        check_is_fitted(self)
+        return self.best_estimator_[0]._as_backbone()
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self._given)
+        tags.estimator_type = inner.estimator_type
+        tags.classifier_tags = deepcopy(inner.classifier_tags)
+        tags.regressor_tags = deepcopy(inner.regressor_tags)
+        tags.target_tags = deepcopy(inner.target_tags)
+        tags.input_tags = get_tags(PretrainedFeatureExtractor()).input_tags
+        return tags

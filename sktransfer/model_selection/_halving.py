@@ -1,0 +1,192 @@
+"""Successive halving on folds: all candidates meet the first fold, fewer each next one."""
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn.exceptions import FitFailedWarning
+
+__all__ = ["Candidate", "Clock", "halve", "lead", "tabulate"]
+
+
+class Clock:
+    """Seconds since the search began, and until its budget is spent.
+
+    Parameters
+    ----------
+    budget : float or None
+        Seconds; None for no end.
+    """
+
+    def __init__(self, budget: float | None):
+        self.start = time.monotonic()
+        self.budget = budget
+
+    @property
+    def seconds(self) -> float:
+        """Seconds gone."""
+        return time.monotonic() - self.start
+
+    def left(self, reserve: float = 0.0) -> float:
+        """Seconds left, less some that are spoken for."""
+        return math.inf if self.budget is None else self.budget - reserve - self.seconds
+
+
+@dataclass
+class Candidate:
+    """A strategy in the race.
+
+    Attributes
+    ----------
+    name : str
+    estimator : estimator
+        Never fitted itself.
+    scores : list of float
+        Of the folds that it has met, in their order.
+    fit_seconds, score_seconds : list of float
+        The same.
+    outcome : str
+        What became of it, in words.
+    """
+
+    name: str
+    estimator: Any
+    scores: list = field(default_factory=list)
+    fit_seconds: list = field(default_factory=list)
+    score_seconds: list = field(default_factory=list)
+    outcome: str = ""
+
+    @property
+    def mean_score(self) -> float:
+        """Mean over the folds met."""
+        return float(np.mean(self.scores)) if self.scores else -math.inf
+
+    @property
+    def mean_seconds(self) -> float:
+        """Mean seconds of a fit and its score; 0 before the first."""
+        return float(np.mean(self.fit_seconds) + np.mean(self.score_seconds)) if self.scores else 0.0
+
+
+def halve(
+    candidates: Sequence[Candidate],
+    n_folds: int,
+    evaluate: Callable[[Candidate, int, float], tuple[float, float, float]],
+    *,
+    factor: int,
+    clock: Clock,
+) -> Candidate:
+    """Run the race and return the winner.
+
+    After each fold the best ``1 / factor`` of the candidates go on, by their mean score over the folds so far, the
+    cheaper of equals; when one is left, or no time, the race ends. The baseline meets every fold that is run. The
+    winner is who is most ahead of the baseline on the folds that both have met; nobody ahead, the baseline.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        The baseline, and the others from the cheapest to the dearest; their records are written.
+    n_folds : int
+        Number of folds there are.
+    evaluate : callable
+        ``evaluate(candidate, fold, seconds)`` gives score, seconds of fitting and seconds of scoring, or raises
+        TimeoutError if it takes longer.
+    factor : int
+        At least 2.
+    clock : Clock
+        The budget.
+
+    Returns
+    -------
+    winner : Candidate
+    """
+    baseline, *others = candidates
+    contenders, alive = [], others
+    for fold in range(n_folds):
+        # Without the baseline's score there is nothing to compare with: it is never short of time.
+        _record(baseline, *evaluate(baseline, fold, math.inf))
+        met = [
+            candidate
+            for candidate in alive
+            if _meets(candidate, fold, [baseline, *contenders, *alive], evaluate, clock)
+        ]
+        # Who has run out of time keeps what it has shown.
+        contenders += [candidate for candidate in alive if candidate not in met and candidate.scores and fold]
+        ranked = sorted(met, key=lambda candidate: -candidate.mean_score)
+        alive = ranked[: max(math.ceil(len(ranked) / factor), 1)]
+        for candidate in ranked[len(alive) :]:
+            candidate.outcome = f"behind after {_folds(fold + 1)}"
+        if (len(alive) < 2 and fold) or clock.left(reserve=baseline.mean_seconds) <= 0:
+            break
+    contenders += alive
+    for candidate in contenders:
+        candidate.outcome = candidate.outcome or "runner-up"
+    winner = max([baseline, *contenders], key=lambda candidate: lead(candidate, baseline))
+    baseline.outcome, winner.outcome = "baseline", "best"
+    return winner
+
+
+def lead(candidate: Candidate, baseline: Candidate) -> float:
+    """Mean difference of the scores to the baseline's on the same folds."""
+    return float(np.mean(np.subtract(candidate.scores, baseline.scores[: len(candidate.scores)])))
+
+
+def _meets(candidate, fold, field_, evaluate, clock):
+    """Evaluate on a fold; say whether there was time and it came to an end."""
+    # The best so far must still be fitted to all rows, and so must this one if it is the best.
+    best = max((c for c in field_ if c.scores), key=lambda c: c.mean_score)
+    left = clock.left(reserve=best.mean_seconds)
+    if left <= candidate.mean_seconds:
+        candidate.outcome = "no time" if fold == 0 else f"no time for more than {_folds(fold)}"
+        return False
+    try:
+        score, *seconds = evaluate(candidate, fold, left if fold else left / 2)
+    except TimeoutError:
+        candidate.outcome = f"stopped by the time budget on fold {fold + 1}"
+        return False
+    except Exception as error:
+        # As in scikit-learn's searches, one candidate that cannot be fitted is no reason to lose the others.
+        candidate.outcome = f"failed: {error}"
+        candidate.scores.clear()
+        warnings.warn(f"The strategy {candidate.name!r} failed: {error!r}", FitFailedWarning, stacklevel=4)
+        return False
+    _record(candidate, score, *seconds)
+    return True
+
+
+def _record(candidate, score, fit_seconds, score_seconds):
+    candidate.scores.append(score)
+    candidate.fit_seconds.append(fit_seconds)
+    candidate.score_seconds.append(score_seconds)
+
+
+def tabulate(candidates: Sequence[Candidate], n_folds: int) -> dict[str, Any]:
+    """Lay the race out as the ``cv_results_`` of scikit-learn's searches; folds not met are NaN."""
+
+    def mean(values):
+        return float(np.mean(values)) if values else np.nan
+
+    scores = np.full((len(candidates), n_folds), np.nan)
+    for row, candidate in zip(scores, candidates, strict=True):
+        row[: len(candidate.scores)] = candidate.scores
+    means = np.array([mean(candidate.scores) for candidate in candidates])
+    ranks = rankdata([(math.inf if math.isnan(value) else -value) for value in means], method="min")
+    return {
+        "strategy": np.array([candidate.name for candidate in candidates], dtype=object),
+        "mean_test_score": means,
+        "std_test_score": np.array([float(np.std(c.scores)) if c.scores else np.nan for c in candidates]),
+        "rank_test_score": ranks.astype(int),
+        "n_folds": np.array([len(candidate.scores) for candidate in candidates]),
+        "mean_fit_time": np.array([mean(candidate.fit_seconds) for candidate in candidates]),
+        "mean_score_time": np.array([mean(candidate.score_seconds) for candidate in candidates]),
+        **{f"split{fold}_test_score": scores[:, fold] for fold in range(n_folds)},
+        "outcome": np.array([candidate.outcome for candidate in candidates], dtype=object),
+    }
+
+
+def _folds(n):
+    return "1 fold" if n == 1 else f"{n} folds"

@@ -1,0 +1,120 @@
+"""The strategies that a search tries, from the cheapest to the dearest."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sktransfer.adaptation import AdaptedClassifier, CORALAdapter, MMDAdapter, SubspaceAlignmentAdapter
+from sktransfer.feature_extraction import PretrainedFeatureExtractor
+from sktransfer.fine_tuning import FineTunedClassifier
+from sktransfer.weighting import LabelShiftWeighter
+
+__all__ = ["ON_REQUEST", "features_of", "make_strategies"]
+
+# Known by name, but not tried unless asked for: it has never paid with few pictures, and costs as much as all others.
+ON_REQUEST = ("from_scratch",)
+# Side of the thumbnails whose pixels are all that a model without transfer sees.
+_THUMBNAIL = 16
+
+_ADAPTERS = {
+    "coral": CORALAdapter,
+    "subspace_alignment": SubspaceAlignmentAdapter,
+    "jda": lambda **params: MMDAdapter(30, kernel="primal", conditional=0.5, **params),
+    "label_shift": LabelShiftWeighter,
+}
+_DEEP = ("MCC", "BNM", "DSAN")
+
+
+def make_strategies(
+    *, with_target: bool, reading: Mapping[str, Any] | None, training: Mapping[str, Any], target_domain: Any, seed: int
+) -> tuple[dict[str, Any], str]:
+    """Make one unfitted estimator for each strategy.
+
+    Parameters
+    ----------
+    with_target : bool
+        Whether there is a target domain to adapt to.
+    reading : mapping or None
+        Parameters of the feature extractor; None for tables.
+    training : mapping
+        Parameters of the networks that are trained.
+    target_domain : label or list of labels
+        Which domains are the target.
+    seed : int
+        Random state of all of them.
+
+    Returns
+    -------
+    strategies : dict of str to estimator
+        Cheapest first.
+    baseline : str
+        Which of them is no transfer.
+    """
+    made = _to_target(reading, target_domain) if with_target else _to_new_classes(reading)
+    if reading is not None:
+        training = {**reading, **training, "random_state": seed}
+        made |= _tuned(training, with_target)
+    else:
+        training = {**training, "backbone": None, "random_state": seed}
+    if with_target:
+        from sktransfer import deep_adaptation
+
+        for name in _DEEP:
+            method = getattr(deep_adaptation, f"{name}Classifier")
+            made[name.lower()] = method(**training, target_domain=target_domain)
+    return made, "no_adaptation" if with_target else "no_transfer"
+
+
+def features_of(reading: Mapping[str, Any]) -> PretrainedFeatureExtractor:
+    """Make the extractor that all frozen strategies share, through the cache."""
+    return PretrainedFeatureExtractor(**reading)
+
+
+def _linear() -> LogisticRegression:
+    return LogisticRegression(max_iter=1000)
+
+
+def _to_new_classes(reading):
+    return {
+        "no_transfer": make_pipeline(_pixels(reading), StandardScaler(), _linear()),
+        "frozen_linear": make_pipeline(features_of(reading), StandardScaler(), _linear()),
+        "frozen_knn": make_pipeline(features_of(reading), KNeighborsClassifier(metric="cosine", weights="distance")),
+    }
+
+
+def _to_target(reading, target_domain):
+    first = [] if reading is None else [features_of(reading)]
+    made: dict[str, Pipeline] = {"no_adaptation": make_pipeline(*first, StandardScaler(), _linear())}
+    for name, adapter in _ADAPTERS.items():
+        adapted = AdaptedClassifier(_linear(), adapter(target_domain=target_domain))
+        made[name] = make_pipeline(*first, StandardScaler(), adapted)
+    return made
+
+
+def _tuned(training, with_target):
+    # What trains whole keeps the source's normalisation: with few pictures it did best (benchmarks/accuracy).
+    whole = {**training, "schedule": "cosine", "batch_norm": "frozen", "lr": 3e-4}
+    made = {"head": FineTunedClassifier(**training, schedule="cosine")}
+    if with_target:
+        return made
+    return made | {
+        "last_stages": FineTunedClassifier(**whole, trainable=2),
+        "full": FineTunedClassifier(**whole, trainable="all"),
+        "lp_ft": FineTunedClassifier(**whole, trainable="all", probe_epochs=training["max_epochs"]),
+        "from_scratch": FineTunedClassifier(
+            **{**training, "weights": None}, trainable="all", schedule="cosine", lr=3e-3
+        ),
+    }
+
+
+def _pixels(reading):
+    """Read the pixels of thumbnails: what is known of pictures without any other data."""
+    from torch import nn
+
+    options = {name: value for name, value in reading.items() if name not in ("backbone", "weights", "image_size")}
+    shrink = nn.Sequential(nn.AdaptiveAvgPool2d(_THUMBNAIL), nn.Flatten())
+    return PretrainedFeatureExtractor(shrink, image_size=4 * _THUMBNAIL, **options)

@@ -1,0 +1,390 @@
+"""Which strategy of transfer: tried from the cheapest to the dearest, dropped as soon as they fall behind."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import StratifiedKFold, check_cv
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils.validation import validate_data
+
+from sktransfer.base import LabelledScoreMixin
+from sktransfer.exceptions import NegativeTransferWarning
+from sktransfer.inputs import check_samples
+from sktransfer.metrics import transfer_evidence
+from sktransfer.model_selection._fold_fits import FoldFits, takes_domains
+from sktransfer.model_selection._halving import Candidate, Clock, halve, lead, tabulate
+from sktransfer.model_selection._neighborhood_scorer import NeighborhoodAgreementScorer
+from sktransfer.model_selection._strategies import ON_REQUEST, features_of, make_strategies
+from sktransfer.model_selection._winner import WinnerMixin
+from sktransfer.utils._compat import Interval, fit_context
+from sktransfer.utils._domains import Domains, check_domains, read_source_labels
+from sktransfer.utils._folds import domain_folds
+from sktransfer.utils._labels import check_class_labels, labels_of_fit, missing_labels, plain_labels
+from sktransfer.utils._stacking import take_rows
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["TransferSearchCV"]
+
+_READING = ("backbone", "weights", "image_size", "image_shape", "batch_size", "device", "cache", "n_jobs")
+
+
+class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+    """Find the strategy of transfer that suits the data, and be that estimator.
+
+    The strategies are tried from the cheapest to the dearest by successive halving on folds [1]_: all meet the first
+    fold, the best third of them the second, and so on until one is left. A baseline without transfer meets every fold
+    that is run; the winner is who is most ahead of it, and is fitted to all rows.
+
+    Without a target domain the labels of `y` decide, and the strategies are ``"no_transfer"`` (the baseline: a linear
+    model on the pixels of thumbnails), ``"frozen_linear"`` and ``"frozen_knn"`` on frozen features, and networks
+    fine-tuned: ``"head"``, ``"last_stages"``, ``"full"`` and ``"lp_ft"`` (the head first, then everything);
+    ``"from_scratch"`` on request. With a target domain, whose labels are not read, they are ``"no_adaptation"`` (the
+    baseline: a linear model on frozen features of the source), ``"coral"``, ``"subspace_alignment"``, ``"jda"`` and
+    ``"label_shift"`` on frozen features, ``"head"``, and the deep methods ``"mcc"``, ``"bnm"`` and ``"dsan"``.
+
+    Parameters
+    ----------
+    backbone : str, torch.nn.Module, fitted estimator or None, default="resnet18"
+        The pretrained network, as in :class:`FineTunedClassifier`. None searches on tables of numbers, which needs a
+        target domain.
+    strategies : "auto", list of str or dict of str to classifier or "auto", default="auto"
+        Which strategies to try. A list chooses by name; a dict may also bring classifiers of your own, which are tried
+        last: ``{"frozen_linear": "auto", "mine": classifier}``. The baseline is always among them.
+    weights : str, path-like or None, default="pretrained"
+        Weights of the backbone, as in :class:`FineTunedClassifier`.
+    scoring : str, callable or None, default=None
+        What decides: a scorer of scikit-learn or one of this package, on the test rows of each fold, and with a target
+        domain on all target rows, whose labels taught nothing. None takes accuracy without a target domain, and with
+        one :class:`NeighborhoodAgreementScorer`, which needs no labels.
+    cv : int, splitter or iterable, default=3
+        Folds: an int for stratified ones, with rows of every domain in each; a splitter gets the domain labels as its
+        groups.
+    factor : int, default=3
+        After each fold, the best ``1 / factor`` of the strategies go on.
+    time_budget : float or None, default=None
+        Seconds that the search may take, the last fit included. Strategies that there is no time for are left out, and
+        a training that would take longer is stopped and dropped. The baseline is always fitted, so that a very short
+        budget is overrun by it. None sets no limit.
+    guard : bool, default=False
+        With a target domain, whether to fall back to the baseline, with a ``NegativeTransferWarning``, where
+        :func:`transfer_evidence` does not speak for the winner.
+    target_domain : label or list of labels, default="target"
+        Which labels of `sample_domain` are the target; all others are sources.
+    max_epochs : int, default=20
+        Epochs of the networks that are trained.
+    batch_size : int, default=32
+        Pictures a step.
+    image_size : int, tuple of int or None, default=None
+        Height and width in pixels at which the network sees the pictures; None takes its own.
+    image_shape : tuple of int or None, default=None
+        Shape of flattened pictures.
+    device : str or torch.device, default="auto"
+        ``"auto"`` takes cuda, mps or cpu, whichever there is.
+    cache : {"memory"}, path-like or None, default="memory"
+        Where frozen features are kept, so that all strategies and folds share them; see
+        :class:`PretrainedFeatureExtractor`.
+    n_jobs : int or None, default=None
+        Threads that decode pictures.
+    random_state : int, RandomState or None, default=None
+        Seed of folds and trainings.
+    verbose : int, default=0
+        Show a progress bar over the strategies of a fold if not 0.
+
+    Attributes
+    ----------
+    best_strategy_ : str
+        Name of the winner; of the baseline, if the guard fell back to it.
+    best_estimator_ : estimator
+        The winner, fitted to all rows.
+    best_score_ : float
+        Its mean score over the folds that it has met.
+    baseline_ : str
+        Name of the baseline.
+    cv_results_ : dict of ndarray
+        One entry a strategy, cheapest first: ``strategy``, ``mean_test_score``, ``std_test_score``,
+        ``rank_test_score``, ``n_folds``, ``mean_fit_time``, ``mean_score_time``, ``split<i>_test_score`` (NaN where it
+        did not come to that fold) and ``outcome`` in words. Means of strategies that met different folds are not
+        comparable to the last digit.
+    report_ : str
+        What was tried and found, in plain words.
+    evidence_ : Bunch or None
+        What :func:`transfer_evidence` found about the winner; None where the guard was not asked.
+    seconds_ : float
+        Seconds that the search took.
+    n_folds_ : int
+        Number of folds there were.
+    scorer_ : callable
+        What decided.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    minus_one_is_missing_ : bool
+        Whether -1 in integer labels means "no label" in :meth:`score`; not where a label seen in fit is -1.
+
+    See Also
+    --------
+    BackboneSearch : Which backbone, for features.
+    negative_transfer_report : Whether one estimator is better than another, with interval and test.
+
+    Notes
+    -----
+    One fold of a few hundred rows tells strategies apart by some points, not less: the winner is one of the best, and
+    ``report_`` says how far ahead it was on how many folds.
+
+    References
+    ----------
+    .. [1] K. Jamieson, A. Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization",
+       AISTATS 2016.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sktransfer import TransferSearchCV
+    >>> X, y = load_digits(return_X_y=True)
+    >>> search = TransferSearchCV("sktransfer_mini", strategies=["frozen_linear", "frozen_knn"], random_state=0)
+    >>> search = search.fit(X[:300], y[:300])
+    >>> search.best_strategy_ in ("no_transfer", "frozen_linear", "frozen_knn")
+    True
+    >>> search.predict(X[300:303]).shape
+    (3,)
+    """
+
+    __metadata_request__fit = {"sample_domain": True}
+
+    _parameter_constraints = {
+        "backbone": "no_validation",
+        "strategies": [str, list, tuple, Mapping],
+        "weights": [str, os.PathLike, None],
+        "scoring": [str, callable, None],
+        "cv": ["cv_object"],
+        "factor": [Interval(Integral, 2, None, closed="left")],
+        "time_budget": [Interval(Real, 0, None, closed="neither"), None],
+        "guard": ["boolean"],
+        "target_domain": "no_validation",
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        backbone: str | nn.Module | BaseEstimator | None = "resnet18",
+        strategies: str | Sequence[str] | Mapping[str, Any] = "auto",
+        *,
+        weights: str | os.PathLike[str] | None = "pretrained",
+        scoring: Any = None,
+        cv: Any = 3,
+        factor: int = 3,
+        time_budget: float | None = None,
+        guard: bool = False,
+        target_domain: Any = "target",
+        max_epochs: int = 20,
+        batch_size: int = 32,
+        image_size: int | tuple[int, int] | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        device: Any = "auto",
+        cache: str | os.PathLike[str] | None = "memory",
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ):
+        self.backbone = backbone
+        self.strategies = strategies
+        self.weights = weights
+        self.scoring = scoring
+        self.cv = cv
+        self.factor = factor
+        self.time_budget = time_budget
+        self.guard = guard
+        self.target_domain = target_domain
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.image_size = image_size
+        self.image_shape = image_shape
+        self.device = device
+        self.cache = cache
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, *, sample_domain: Any = None) -> TransferSearchCV:
+        """Search, and fit the winner to all rows.
+
+        Parameters
+        ----------
+        X : pictures, or array-like of shape (n_samples, n_features) where ``backbone=None``
+            Samples.
+        y : array-like of shape (n_samples,)
+            Labels. With a target domain those of target rows are not read by the strategies, and by the scorer only
+            if it is one that needs them (:func:`oracle_scorer`). Without `sample_domain`, rows with a missing label
+            (NaN, None, or -1 for integers) are the target.
+        sample_domain : array-like of shape (n_samples,) or None, default=None
+            Domain label of each row; None for one domain, unless labels are missing.
+
+        Returns
+        -------
+        self : TransferSearchCV
+            The fitted search.
+
+        Raises
+        ------
+        DomainError
+            If `sample_domain` names no source or no target row.
+        ValueError
+            If a strategy is not known, or ``backbone=None`` comes without a target domain.
+        """
+        clock = Clock(self.time_budget)
+        y = labels_of_fit(y, caller=type(self).__name__)
+        check_consistent_length(X, y)
+        domains = self._read_domains(X, y, sample_domain)
+        labels = y if domains is None else read_source_labels(y, domains)[0]
+        check_class_labels(plain_labels(labels))
+        self.minus_one_is_missing_ = -1 not in labels.tolist()
+        X = self._check_rows(X, reset=True)
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        candidates = self._candidates(domains is not None, seed)
+        self.baseline_, baseline = candidates[0].name, candidates[0]
+        self.scorer_ = self._choose_scorer(baseline.estimator, domains)
+        fits = FoldFits(X, y, domains, self._folds(X, y, domains, seed), self.scorer_, show=bool(self.verbose))
+        winner = halve(candidates, len(fits.folds), fits.evaluate, factor=self.factor, clock=clock)
+        self.best_estimator_ = fits.fit(clone(winner.estimator), np.arange(len(y)))
+        winner = self._guarded(winner, baseline, fits)
+        self.best_strategy_, self.best_score_ = winner.name, winner.mean_score
+        self.n_folds_, self.cv_results_ = len(fits.folds), tabulate(candidates, len(fits.folds))
+        self.seconds_ = clock.seconds
+        self.report_ = self._report(winner, candidates)
+        return self
+
+    def _read_domains(self, X: Any, y: np.ndarray, sample_domain: Any) -> Domains | None:
+        if sample_domain is None and not missing_labels(y).any():
+            return None
+        return check_domains(sample_domain, y, target_domain=self.target_domain, n_samples=len(y))
+
+    def _check_rows(self, X: Any, *, reset: bool) -> Any:
+        if self.backbone is None:
+            return validate_data(self, X, reset=reset)
+        check_samples(self, X, reset=reset, image_shape=self.image_shape)
+        return X
+
+    @property
+    def _reading(self) -> dict[str, Any] | None:
+        """Parameters of the extractor, None for tables."""
+        return None if self.backbone is None else {name: getattr(self, name) for name in _READING}
+
+    def _candidates(self, with_target: bool, seed: int) -> list[Candidate]:
+        if self.backbone is None and not with_target:
+            raise ValueError(
+                "backbone=None searches among ways to adapt tables to a target domain, but there is none. Pass "
+                "sample_domain (pack_domains builds it), or a backbone for pictures."
+            )
+        known, baseline = make_strategies(
+            with_target=with_target,
+            reading=self._reading,
+            training={name: getattr(self, name) for name in ("max_epochs", "batch_size", "device")},
+            target_domain=self.target_domain,
+            seed=seed,
+        )
+        given = self.strategies
+        if isinstance(given, str):
+            if given != "auto":
+                raise ValueError(f"strategies must be 'auto', a list of names or a dict, got {given!r}.")
+            given = [name for name in known if name not in ON_REQUEST]
+        named = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given, "auto")
+        unknown = [name for name, estimator in named.items() if isinstance(estimator, str) and name not in known]
+        if unknown or not all(hasattr(est, "fit") or est == "auto" for est in named.values()):
+            raise ValueError(
+                f"strategies={self.strategies!r}: {unknown or 'a value'} is not known here. "
+                f"There are {sorted(known)}; a dict may bring classifiers of your own, or 'auto' for one of these."
+            )
+        order = [name for name in known if name in named] + [name for name in named if name not in known]
+        chosen = {name: known[name] if isinstance(named[name], str) else named[name] for name in order}
+        return [Candidate(name, est) for name, est in {baseline: known[baseline], **chosen}.items()]
+
+    def _choose_scorer(self, estimator: Any, domains: Domains | None) -> Any:
+        if domains is None:
+            return check_scoring(estimator, scoring=self.scoring or "accuracy")
+        if self.scoring is None:
+            features = StandardScaler() if self.backbone is None else features_of(self._reading)
+            return NeighborhoodAgreementScorer(features=features, target_domain=self.target_domain)
+        if not takes_domains(self.scoring):
+            raise ValueError(
+                f"scoring={self.scoring!r} with a target domain: scikit-learn's scorers read labels of all rows, and "
+                "those of the target are not there, or not to be read. Pass one of the scorers without labels, or "
+                f"oracle_scorer({self.scoring if isinstance(self.scoring, str) else 'accuracy'!r}) to read them."
+            )
+        return self.scoring
+
+    def _folds(self, X: Any, y: np.ndarray, domains: Domains | None, seed: int) -> list:
+        if not isinstance(self.cv, Integral):
+            return list(check_cv(self.cv).split(X, y, None if domains is None else domains.names))
+        if domains is not None:
+            return list(domain_folds(domains, y, n_splits=self.cv, random_state=seed))
+        return list(StratifiedKFold(self.cv, shuffle=True, random_state=seed).split(np.zeros(len(y)), y))
+
+    def _guarded(self, winner: Candidate, baseline: Candidate, fits: FoldFits) -> Candidate:
+        """Return the baseline, fitted, if the evidence is against the winner."""
+        self.evidence_ = None
+        if not self.guard or fits.domains is None or winner is baseline:
+            return winner
+        unadapted = fits.fit(clone(baseline.estimator), np.arange(len(fits.y)))
+        rows = fits.X if self.backbone is None else features_of(self._reading).fit_transform(fits.X)
+        labels, source = read_source_labels(fits.y, fits.domains)
+        target = take_rows(fits.X, fits.domains.target_rows)
+        self.evidence_ = transfer_evidence(
+            rows[source],
+            labels,
+            rows[fits.domains.is_target],
+            y_pred=self.best_estimator_.predict(target),
+            y_baseline=unadapted.predict(target),
+        )
+        if self.evidence_.helps or self.evidence_.disagreement == 0:
+            return winner
+        warnings.warn(
+            f"The strategy {winner.name!r} was best by its score, but transfer_evidence does not speak for it (see "
+            f"evidence_); {baseline.name!r} is used. Set guard=False to keep the other.",
+            NegativeTransferWarning,
+            stacklevel=4,
+        )
+        winner.outcome = "best by its score, but dropped by the guard"
+        self.best_estimator_, baseline.outcome = unadapted, "best"
+        return baseline
+
+    def _report(self, winner: Candidate, candidates: list[Candidate]) -> str:
+        baseline = candidates[0]
+        n = len(winner.scores)
+        lines = [
+            f"{winner.name} is the strategy used: mean score {winner.mean_score:.3f} on {n} of {self.n_folds_} folds."
+        ]
+        if winner is not baseline:
+            ahead = lead(winner, baseline)
+            lines.append(f"It is {ahead:+.3f} ahead of {baseline.name}, the baseline, on the same folds.")
+        else:
+            lines.append("It is the baseline: nothing that was tried is ahead of it.")
+        lines += [
+            f"- {c.name}: {f'{c.mean_score:.3f}' if c.scores else 'no score'}, "
+            f"{f'{c.mean_seconds:.1f} s a fold, ' if c.scores else ''}{c.outcome}"
+            for c in candidates
+        ]
+        budget = "" if self.time_budget is None else f" of {self.time_budget:g}"
+        return "\n".join([*lines, f"The search took {self.seconds_:.1f}{budget} s."])
+
+    @property
+    def _given(self) -> Any:
+        return LogisticRegression()
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = tags.input_tags.string = self.backbone is not None
+        return tags
