@@ -4,6 +4,7 @@ import pytest
 from common_adapters import ESTIMATORS as ADAPTERS
 from common_deep import ESTIMATORS as DEEP
 from common_pictures import ESTIMATORS as PICTURES
+from common_searches import ESTIMATORS as SEARCHES
 from common_source_free import ESTIMATORS as SOURCE_FREE
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -12,7 +13,7 @@ from sktransfer import FineTunedClassifier, FineTunedRegressor, OSBPClassifier
 
 # Adapters run through subclasses that supply domains, image estimators through subclasses that read a row of d numbers
 # as a picture of 1 x d pixels.
-ESTIMATORS = [*ADAPTERS, *DEEP, *PICTURES, *SOURCE_FREE]
+ESTIMATORS = [*ADAPTERS, *DEEP, *PICTURES, *SEARCHES, *SOURCE_FREE]
 
 
 # They give pictures, arrays of four dimensions; tests/deep_adaptation show what of scikit-learn's contract holds.

@@ -60,9 +60,9 @@ TEXT = """# Which backbone, before training any
 Eight small networks of different pretraining, each fine-tuned on each set and judged by test pictures (mean of {seeds}
 seeds), and scored before that on the frozen features of the same training rows (at most {pictures}). Pictures at
 {size} pixels, for time; the head alone for 60 epochs, then the whole network for {epochs} with BatchNorm frozen,
-AdamW, cosine schedule, batches of 16: what did best in fine_tuning.md. Each network has the learning rate, of {rates}, with the
-best accuracy on training pictures of flowers5 that it did not learn from (of equals the smallest); nothing was chosen
-by test pictures. The networks of CIFAR-10 see larger pictures than they were made for.
+AdamW, cosine schedule, batches of 16: what did best in fine_tuning.md. Each network has the learning rate, of {rates},
+with the best accuracy on training pictures of flowers5 that it did not learn from (of equals the smallest); nothing was
+chosen by test pictures. The networks of CIFAR-10 see larger pictures than they were made for.
 
 {accuracies}
 

@@ -14,18 +14,11 @@ from sktransfer.adaptation._standardizer import DomainStandardizer
 from sktransfer.exceptions import NegativeTransferWarning
 from sktransfer.metrics import transfer_evidence
 from sktransfer.utils._domains import read_source_labels
+from sktransfer.utils._features import as_table
 from sktransfer.utils._labels import check_class_labels, check_number_labels
 from sktransfer.utils._stacking import take_rows
 
 __all__ = ["AdaptedClassifier", "AdaptedRegressor"]
-
-
-def _check_table(X: Any) -> None:
-    if getattr(X, "ndim", 0) != 2:
-        raise ValueError(
-            f"guard=True compares rows of numbers with their neighbours, but X holds {type(X).__name__}. Put a "
-            "PretrainedFeatureExtractor before this estimator, or set guard=False."
-        )
 
 
 def _fell_back(adapter: Any, evidence: Bunch) -> str:
@@ -126,7 +119,11 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
                 vars(self).pop(name, None)
             return
         target = take_rows(X, domains.target_rows)
-        _check_table(target)
+        if as_table(target) is None:
+            raise ValueError(
+                f"guard=True compares rows of numbers with their neighbours, but X holds {type(X).__name__}. Put a "
+                "PretrainedFeatureExtractor before this estimator, or set guard=False."
+            )
         baseline = self._fit_estimator(take_rows(X, rows), labels, None, params)
         source_labels, source_rows = read_source_labels(y, domains)
         self.evidence_ = transfer_evidence(

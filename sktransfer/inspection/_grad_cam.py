@@ -147,7 +147,7 @@ def explain(estimator: Any, X: Any, *, target: Any, layer: int | str | None) -> 
 
 
 def _maps(parts, x, columns):
-    """Maps ``(n, H, W)`` of a batch, and the columns of the scores that they explain."""
+    """Compute the maps ``(n, H, W)`` of a batch, and the columns of the scores that they explain."""
     import torch
 
     from sktransfer.backbones import outputs_from

@@ -181,7 +181,7 @@ def _new_axes(pyplot, n, n_columns, ratio):
 
 
 def _titles(estimator, X, columns):
-    """What was explained, with its probability where the estimator gives one."""
+    """Name what was explained, with its probability where the estimator gives one."""
     if is_regressor(estimator):
         values = np.asarray(estimator.predict(X)).reshape(len(columns), -1)
         return [f"{row[column]:.3g}" for row, column in zip(values, columns, strict=True)]

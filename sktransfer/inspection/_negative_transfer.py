@@ -15,8 +15,9 @@ from sktransfer.exceptions import NegativeTransferWarning
 from sktransfer.inspection._label_efficiency import check_label_sizes, curves_of_fold, summarize_curves
 from sktransfer.inspection._paired import Rows, check_folds, corrected_t_test, fit_and_score, make_folds, row_ratio
 from sktransfer.inspection._report_words import metric_name, summary_of
-from sktransfer.inspection._shift_evidence import check_features, class_shares, domain_distances
+from sktransfer.inspection._shift_evidence import class_shares, domain_distances
 from sktransfer.utils._domains import check_domains, read_source_labels
+from sktransfer.utils._features import check_features
 from sktransfer.utils._labels import as_labels, missing_labels, plain_labels
 
 __all__ = ["NegativeTransferReport", "negative_transfer_report"]

@@ -4,21 +4,16 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.metrics import mmd_distance, proxy_a_distance
 from sktransfer.utils._domains import Domains
 from sktransfer.utils._estimators import domain_parameters
+from sktransfer.utils._features import apply_features, as_table
 from sktransfer.utils._stacking import take_rows
 
 __all__ = [
-    "apply_features",
-    "as_table",
-    "check_features",
     "class_shares",
     "distances",
     "domain_distances",
@@ -28,46 +23,6 @@ __all__ = [
 
 # Rows of a domain that distances are computed on: their cost grows with the square.
 _MAX_ROWS = 1000
-
-
-def as_table(X: Any) -> np.ndarray | None:
-    """Return `X` as floats of shape (n_samples, n_features) if it is a table of numbers, else None."""
-    if sparse.issparse(X):
-        return X.toarray().astype(np.float64)
-    if isinstance(X, list | tuple):
-        # A look at the first row spares the conversion of a list of pictures.
-        if len(X) == 0 or not isinstance(X[0], list | tuple | np.ndarray) or np.ndim(X[0]) != 1:
-            return None
-        if len({len(row) for row in X}) != 1:
-            return None
-    elif len(getattr(X, "shape", ())) != 2:
-        return None
-    table = np.asarray(X)
-    if table.dtype == object and all(getattr(kind, "kind", "O") in "fiub" for kind in getattr(X, "dtypes", [None])):
-        table = table.astype(np.float64)
-    return table.astype(np.float64) if table.dtype.kind in "fiub" else None
-
-
-def check_features(features: Any) -> None:
-    """Raise a ValueError unless `features` is a transformer, a function or None."""
-    if not (features is None or hasattr(features, "transform") or callable(features)):
-        raise ValueError(f"features must be a transformer, a function or None, got {features!r}.")
-
-
-def apply_features(features: Any, X: Any) -> np.ndarray:
-    """Return the table that `features`, a transformer or a function of the samples, makes of `X`."""
-    if hasattr(features, "transform"):
-        try:
-            check_is_fitted(features)
-        except NotFittedError:
-            features = clone(features).fit(X)
-        made = features.transform(X)
-    else:
-        made = features(X)
-    table = as_table(made)
-    if table is None:
-        raise ValueError(f"features must give a table of numbers (n_samples, n_features), got {type(made).__name__}.")
-    return table
 
 
 def feature_rows(

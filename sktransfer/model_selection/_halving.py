@@ -37,7 +37,7 @@ class Clock:
         return math.inf if self.budget is None else self.budget - reserve - self.seconds
 
 
-@dataclass
+@dataclass(eq=False)
 class Candidate:
     """A strategy in the race.
 
@@ -107,7 +107,10 @@ def halve(
     baseline, *others = candidates
     contenders, alive = [], others
     for fold in range(n_folds):
-        # Without the baseline's score there is nothing to compare with: it is never short of time.
+        best = max([baseline, *contenders, *alive], key=lambda candidate: candidate.mean_score)
+        if fold and clock.left(reserve=best.mean_seconds) < baseline.mean_seconds:
+            break
+        # Without the baseline's score there is nothing to compare with, so that its first fold is run in any case.
         _record(baseline, *evaluate(baseline, fold, math.inf))
         met = [
             candidate
@@ -120,9 +123,10 @@ def halve(
         alive = ranked[: max(math.ceil(len(ranked) / factor), 1)]
         for candidate in ranked[len(alive) :]:
             candidate.outcome = f"behind after {_folds(fold + 1)}"
-        if (len(alive) < 2 and fold) or clock.left(reserve=baseline.mean_seconds) <= 0:
+        if not alive or (len(alive) < 2 and fold):
             break
-    contenders += alive
+    # If those that were kept all failed later, the ones left behind are better than nothing.
+    contenders = contenders + alive or [candidate for candidate in others if candidate.scores]
     for candidate in contenders:
         candidate.outcome = candidate.outcome or "runner-up"
     winner = max([baseline, *contenders], key=lambda candidate: lead(candidate, baseline))

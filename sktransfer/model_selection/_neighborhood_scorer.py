@@ -4,12 +4,12 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 
 from sktransfer.metrics import neighborhood_agreement_score
 from sktransfer.model_selection._scorers import DomainScorer
 from sktransfer.utils._compat import HasMethods, Interval
 from sktransfer.utils._domains import Domains
+from sktransfer.utils._features import need_table
 from sktransfer.utils._stacking import take_rows
 
 __all__ = ["NeighborhoodAgreementScorer"]
@@ -26,8 +26,9 @@ class NeighborhoodAgreementScorer(DomainScorer):
     n_neighbors : int, default=5
         Number of neighbours, by cosine.
     features : transformer, callable or None, default=None
-        Makes the rows of numbers that have neighbours. A transformer is cloned and fitted to the target rows of each
-        call; a callable is given them. None takes the rows themselves, which must be a numeric table then.
+        Makes the rows of numbers that have neighbours. A fitted transformer is taken as it is; of any other a clone is
+        fitted to the target rows of each call. A callable is given them. None takes the rows themselves, which must be
+        a numeric table then.
     target_domain : label or list of labels, default="target"
         Which labels of `sample_domain` are the target; the same as that of the estimator.
 
@@ -69,10 +70,5 @@ class NeighborhoodAgreementScorer(DomainScorer):
 
     def _score(self, estimator: Any, X: Any, y: np.ndarray | None, domains: Domains) -> float:
         target = take_rows(X, domains.target_rows)
-        if self.features is None:
-            rows = target
-        elif hasattr(self.features, "transform"):
-            rows = clone(self.features).fit(target).transform(target)
-        else:
-            rows = self.features(target)
+        rows = need_table(target, self.features, caller=type(self).__name__, purpose="to find neighbours")
         return neighborhood_agreement_score(rows, estimator.predict(target), n_neighbors=self.n_neighbors)

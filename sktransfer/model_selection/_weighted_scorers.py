@@ -6,16 +6,15 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone, is_regressor
+from sklearn.base import is_regressor
 from sklearn.metrics import get_scorer
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array, check_random_state
 
 from sktransfer.model_selection._responses import DomainView, call_by_domain
 from sktransfer.model_selection._scorers import DomainScorer
 from sktransfer.utils._compat import HasMethods, Interval, StrOptions
 from sktransfer.utils._domains import Domains, read_source_labels
-from sktransfer.utils._estimators import set_random_states
+from sktransfer.utils._features import need_table
 from sktransfer.utils._stacking import take_rows
 from sktransfer.weighting import DomainClassifierWeighter
 
@@ -67,27 +66,11 @@ class _WeightedScorer(DomainScorer):
 
     def _representation(self, estimator: Any, X: Any, domains: Domains) -> np.ndarray:
         """Return the rows of numbers that the density ratio is of."""
-        if self.features is None:
-            return self._table(X, "X")
-        if not hasattr(self.features, "transform"):
-            return self._table(self.features(X), "what features= gives")
-        transformer = set_random_states(clone(self.features), check_random_state(self.random_state))
-        return self._table(transformer.fit(X, None).transform(X), "what features= gives")
+        return self._table(X, self.features)
 
-    def _table(self, X: Any, what: str) -> np.ndarray:
-        first = X[0] if isinstance(X, list | tuple) and len(X) else None
-        is_table = len(X.shape) == 2 if hasattr(X, "shape") else isinstance(first, list | tuple | np.ndarray)
-        reason = f"got {type(X).__name__} {'of shape ' + str(tuple(X.shape)) if hasattr(X, 'shape') else ''}".rstrip()
-        if is_table:
-            try:
-                return check_array(X, dtype=np.float64, input_name="X")
-            except (TypeError, ValueError) as error:
-                reason = str(error)
-        raise ValueError(
-            f"{type(self).__name__} estimates from rows of numbers how much likelier each source row is in the target, "
-            f"but {what} is no such table: {reason}. Pass features=, a transformer or a function that makes such rows; "
-            f"for pictures PretrainedFeatureExtractor()."
-        )
+    def _table(self, X: Any, features: Any = None) -> np.ndarray:
+        purpose = "to estimate how much likelier each source row is in the target"
+        return need_table(X, features, caller=type(self).__name__, purpose=purpose, random_state=self.random_state)
 
     @abstractmethod
     def _score_weighted(self, view: DomainView, X: Any, labels: np.ndarray, weights: np.ndarray) -> float:
@@ -108,9 +91,9 @@ class ImportanceWeightedScorer(_WeightedScorer):
         A scorer of scikit-learn that takes `sample_weight`, by name or as an object: "balanced_accuracy",
         "neg_log_loss", "r2", ...
     features : transformer, callable or None, default=None
-        Makes the rows of numbers that the domains are told apart by. A transformer is cloned and fitted to the rows of
-        each call, without labels (put a fitted one into :class:`sklearn.frozen.FrozenEstimator` to keep its fit); a
-        callable is given the rows. None takes the rows themselves, which must be a numeric table then.
+        Makes the rows of numbers that the domains are told apart by. A fitted transformer is taken as it is; of any
+        other a clone is fitted to the rows of each call, without labels. A callable is given the rows. None takes the
+        rows themselves, which must be a numeric table then.
     max_weight : float or None, default=20.0
         Largest density ratio; larger ones are cut. None cuts nothing.
     random_state : int, RandomState or None, default=0
@@ -248,7 +231,7 @@ class DEVScorer(_WeightedScorer):
                 estimator = estimator[:-1]
             if hasattr(estimator, "transform"):
                 rows = call_by_domain(estimator, "transform", X, domains.names)
-                return self._table(rows, f"what transform of {type(estimator).__name__} gives")
+                return self._table(rows)
         return super()._representation(estimator, X, domains)
 
     def _score_weighted(self, view: DomainView, X: Any, labels: np.ndarray, weights: np.ndarray) -> float:

@@ -37,7 +37,7 @@ def test_last_map_of_a_sequence_that_ends_in_vectors():
 
 def test_no_last_map():
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 4))
-    with pytest.raises(ValueError, match="does not tell where its last feature map is. Pass layer="):
+    with pytest.raises(ValueError, match=r"does not tell where its last feature map is. Pass layer="):
         last_map(load_backbone(network, image_size=8))
 
 
@@ -84,7 +84,7 @@ def test_layers_before_the_cut_are_given_too():
 
 def test_cut_behind_the_features():
     backbone = backbone_of("test_resnet")
-    with pytest.raises(ValueError, match="gives no tensor before the features are taken. Pass an earlier layer"):
+    with pytest.raises(ValueError, match=r"gives no tensor before the features are taken. Pass an earlier layer"):
         outputs_from(backbone, pictures(backbone), backbone.tap(-1, None), [backbone.tap(0, "avg")])
     with pytest.raises(ValueError, match="its last feature map of test_resnet gives no tensor"):
         outputs_from(backbone, pictures(backbone), Tap("map"), [backbone.tap(0, "avg")])

@@ -130,7 +130,9 @@ def squares(n):
     pictures = rng.integers(90, 160, (n, 96, 96, 3), dtype=np.uint8)
     corners, colors = rng.integers(0, 2, (n, 2)), np.arange(n) % 2
     for picture, (row, column), color in zip(pictures, corners, colors, strict=True):
-        picture[48 * row + 8 : 48 * row + 40, 48 * column + 8 : 48 * column + 40] = ((220, 20, 20), (20, 20, 220))[color]
+        picture[48 * row + 8 : 48 * row + 40, 48 * column + 8 : 48 * column + 40] = ((220, 20, 20), (20, 20, 220))[
+            color
+        ]
     return pictures, np.array(["red", "blue"])[colors], corners
 
 
@@ -195,7 +197,8 @@ def test_layers(pipeline):
 
 
 @pytest.mark.parametrize(
-    "options", [{"pooling": "max"}, {"layer": -2}, {"layer": [-2, -1]}, {"layer": [0, None]}, {"layer": -2, "pooling": "flatten"}]
+    "options",
+    [{"pooling": "max"}, {"layer": -2}, {"layer": [-2, -1]}, {"layer": [0, None]}, {"layer": -2, "pooling": "flatten"}],
 )
 def test_other_features(options):
     extractor = PretrainedFeatureExtractor("test_resnet", weights=None, image_size=64, **options)

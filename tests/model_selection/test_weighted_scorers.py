@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.decomposition import PCA
-from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, make_scorer, max_error, r2_score
 from sklearn.model_selection import GridSearchCV
@@ -159,14 +158,14 @@ def test_features(data, model, cls):
     assert expected == pytest.approx(
         by_hand if cls is ImportanceWeightedScorer else -control_variate_risk(1.0 - hits, weights)
     )
-    # A transformer is cloned, and fitted to the rows of the call, but for a frozen one.
+    # A transformer that is not fitted is cloned, and fitted to the rows of the call.
     pca = PCA(1, random_state=0)
     assert score(pca) == pytest.approx(score(lambda rows: PCA(1).fit_transform(rows)))
     assert not hasattr(pca, "components_")
     assert score(GaussianRandomProjection(1)) == score(GaussianRandomProjection(1))  # without a seed of its own
-    frozen = FrozenEstimator(PCA(1).fit(X * [[1, 100]]))
-    assert score(frozen) == pytest.approx(score(frozen.transform))
-    assert score(frozen) != pytest.approx(score(pca), abs=1e-6)
+    fitted = PCA(1).fit(X * [[1, 100]])
+    assert score(fitted) == pytest.approx(score(fitted.transform))
+    assert score(fitted) != pytest.approx(score(pca), abs=1e-6)
 
 
 def test_representation_of_a_pipeline_and_of_a_search(data):
@@ -216,11 +215,11 @@ class Constant(ClassifierMixin, BaseEstimator):
 @pytest.mark.parametrize("cls", [ImportanceWeightedScorer, DEVScorer])
 def test_rows_that_are_no_table(rows, cls):
     names, y = ["source", "source", "target", "target"], [0, 1, 0, 1]
-    with pytest.raises(ValueError, match=rf"{cls.__name__} estimates from rows of numbers.*PretrainedFeatureExtractor"):
+    with pytest.raises(ValueError, match=rf"{cls.__name__} needs rows of numbers.*PretrainedFeatureExtractor"):
         cls()(Constant().fit(rows, y), rows, y, sample_domain=names)
     scorer = cls(features=lambda rows: np.arange(len(rows), dtype=float)[:, np.newaxis])
     assert np.isfinite(scorer(Constant().fit(rows, y), rows, y, sample_domain=names))
-    with pytest.raises(ValueError, match="what features= gives is no such table"):
+    with pytest.raises(ValueError, match="features must give a table of numbers"):
         cls(features=lambda rows: rows)(Constant().fit(rows, y), rows, y, sample_domain=names)
 
 

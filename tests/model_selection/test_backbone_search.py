@@ -1,0 +1,185 @@
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from common_frozen import count_pictures, make_pictures
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold, cross_val_score, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import LinearSVC
+
+from sktransfer import BackboneSearch, FineTunedClassifier, PretrainedFeatureExtractor, clear_cache, rank_backbones
+from sktransfer.exceptions import WeightsNotFoundError
+
+X = make_pictures(30, size=16)
+Y = np.array(["cat", "dog", "eel"] * 10)
+X[Y == "dog", :, :, 0] //= 3
+X[Y == "eel", :, :, 2] //= 3
+NAMES = ["test_efficientnet", "test_resnet", "test_convnext"]
+TINY = {"weights": None, "image_size": 32}
+OPTIONS = {**TINY, "cv": 3}
+
+
+@pytest.fixture(scope="module")
+def search():
+    return BackboneSearch(LogisticRegression(), NAMES, refine=2, **OPTIONS).fit(X, Y)
+
+
+def test_ranks_as_rank_backbones_does(search):
+    ranking = rank_backbones(NAMES, X, Y, **TINY)
+    assert search.ranking_.backbone == ranking.backbone
+    np.testing.assert_array_equal(search.ranking_.score, ranking.score)
+    columns = ["backbone", "score", "cv_score", "seconds", "parameters", "n_features"]
+    assert pd.DataFrame(search.ranking_).columns.tolist() == columns
+
+
+def test_only_the_best_are_cross_validated_and_the_best_of_these_wins(search):
+    cv_score = search.ranking_.cv_score
+    np.testing.assert_array_equal(np.isnan(cv_score), [False, False, True])
+    for place in range(2):
+        model = make_pipeline(PretrainedFeatureExtractor(search.ranking_.backbone[place], **TINY), LogisticRegression())
+        assert cv_score[place] == pytest.approx(cross_val_score(model, X, Y, cv=3).mean())
+    assert search.best_index_ == np.nanargmax(cv_score)
+    assert search.best_backbone_ == search.ranking_.backbone[search.best_index_]
+
+
+def test_cross_validation_may_overrule_the_score():
+    def worst_first(features, y):
+        return -cross_val_score(LogisticRegression(), features, y, cv=3).mean()
+
+    settings = {"score": worst_first, **OPTIONS}
+    chosen = BackboneSearch(LogisticRegression(), NAMES, refine=0, **settings).fit(X, Y)
+    assert chosen.best_index_ == 0
+    assert np.isnan(chosen.ranking_.cv_score).all()
+    refined = BackboneSearch(LogisticRegression(), NAMES, refine=5, **settings).fit(X, Y)
+    assert refined.best_index_ == 2
+    np.testing.assert_allclose(refined.ranking_.cv_score, -refined.ranking_.score)
+
+
+def test_is_the_pipeline_of_the_winner(search):
+    expected = make_pipeline(PretrainedFeatureExtractor(search.best_backbone_, **TINY), LogisticRegression()).fit(X, Y)
+    np.testing.assert_allclose(search.predict_proba(X), expected.predict_proba(X))
+    np.testing.assert_allclose(search.predict_log_proba(X), expected.predict_log_proba(X))
+    np.testing.assert_allclose(search.decision_function(X), expected.decision_function(X))
+    np.testing.assert_array_equal(search.predict(X), expected.predict(X))
+    assert search.classes_.tolist() == ["cat", "dog", "eel"]
+    assert search.score(X, Y) == expected.score(X, Y)
+
+
+@pytest.mark.parametrize("cache", ["memory", None])
+def test_every_picture_passes_every_network_once(cache):
+    clear_cache()
+    with count_pictures() as seen:
+        fitted = BackboneSearch(LogisticRegression(), NAMES, refine=3, cache=cache, **OPTIONS).fit(X, Y)
+    assert sum(seen) == len(NAMES) * len(X)
+    if cache is not None:
+        with count_pictures() as seen:
+            rank_backbones(NAMES, X, Y, score="parc", **TINY)
+            fitted.predict(X)
+        assert sum(seen) == 0
+
+
+def test_score_is_a_parameter_and_a_method(search):
+    assert search.get_params()["score"] == "logme"
+    other = clone(search).set_params(score="parc", estimator__C=3.0)
+    assert other.get_params()["score"] == "parc"
+    assert other.get_params()["estimator__C"] == 3.0
+    assert "score='parc'" in repr(other)
+    assert other.fit(X, Y).score(X, Y) > 0.5
+    assert other.ranking_.score.tolist() == rank_backbones(NAMES, X, Y, score="parc", **TINY).score.tolist()
+    assert not hasattr(clone(search), "ranking_")
+
+
+def test_scoring():
+    fitted = BackboneSearch(LogisticRegression(), NAMES, refine=1, scoring="neg_log_loss", **OPTIONS).fit(X, Y)
+    assert fitted.ranking_.cv_score[0] < 0
+    assert fitted.score(X, Y) < 0
+
+
+def test_pickle(search):
+    again = pickle.loads(pickle.dumps(search))
+    np.testing.assert_array_equal(again.predict_proba(X), search.predict_proba(X))
+    assert again.get_params()["score"] == "logme"
+    assert len(pickle.dumps(search)) < 30_000
+
+
+def test_in_searches_and_cross_validation(search):
+    assert cross_validate(search, X, Y, cv=2)["test_score"].shape == (2,)
+    grid = GridSearchCV(clone(search).set_params(refine=0), {"estimator__C": [0.1, 10.0], "score": ["logme", "parc"]})
+    grid.set_params(cv=2).fit(X, Y)
+    assert set(grid.best_params_) == {"estimator__C", "score"}
+    assert grid.predict(X).shape == (30,)
+
+
+def test_same_folds_for_all():
+    twins = {"a": "test_resnet", "b": "test_resnet"}
+    cv = StratifiedKFold(3, shuffle=True)  # draws anew at every split
+    fitted = BackboneSearch(LogisticRegression(), twins, **{**OPTIONS, "cv": cv}).fit(X, Y)
+    assert fitted.ranking_.cv_score[0] == fitted.ranking_.cv_score[1]
+    assert fitted.best_backbone_ == "a"
+
+
+def test_regression():
+    numbers = X.mean(axis=(1, 2, 3))
+    fitted = BackboneSearch(Ridge(), NAMES, cv=KFold(3), **TINY).fit(X, numbers)
+    assert is_regressor(fitted)
+    assert not is_classifier(fitted)
+    assert fitted.score(X, numbers) > 0.9
+    assert fitted.ranking_.score.tolist() == rank_backbones(NAMES, X, numbers, task="regression", **TINY).score.tolist()
+    assert not hasattr(fitted, "predict_proba")
+    both = BackboneSearch(Ridge(), NAMES, refine=0, **TINY).fit(X, np.column_stack([numbers, -numbers]))
+    assert both.predict(X).shape == (30, 2)
+    with pytest.raises(ValueError, match="score='parc' is of classes"):
+        BackboneSearch(Ridge(), NAMES, score="parc", **TINY).fit(X, numbers)
+
+
+def test_methods_are_those_of_the_estimator():
+    assert not hasattr(BackboneSearch(LinearSVC(), NAMES), "predict_proba")
+    assert hasattr(BackboneSearch(LinearSVC(), NAMES), "decision_function")
+    assert hasattr(BackboneSearch(None, NAMES), "predict_proba")
+
+
+def test_fitted_estimators_as_backbones_survive_cloning():
+    tuned = FineTunedClassifier("test_resnet", **TINY, max_epochs=1, random_state=0).fit(X, Y)
+    fitted = clone(BackboneSearch(None, {"tuned": tuned}, refine=0)).fit(X, Y)
+    np.testing.assert_allclose(fitted.best_estimator_[0].transform(X), tuned.transform(X), atol=1e-5)
+
+
+def test_winner_goes_into_fine_tuning(search):
+    tuned = FineTunedClassifier(search, max_epochs=1, random_state=0).fit(X, Y)
+    assert tuned.backbone_.fingerprint == search.best_estimator_[0].backbone_.fingerprint
+
+
+@pytest.mark.filterwarnings("ignore:.*is left out:UserWarning")
+def test_backbones_that_cannot_be_loaded():
+    backbones = {"gone": ("test_resnet", "nowhere.safetensors"), "there": ("test_resnet", None)}
+    with pytest.raises(WeightsNotFoundError, match="nowhere"):
+        BackboneSearch(None, backbones, image_size=32).fit(X, Y)
+    fitted = BackboneSearch(None, backbones, image_size=32, on_error="skip", cv=3).fit(X, Y)
+    assert fitted.ranking_.backbone == ["there", "gone"]
+    assert fitted.best_backbone_ == "there"
+    np.testing.assert_array_equal(np.isnan(fitted.ranking_.cv_score), [False, True])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"refine": -1}, "'refine' parameter of BackboneSearch must be an int"),
+        ({"score": "best"}, "'score' parameter of BackboneSearch must be"),
+        ({"pooling": None}, "'pooling' parameter of BackboneSearch must be"),
+        ({"backbones": []}, "backbones is empty"),
+        ({"backbones": ["test_resnet", "test_resnet"]}, "more than one named 'test_resnet'"),
+    ],
+)
+def test_errors(options, message):
+    with pytest.raises(ValueError, match=message):
+        BackboneSearch(**{"backbones": NAMES, **TINY, **options}).fit(X, Y)
+
+
+def test_labels_are_checked():
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        BackboneSearch(None, NAMES, **TINY).fit(X, np.where(Y == "cat", np.nan, 1.0))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        BackboneSearch(None, NAMES, **TINY).fit(X, Y[:5])
