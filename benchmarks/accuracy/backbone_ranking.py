@@ -74,7 +74,9 @@ Weighted Kendall tau (`scipy.stats.weightedtau`), 1 for the same order, 0 for no
 
 ## What does choosing by the score cost?
 
-Accuracy of the best network minus that of the chosen one.
+Accuracy of the best network minus that of the chosen one. Less than the standard errors above is not to be told from
+nothing. Cross-validation of a linear classifier on the same frozen features chooses the same network as LogME on {same}
+of {of} sets: what LogME misses there, the frozen features at {size} pixels do not show.
 
 {regrets}
 
@@ -295,11 +297,14 @@ def report():
     ]
     training = [sum(np.mean([row["seconds"] for row in found[d, b]]) for b in BACKBONES) for d in datasets]
     header = [*datasets, "mean of the first 4", "mean of all"]
+    picks = [[max(BACKBONES, key=scored[d]["values"][score].get) for score in ("logme", PROBE)] for d in datasets]
     n_seeds = sorted({len(found[d, b]) for d in datasets for b in BACKBONES})
     text = TEXT.format(
         seeds=" or ".join(map(str, n_seeds)),
         pictures=MOST_PICTURES,
         size=IMAGE_SIZE,
+        same=sum(first == second for first, second in picks),
+        of=len(datasets),
         epochs=EPOCHS,
         rates=", ".join(f"{lr:g}" for lr in RATES),
         accuracies=markdown_table(

@@ -40,7 +40,7 @@ RESULTS = HERE / "results" / "guard.jsonl"
 
 
 def measure(task, adapter, estimator):
-    """Percent right on the target: without adaptation, adapted, guarded; and seconds of the two fits."""
+    """Percent right on the target: without adaptation, adapted, guarded; seconds of the two fits; the evidence."""
     X = np.vstack([task.Xs, task.Xt])
     y = np.concatenate([task.ys, task.ys[:1].repeat(len(task.yt))])
     domain = np.repeat(["source", "target"], [len(task.ys), len(task.yt)])
@@ -52,7 +52,7 @@ def measure(task, adapter, estimator):
         model.fit(X, y, sample_domain=domain)
         seconds.append(time.perf_counter() - start)
         found.append(float(np.mean(model.predict(task.Xt) == task.yt)))
-    return [100 * value for value in found], seconds
+    return [100 * value for value in found], seconds, model.evidence_
 
 
 def compute(minutes):
@@ -70,15 +70,15 @@ def compute(minutes):
                     with warnings.catch_warnings():
                         warnings.simplefilter("ignore")
                         warnings.simplefilter("ignore", NegativeTransferWarning)
-                        accuracies, seconds = measure(task, adapter, estimator)
+                        result = measure(task, adapter, estimator)
                     with RESULTS.open("a") as file:
-                        file.write(json.dumps([key, accuracies, seconds]) + "\n")
+                        file.write(json.dumps([key, *result]) + "\n")
 
 
 def read():
     if not RESULTS.exists():
         return {}
-    return {tuple(key): (values, seconds) for key, values, seconds in map(json.loads, RESULTS.open())}
+    return {tuple(key): (values, seconds) for key, values, seconds, _ in map(json.loads, RESULTS.open())}
 
 
 def summary(values):

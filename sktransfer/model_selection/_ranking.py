@@ -264,8 +264,8 @@ def rank(
 
 
 def best_first(rows: Iterable[Ranked]) -> list[Ranked]:
-    """Sort rows by score, those without one last; equal ones stay in their order."""
-    return sorted(rows, key=lambda row: np.inf if np.isnan(row.score) else -row.score)
+    """Sort rows by score, those without one last, those not loaded after them; equal ones stay in their order."""
+    return sorted(rows, key=lambda row: (row.n_features == 0, np.inf if np.isnan(row.score) else -row.score))
 
 
 def as_ranking(rows: Sequence[Ranked], **columns: Any) -> Bunch:

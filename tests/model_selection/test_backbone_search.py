@@ -163,6 +163,15 @@ def test_backbones_that_cannot_be_loaded():
     np.testing.assert_array_equal(np.isnan(fitted.ranking_.cv_score), [False, True])
 
 
+@pytest.mark.filterwarnings("ignore:.*is left out:UserWarning")
+def test_a_backbone_without_a_score_comes_before_one_that_is_not_there():
+    backbones = {"gone": ("test_resnet", "nowhere.safetensors"), "there": ("test_resnet", None)}
+    options = {"score": lambda features, y: np.nan, "refine": 0, "on_error": "skip", "image_size": 32}
+    fitted = BackboneSearch(None, backbones, **options).fit(X, Y)
+    assert fitted.ranking_.backbone == ["there", "gone"]
+    assert fitted.best_backbone_ == "there"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
