@@ -83,6 +83,7 @@ CLASSES = (
     "TENTClassifier",
     "TrAdaBoostClassifier",
     "TrAdaBoostRegressor",
+    "TransferEvidenceScorer",
     "TransferSearchCV",
     "TransferabilityDisplay",
 )
@@ -117,6 +118,7 @@ FUNCTIONS = (
     "prediction_entropy_score",
     "proxy_a_distance",
     "rank_backbones",
+    "return_accuracy_score",
     "sfda_score",
     "soft_neighborhood_density_score",
     "transfer_evidence",

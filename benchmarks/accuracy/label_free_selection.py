@@ -59,6 +59,7 @@ def candidates():
 
 
 SCORERS = {
+    "transfer evidence": sktransfer.TransferEvidenceScorer(),
     "neighbourhood agreement": sktransfer.NeighborhoodAgreementScorer(),
     "importance weighted": sktransfer.ImportanceWeightedScorer(),
     "DEV": sktransfer.DEVScorer(),

@@ -16,7 +16,11 @@ from sktransfer.metrics._label_free import (
 )
 from sktransfer.metrics._label_shift import class_proportions, label_shift_distance
 from sktransfer.metrics._relational import leep_score, nce_score, nleep_score, parc_score
-from sktransfer.metrics._transfer_evidence import neighborhood_agreement_score, transfer_evidence
+from sktransfer.metrics._transfer_evidence import (
+    neighborhood_agreement_score,
+    return_accuracy_score,
+    transfer_evidence,
+)
 from sktransfer.metrics._transferability import gbc_score, h_score, sfda_score, transrate_score
 
 __all__ = [
@@ -39,6 +43,7 @@ __all__ = [
     "parc_score",
     "prediction_entropy_score",
     "proxy_a_distance",
+    "return_accuracy_score",
     "sfda_score",
     "soft_neighborhood_density_score",
     "transfer_evidence",

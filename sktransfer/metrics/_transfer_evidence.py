@@ -14,7 +14,7 @@ from sklearn.utils import Bunch, check_array
 from sktransfer.metrics._validation import check_labels, check_pair
 from sktransfer.utils._labels import as_labels
 
-__all__ = ["neighborhood_agreement_score", "transfer_evidence"]
+__all__ = ["neighborhood_agreement_score", "return_accuracy_score", "transfer_evidence"]
 
 # Chosen on 549 pairs of task and adapter, see benchmarks/accuracy/guard.md: the least rise of the agreement in units of
 # 1 / sqrt(n_target); the greatest falls that are put up with; and the rise that makes up for a greater fall of the raw
@@ -78,13 +78,73 @@ def neighborhood_agreement_score(X: Any, y_pred: Any, *, n_neighbors: int = 5) -
     return _beyond_chance(*_agreement(_neighbors(X, n_neighbors), codes))
 
 
+def return_accuracy_score(Xs: Any, ys: Any, Xt: Any, y_pred: Any) -> float:
+    """Return how well predictions for the target lead back to the labels of the source.
+
+    A logistic regression learns the predictions on the target rows and is scored on the source rows, each domain
+    standardised by itself: circular validation [1]_ with a model that is the same for all predictions.
+
+    Parameters
+    ----------
+    Xs : array-like of shape (n_source, n_features)
+        Source rows, before any adaptation.
+    ys : array-like of shape (n_source,)
+        Their classes.
+    Xt : array-like of shape (n_target, n_features)
+        Target rows, before any adaptation.
+    y_pred : array-like of shape (n_target,)
+        Predicted classes of the target rows.
+
+    Returns
+    -------
+    score : float
+        Accuracy on the source rows.
+
+    Raises
+    ------
+    ValueError
+        If numbers of rows or features differ, or values are missing.
+
+    See Also
+    --------
+    CircularValidationScorer : With the model itself, fitted backwards.
+    transfer_evidence : Compares two models by it.
+
+    References
+    ----------
+    .. [1] L. Bruzzone, M. Marconcini, "Domain Adaptation Problems: A DASVM Classification Technique and a Circular
+       Validation Strategy", IEEE Transactions on Pattern Analysis and Machine Intelligence 32(5), 2010.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktransfer import return_accuracy_score
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.repeat([0, 1], 100)
+    >>> X = rng.normal(size=(200, 2)) + 5 * np.eye(2)[y]
+    >>> return_accuracy_score(X, y, X + 3, y), return_accuracy_score(X, y, X + 3, 1 - y)
+    (1.0, 0.0)
+    """
+    Xs, Xt = check_pair(Xs, Xt, min_rows=2)
+    check_labels(ys, n_rows=len(Xs), name="ys")
+    check_labels(y_pred, n_rows=len(Xt), name="y_pred")
+    ys, labels = as_labels(ys, name="ys"), as_labels(y_pred, name="y_pred")
+    if len(set(labels.tolist())) == 1:
+        return float(np.mean(ys == labels[0]))
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200))
+    with warnings.catch_warnings():
+        # It is compared with one that stopped as early.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(Xt, labels)
+    return float(np.mean(model[-1].predict(StandardScaler().fit_transform(Xs)) == ys))
+
+
 def transfer_evidence(Xs: Any, ys: Any, Xt: Any, *, y_pred: Any, y_baseline: Any) -> Bunch:
     """Compare predictions for unlabelled target rows with those of a model without transfer.
 
     Three numbers are computed for both. ``agreement``: :func:`neighborhood_agreement_score` on the target rows.
-    ``raw_agreement``: the same share of neighbours without the correction for chance. ``return_accuracy``: accuracy on
-    the source rows of a logistic regression that has learned the predictions on the target rows (circular validation
-    [1]_), each domain standardised by itself.
+    ``raw_agreement``: the same share of neighbours without the correction for chance. ``return_accuracy``:
+    :func:`return_accuracy_score`, the way back to the source.
 
     Transfer is taken to help where the agreement rises by more than ``0.5 / sqrt(n_target)``, the return accuracy falls
     by no more than 0.1, and neither does the raw agreement, unless the agreement rises by three times as much:
@@ -127,8 +187,7 @@ def transfer_evidence(Xs: Any, ys: Any, Xt: Any, *, y_pred: Any, y_baseline: Any
 
     References
     ----------
-    .. [1] L. Bruzzone, M. Marconcini, "Domain Adaptation Problems: A DASVM Classification Technique and a Circular
-       Validation Strategy", IEEE Transactions on Pattern Analysis and Machine Intelligence 32(5), 2010.
+    .. [1] Z. Wang, Z. Dai, B. Poczos, J. Carbonell, "Characterizing and Avoiding Negative Transfer", CVPR 2019.
 
     Examples
     --------
@@ -144,15 +203,12 @@ def transfer_evidence(Xs: Any, ys: Any, Xt: Any, *, y_pred: Any, y_baseline: Any
     False
     """
     Xs, Xt = check_pair(Xs, Xt, min_rows=2)
-    check_labels(ys, n_rows=len(Xs), name="ys")
-    ys = as_labels(ys, name="ys")
     neighbors = _neighbors(Xt, 5)
-    back = StandardScaler().fit_transform(Xs)
     found = []
     for name, labels in (("y_baseline", y_baseline), ("y_pred", y_pred)):
         codes = check_labels(labels, n_rows=len(Xt), name=name)
         raw, chance = _agreement(neighbors, codes)
-        found.append((_beyond_chance(raw, chance), raw, _return_accuracy(Xt, as_labels(labels, name=name), back, ys)))
+        found.append((_beyond_chance(raw, chance), raw, return_accuracy_score(Xs, ys, Xt, labels)))
     pairs = dict(zip(("agreement", "raw_agreement", "return_accuracy"), zip(*found, strict=True), strict=True))
     rise, raw, back_again = (after - before for before, after in pairs.values())
     threshold = _LEAST_GAIN / np.sqrt(len(Xt))
@@ -177,14 +233,3 @@ def _agreement(neighbors: np.ndarray, codes: np.ndarray) -> tuple[float, float]:
 
 def _beyond_chance(agreement: float, chance: float) -> float:
     return (agreement - chance) / (1 - chance) if chance < 1 else 0.0
-
-
-def _return_accuracy(Xt: np.ndarray, labels: np.ndarray, Xs: np.ndarray, ys: np.ndarray) -> float:
-    if len(set(labels.tolist())) == 1:
-        return float(np.mean(ys == labels[0]))
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200))
-    with warnings.catch_warnings():
-        # It is compared with one that stopped as early.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(Xt, labels)
-    return float(np.mean(model[-1].predict(Xs) == ys))

@@ -8,7 +8,7 @@ from sktransfer.model_selection._label_free_scorers import (
     SoftNeighborhoodDensityScorer,
 )
 from sktransfer.model_selection._leave_one_out import LeaveOneDomainOut
-from sktransfer.model_selection._neighborhood_scorer import NeighborhoodAgreementScorer
+from sktransfer.model_selection._neighborhood_scorer import NeighborhoodAgreementScorer, TransferEvidenceScorer
 from sktransfer.model_selection._ranking import rank_backbones
 from sktransfer.model_selection._scorers import labeled_scorer, oracle_scorer
 from sktransfer.model_selection._splitters import (
@@ -35,6 +35,7 @@ __all__ = [
     "SoftNeighborhoodDensityScorer",
     "SourceTargetShuffleSplit",
     "StratifiedDomainShuffleSplit",
+    "TransferEvidenceScorer",
     "TransferSearchCV",
     "labeled_scorer",
     "oracle_scorer",

@@ -23,7 +23,7 @@ from sktransfer.inputs import check_samples
 from sktransfer.metrics import transfer_evidence
 from sktransfer.model_selection._fold_fits import FoldFits, takes_domains
 from sktransfer.model_selection._halving import Candidate, Clock, halve, lead, tabulate
-from sktransfer.model_selection._neighborhood_scorer import NeighborhoodAgreementScorer
+from sktransfer.model_selection._neighborhood_scorer import TransferEvidenceScorer
 from sktransfer.model_selection._strategies import ON_REQUEST, features_of, make_strategies
 from sktransfer.model_selection._winner import WinnerMixin
 from sktransfer.utils._compat import Interval, fit_context
@@ -67,7 +67,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
     scoring : str, callable or None, default=None
         What decides: a scorer of scikit-learn or one of this package, on the test rows of each fold, and with a target
         domain on all target rows, whose labels taught nothing. None takes accuracy without a target domain, and with
-        one :class:`NeighborhoodAgreementScorer`, which needs no labels.
+        one :class:`TransferEvidenceScorer`, which needs no labels of the target.
     cv : int, splitter or iterable, default=3
         Folds: an int for stratified ones, with rows of every domain in each; a splitter gets the domain labels as its
         groups.
@@ -317,7 +317,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
             return check_scoring(estimator, scoring=self.scoring or "accuracy")
         if self.scoring is None:
             features = StandardScaler() if self.backbone is None else features_of(self._reading)
-            return NeighborhoodAgreementScorer(features=features, target_domain=self.target_domain)
+            return TransferEvidenceScorer(features=features, target_domain=self.target_domain)
         if not takes_domains(self.scoring):
             raise ValueError(
                 f"scoring={self.scoring!r} with a target domain: scikit-learn's scorers read labels of all rows, and "

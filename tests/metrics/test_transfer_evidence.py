@@ -5,7 +5,7 @@ from scipy.spatial.distance import cdist
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import cohen_kappa_score
 
-from sktransfer.metrics import neighborhood_agreement_score, transfer_evidence
+from sktransfer.metrics import neighborhood_agreement_score, return_accuracy_score, transfer_evidence
 
 
 @pytest.fixture
@@ -67,6 +67,16 @@ def test_evidence_by_hand(blobs):
     assert evidence.threshold == pytest.approx(0.5 / np.sqrt(60))
     assert evidence.helps
     assert evidence.disagreement == np.mean(guess[::2] != y[::2])
+
+
+def test_way_back():
+    rng = np.random.default_rng(5)
+    y = np.repeat(["a", "b"], 50)
+    X = rng.normal(size=(100, 3)) + 4 * np.eye(3)[np.repeat([0, 1], 50)]
+    other = np.where(y == "a", "b", "a")
+    assert return_accuracy_score(X, y, 9 - 2 * X, y) == 0.0  # standardised, the mirrored domain has the classes swapped
+    assert return_accuracy_score(X, y, 9 - 2 * X, other) == 1.0
+    assert return_accuracy_score(X, y, X, np.full(100, "a")) == 0.5
 
 
 def test_equal_predictions_are_no_reason_to_transfer(blobs):

@@ -10,9 +10,11 @@ from sktransfer import (
     MMDAdapter,
     NeighborhoodAgreementScorer,
     PretrainedFeatureExtractor,
+    TransferEvidenceScorer,
     make_domain_shift,
     make_image_domains,
     neighborhood_agreement_score,
+    return_accuracy_score,
 )
 
 
@@ -32,6 +34,18 @@ def test_is_the_score_of_the_target_rows(data):
     for features in (StandardScaler(), StandardScaler().fit(X[target]), lambda rows: scaled):
         scorer = NeighborhoodAgreementScorer(features=features)
         assert scorer(model, X, y, sample_domain=names) == pytest.approx(expected)
+
+
+def test_evidence_is_the_sum_of_both_parts(data):
+    X, y, names = data
+    source, target = names == "source", names == "target"
+    model = AdaptedClassifier(LogisticRegression(), MMDAdapter(2)).fit(X, y, sample_domain=names)
+    predicted = model.predict(X[target])
+    agreement = neighborhood_agreement_score(X[target], predicted)
+    back = return_accuracy_score(X[source], y[source], X[target], predicted)
+    for weight in (0.0, 0.5, 2.0):
+        score = TransferEvidenceScorer(weight=weight)(model, X, y, sample_domain=names)
+        assert score == pytest.approx(agreement + weight * back)
 
 
 def test_tells_the_adapted_model_from_the_other(data):

@@ -23,8 +23,10 @@ from sktransfer import (
     ImportanceWeightedScorer,
     InformationMaximizationScorer,
     MixValScorer,
+    NeighborhoodAgreementScorer,
     PredictionEntropyScorer,
     SoftNeighborhoodDensityScorer,
+    TransferEvidenceScorer,
     labeled_scorer,
     make_domain_shift,
     make_image_domains,
@@ -43,6 +45,8 @@ SCORERS = {
     "dev log": DEVScorer("log"),
     "circular": CircularValidationScorer(),
     "mixval": MixValScorer(),
+    "agreement": NeighborhoodAgreementScorer(),
+    "evidence": TransferEvidenceScorer(),
 }
 every_scorer = pytest.mark.parametrize("scorer", SCORERS.values(), ids=SCORERS)
 
@@ -168,7 +172,7 @@ def test_roles_are_needed(data, model, scorer):
 def test_source_rows_are_asked_for_where_they_are_needed(data, model, scorer):
     X, y, names = data
     only_target = np.full(110, "target")
-    if isinstance(scorer, ImportanceWeightedScorer | DEVScorer | CircularValidationScorer):
+    if isinstance(scorer, ImportanceWeightedScorer | DEVScorer | CircularValidationScorer | TransferEvidenceScorer):
         with pytest.raises(DomainError, match="No source rows among 110"):
             scorer(model, X, y, sample_domain=only_target)
         with pytest.raises(ValueError, match=f"{type(scorer).__name__} compares predictions with labels"):
@@ -188,5 +192,7 @@ def test_pictures():
         assert np.isfinite(SCORERS[scorer](model, X, sample_domain=names))
     assert 0 <= labeled_scorer()(model, X, np.where(source, y, -1)) <= 1
     assert 0 <= oracle_scorer()(model, X, y, sample_domain=names) <= 1
-    with pytest.raises(ValueError, match=r"no such table: got ndarray of shape \(60, .*PretrainedFeatureExtractor"):
+    with pytest.raises(
+        ValueError, match=r"needs rows of numbers .* got ndarray of shape \(60, .*PretrainedFeatureExtractor"
+    ):
         SCORERS["weighted"](model, X, y, sample_domain=names)

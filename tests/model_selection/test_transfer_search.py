@@ -210,7 +210,7 @@ class TestErrors:
 
     def test_a_strategy_that_fails(self, shifted):
         X, y, names = shifted
-        broken = AdaptedClassifier(LogisticRegression(C=-1), MMDAdapter(2))
+        broken = AdaptedClassifier(KNeighborsClassifier(n_neighbors=1000), MMDAdapter(2))
         search = tables(strategies={"coral": "auto", "broken": broken})
         with pytest.warns(FitFailedWarning, match="'broken' failed"):
             search.fit(X, y, sample_domain=names)
