@@ -68,7 +68,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         What decides: a scorer of scikit-learn or one of this package, on the test rows of each fold, and with a target
         domain on all target rows, whose labels taught nothing. None takes accuracy without a target domain, and with
         one :class:`TransferEvidenceScorer`, which needs no labels of the target.
-    cv : int, splitter or iterable, default=3
+    cv : int, splitter or iterable, default=5
         Folds: an int for stratified ones, with rows of every domain in each; a splitter gets the domain labels as its
         groups.
     factor : int, default=3
@@ -184,7 +184,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         *,
         weights: str | os.PathLike[str] | None = "pretrained",
         scoring: Any = None,
-        cv: Any = 3,
+        cv: Any = 5,
         factor: int = 3,
         time_budget: float | None = None,
         guard: bool = False,

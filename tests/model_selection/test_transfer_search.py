@@ -62,7 +62,7 @@ class TestPictures:
         assert results["strategy"].tolist() == ["no_transfer", *CHEAP]
         row = results["strategy"].tolist().index(fitted.best_strategy_)
         seed = np.random.RandomState(0).randint(2**31 - 1)
-        folds = StratifiedKFold(3, shuffle=True, random_state=seed)
+        folds = StratifiedKFold(5, shuffle=True, random_state=seed)
         expected = cross_val_score(fitted.best_estimator_, *pictures, cv=folds)
         n = results["n_folds"][row]
         assert n == 2
