@@ -13,7 +13,7 @@ quickstart: $(VENV)/.installed-plot
 	$(BIN)/python docs/examples/quickstart.py
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -43,9 +43,7 @@ def transfer_components(B: np.ndarray, M: np.ndarray, *, mu: float, n_components
     Q : ndarray of shape (size, n_kept)
         Coefficients of the components.
     """
-    A = M @ M.T
-    A[np.diag_indices_from(A)] += mu
-    return top_generalized_eigenvectors(B, A, n_components)[1]
+    return top_generalized_eigenvectors(B, M, mu, n_components)[1]
 
 
 class MMDAdapter(BaseAdapter):

@@ -7,20 +7,22 @@ __all__ = ["center_rows", "fix_signs", "principal_axes", "top_generalized_eigenv
 
 
 def top_generalized_eigenvectors(
-    B: np.ndarray, A: np.ndarray, n_components: int, *, tol: float = 1e-13
+    B: np.ndarray, M: np.ndarray, mu: float, n_components: int, *, tol: float = 1e-13
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Maximise tr(W' B W) subject to W' A W = I.
+    """Maximise tr(W' B W) subject to W' A W = I with A = M M' + mu I.
 
-    Solved as the symmetric-definite problem B w = lambda A w through the Cholesky factor of A. The eigenvectors of
-    A^-1 B are the same in exact arithmetic, but that matrix is not symmetric, and a symmetric solver that reads one
-    triangle of it finds something else.
+    With M = U diag(s) V', A^(-1/2) = (I - U diag(1 - sqrt(mu / (mu + s^2))) U') / sqrt(mu), so that the problem is the
+    symmetric one of A^(-1/2) B A^(-1/2). A itself is never formed: where s^2 is 1e16 times mu, it has lost mu to
+    rounding, and its Cholesky factor does not exist.
 
     Parameters
     ----------
     B : ndarray of shape (n, n)
         Symmetric, positive semi-definite.
-    A : ndarray of shape (n, n)
-        Symmetric, positive definite.
+    M : ndarray of shape (n, n_terms)
+        Few columns, as a rule.
+    mu : float
+        Positive.
     n_components : int
         How many eigenvectors to return at most.
     tol : float, default=1e-13
@@ -35,13 +37,18 @@ def top_generalized_eigenvectors(
     """
     n = len(B)
     n_components = min(n_components, n)
-    eigenvalues, W = linalg.eigh(
-        _symmetric(B), _symmetric(A), subset_by_index=[n - n_components, n - 1], check_finite=False
-    )
-    eigenvalues, W = eigenvalues[::-1], W[:, ::-1]
+    U, s, _ = linalg.svd(M, full_matrices=False, check_finite=False)
+    shrunk = U * (1.0 - np.sqrt(mu / (mu + s**2)))
+
+    def shrink(X):
+        return X - shrunk @ (U.T @ X)
+
+    C = shrink(shrink(_symmetric(B)).T) / mu
+    eigenvalues, Q = linalg.eigh(_symmetric(C), subset_by_index=[n - n_components, n - 1], check_finite=False)
+    eigenvalues, Q = eigenvalues[::-1], Q[:, ::-1]
     kept = eigenvalues > max(eigenvalues[0], 0.0) * tol
     kept[0] = True
-    return eigenvalues[kept], fix_signs(W[:, kept])
+    return eigenvalues[kept], fix_signs(shrink(Q[:, kept]) / np.sqrt(mu))
 
 
 def principal_axes(X: np.ndarray, *, tol: float = 1e-12) -> tuple[np.ndarray, np.ndarray]:

@@ -75,9 +75,7 @@ def test_needed_tables():
     X = np.arange(12).reshape(4, 3)
     assert_allclose(need_table(X, caller="It", purpose="to count"), X)
     assert_allclose(need_table(pictures(X), flat, caller="It", purpose="to count"), X)
-    with pytest.raises(
-        ValueError, match=r"It needs rows of numbers to count, got ndarray of shape \(4, 1, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"It needs rows of numbers to count, got ndarray of shape \(4, 1, 3\)"):
         need_table(pictures(X), caller="It", purpose="to count")
     with pytest.raises(ValueError, match="features contains NaN"):
         need_table(X, lambda rows: rows * np.nan, caller="It", purpose="to count")

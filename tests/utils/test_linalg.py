@@ -10,12 +10,13 @@ from sktransfer.utils._linalg import center_rows, fix_signs, principal_axes, top
 def pencil():
     rng = np.random.default_rng(0)
     F, G = rng.normal(size=(12, 8)), rng.normal(size=(12, 8))
-    return F.T @ F, G.T @ G + np.eye(8)
+    return F.T @ F, G.T
 
 
 def test_eigenvectors_solve_the_constrained_problem(pencil):
-    B, A = pencil
-    eigenvalues, W = top_generalized_eigenvectors(B, A, 3)
+    B, M = pencil
+    A = M @ M.T + 0.7 * np.eye(8)
+    eigenvalues, W = top_generalized_eigenvectors(B, M, 0.7, 3)
     assert_allclose(W.T @ A @ W, np.eye(3), atol=1e-12)
     assert_allclose(W.T @ B @ W, np.diag(eigenvalues), atol=1e-10)
     # The general solver on A^-1 B, slow but independent.
@@ -34,20 +35,32 @@ def test_symmetric_solver_on_the_product_would_fall_short():
         # The ratio trace, which does not depend on how W is scaled or mixed.
         return np.trace(np.linalg.solve(W.T @ A @ W, W.T @ B @ W))
 
-    _, W = top_generalized_eigenvectors(B, A, 4)
+    _, W = top_generalized_eigenvectors(B, G.T, 1.0, 4)
     _, wrong = linalg.eigh(np.linalg.solve(A, B))
     assert value(W) > 1.01 * value(wrong[:, -4:])
 
 
+def test_a_ridge_far_below_the_differences_is_not_lost():
+    rng = np.random.default_rng(2)
+    F, m = rng.normal(size=(20, 5)), rng.normal(size=(5, 1))
+    B, small = F.T @ F, m / np.linalg.norm(m)
+    for size in (1e6, 1e10, 1e14):
+        eigenvalues, W = top_generalized_eigenvectors(B, size * small, 1.0, 4)
+        # In the limit the components have no part along m, and solve the plain problem in the rest.
+        basis = linalg.null_space(small.T)
+        assert_allclose(eigenvalues, np.linalg.eigvalsh(basis.T @ B @ basis)[::-1], rtol=1e-6)
+        assert_allclose(small.T @ W, 0.0, atol=1e-6)
+
+
 def test_noise_directions_are_left_out():
     B = np.diag([4.0, 1.0, 0.0, 0.0])
-    eigenvalues, W = top_generalized_eigenvectors(B, np.eye(4), 4)
+    eigenvalues, W = top_generalized_eigenvectors(B, np.zeros((4, 1)), 1.0, 4)
     assert_allclose(eigenvalues, [4.0, 1.0])
     assert W.shape == (4, 2)
 
 
 def test_at_least_one_component_stays():
-    _, W = top_generalized_eigenvectors(np.zeros((3, 3)), np.eye(3), 2)
+    _, W = top_generalized_eigenvectors(np.zeros((3, 3)), np.zeros((3, 1)), 1.0, 2)
     assert W.shape == (3, 1)
 
 
