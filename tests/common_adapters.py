@@ -194,6 +194,7 @@ ESTIMATORS = [
     CheckedAdaptedClassifier(),
     CheckedAdaptedClassifier(DecisionTreeClassifier(random_state=0), MMDAdapter(kernel="rbf")),
     CheckedAdaptedClassifier(LogisticRegression(), MeanShiftWeighter()),
+    CheckedAdaptedClassifier(LogisticRegression(), CORALAdapter(), guard=True),
     CheckedAdaptedRegressor(),
     CheckedAdaptedRegressor(Ridge(), MeanShiftWeighter()),
     CheckedKMMWeighter(),

@@ -1,5 +1,6 @@
 """Rows of numbers from whatever the samples are: tables as they are, others through `features`."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,10 @@ def as_table(X: Any) -> np.ndarray | None:
     elif len(getattr(X, "shape", ())) != 2:
         return None
     table = np.asarray(X)
-    if table.dtype == object and all(getattr(kind, "kind", "O") in "fiub" for kind in getattr(X, "dtypes", [None])):
-        table = table.astype(np.float64)
+    if table.dtype == object:
+        nullable = all(getattr(kind, "kind", "O") in "fiub" for kind in getattr(X, "dtypes", [None]))
+        if nullable or all(isinstance(value, Real) for value in table.ravel()):
+            table = table.astype(np.float64)
     return table.astype(np.float64) if table.dtype.kind in "fiub" else None
 
 

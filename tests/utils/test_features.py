@@ -21,7 +21,15 @@ def test_tables():
     expected = np.array([[1.0, 2.0], [3.0, 4.0]])
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": [1, 3], "b": [2.0, 4.0]})
-    for X in (expected, expected.astype(int), [[1, 2], [3, 4]], [(1, 2), (3, 4)], sparse.csr_matrix(expected), frame):
+    for X in (
+        expected,
+        expected.astype(int),
+        expected.astype(object),
+        [[1, 2], [3, 4]],
+        [(1, 2), (3, 4)],
+        sparse.csr_matrix(expected),
+        frame,
+    ):
         np.testing.assert_array_equal(as_table(X), expected)
         assert as_table(X).dtype == np.float64
     frame["a"] = frame["a"].astype("Int64")
