@@ -145,7 +145,8 @@ def negative_transfer_report(
     Scores of folds are not independent, because their training rows overlap. The corrected test multiplies the variance
     of the differences by 1 / k + n_test / n_train instead of 1 / k; with domains, target rows are counted. Where two
     classifiers were equally good, it found a difference at the 5 % level in 2 to 5 % of 1000 draws, the plain t test in
-    8 % (five folds) to 37 % (five folds four times). With domains it was stricter still, 1 %.
+    8 % (five folds) to 37 % (five folds four times). With domains, 300 reports found one in 2 to 3 %
+    (benchmarks/accuracy/false_alarms.md).
 
     Distances are computed on at most 1000 rows of each domain. Estimators are fitted `n_fits` times: twice a fold, and
     twice more for each number of labels.
