@@ -116,8 +116,8 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
     cv_results_ : dict of ndarray
         One entry a strategy, cheapest first: ``strategy``, ``mean_test_score``, ``std_test_score``,
         ``rank_test_score``, ``n_folds``, ``mean_fit_time``, ``mean_score_time``, ``split<i>_test_score`` (NaN where it
-        did not come to that fold; the first two are the halves) and ``outcome`` in words. Means of strategies that met different folds are not
-        comparable to the last digit.
+        did not come to that fold; the first two are the halves) and ``outcome`` in words. Means of strategies that met
+        different folds are not comparable to the last digit.
     report_ : str
         What was tried and found, in plain words.
     evidence_ : Bunch or None
