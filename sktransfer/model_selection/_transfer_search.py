@@ -44,9 +44,9 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
     """Find the strategy of transfer that suits the data, and be that estimator.
 
     The strategies are tried from the cheapest to the dearest by successive halving on folds [1]_: all meet the first
-    fold, the best third of them the second, and so on until one is left. The first two folds are halves, which are
-    cheaper to train on and tell more; those of `cv` follow. A baseline without transfer meets every fold that is run;
-    the winner is who is most ahead of it, and is fitted to all rows.
+    fold, the best third of them the second, and so on until one is left. The first fold trains on one half of the rows
+    and tests on the other, which is cheaper and tells more; those of `cv` follow. A baseline without transfer meets
+    every fold that is run; the winner is who is most ahead of it, and is fitted to all rows.
 
     Without a target domain the labels of `y` decide, and the strategies are ``"no_transfer"`` (the baseline: a linear
     model on the pixels of thumbnails), ``"frozen_linear"`` and ``"frozen_knn"`` on frozen features, and networks
@@ -70,8 +70,8 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         domain on all target rows, whose labels taught nothing. None takes accuracy without a target domain, and with
         one :class:`TransferEvidenceScorer`, which needs no labels of the target.
     cv : int, splitter or iterable, default=5
-        Folds: an int for that many stratified ones, behind two halves; with a target domain without these, and with
-        rows of every domain in each. A splitter gives all folds, and gets the domain labels as its groups.
+        Folds: an int for that many stratified ones, behind the first of halves; with a target domain without that,
+        and with rows of every domain in each. A splitter gives all folds, and gets the domain labels as its groups.
     factor : int, default=3
         After each fold, the best ``1 / factor`` of the strategies go on.
     time_budget : float or None, default=None
@@ -116,7 +116,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
     cv_results_ : dict of ndarray
         One entry a strategy, cheapest first: ``strategy``, ``mean_test_score``, ``std_test_score``,
         ``rank_test_score``, ``n_folds``, ``mean_fit_time``, ``mean_score_time``, ``split<i>_test_score`` (NaN where it
-        did not come to that fold; the first two are the halves) and ``outcome`` in words. Means of strategies that met
+        did not come to that fold; the first is that of halves) and ``outcome`` in words. Means of strategies that met
         different folds are not comparable to the last digit.
     report_ : str
         What was tried and found, in plain words.
@@ -125,7 +125,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
     seconds_ : float
         Seconds that the search took.
     n_folds_ : int
-        Number of folds there were, the halves included.
+        Number of folds there were, that of halves included.
     scorer_ : callable
         What decided.
     classes_ : ndarray of shape (n_classes,)
@@ -334,10 +334,9 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
             return list(domain_folds(domains, y, n_splits=self.cv, random_state=seed))
         rows = np.zeros(len(y))
         folds = list(StratifiedKFold(self.cv, shuffle=True, random_state=seed).split(rows, y))
-        if self.cv == 2:
-            return folds
         # Half of the rows teach faster than the folds' larger part, and the other half tells more than their smaller.
-        return [*StratifiedKFold(2, shuffle=True, random_state=seed).split(rows, y), *folds]
+        half = next(StratifiedKFold(2, shuffle=True, random_state=seed).split(rows, y))
+        return [half, *folds] if self.cv > 2 else folds
 
     def _guarded(self, winner: Candidate, baseline: Candidate, fits: FoldFits) -> Candidate:
         """Return the baseline, fitted, if the evidence is against the winner."""

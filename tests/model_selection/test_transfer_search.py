@@ -62,10 +62,8 @@ class TestPictures:
         assert results["strategy"].tolist() == ["no_transfer", *CHEAP]
         row = results["strategy"].tolist().index(fitted.best_strategy_)
         seed = np.random.RandomState(0).randint(2**31 - 1)
-        halves, folds = (StratifiedKFold(k, shuffle=True, random_state=seed) for k in (2, 5))
-        expected = [
-            score for cv in (halves, folds) for score in cross_val_score(fitted.best_estimator_, *pictures, cv=cv)
-        ]
+        halves, folds = (list(StratifiedKFold(k, shuffle=True, random_state=seed).split(*pictures)) for k in (2, 5))
+        expected = cross_val_score(fitted.best_estimator_, *pictures, cv=[halves[0], *folds])
         n = results["n_folds"][row]
         assert n == 2
         assert_array_equal([results[f"split{fold}_test_score"][row] for fold in range(n)], expected[:n])
