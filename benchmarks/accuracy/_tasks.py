@@ -119,9 +119,12 @@ def pairs(read, names):
     return {f"{source} to {target}": (read(source), read(target)) for source, target in names}
 
 
+def both_ways(names):
+    return [(a, b) for a in names for b in names if a != b]
+
+
 def load_tasks():
     """All tasks by group and name."""
-    both_ways = lambda names: [(a, b) for a in names for b in names if a != b]  # noqa: E731
     pictures = {
         **pairs(office, both_ways(("amazon", "webcam"))),
         **pairs(pacs, both_ways(("photo", "cartoon"))),
