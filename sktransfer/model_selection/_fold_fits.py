@@ -51,7 +51,8 @@ class FoldFits:
         self.domains = domains
         self.folds = folds
         self.scorer = scorer
-        self._bar = tqdm(desc="strategies", unit=" fits", disable=not show)
+        self.shares = [len(train) / len(y) for train, _ in folds]
+        self.bar = tqdm(desc="strategies", unit=" fits", disable=not show)
         self._masked = y if domains is None else mask_labels(y, domains.is_target)
 
     def fit(self, estimator: Any, rows: np.ndarray) -> Any:
@@ -84,7 +85,7 @@ class FoldFits:
         -------
         score, fit_seconds, score_seconds : float
         """
-        self._bar.set_postfix_str(f"fold {fold + 1}, {candidate.name}")
+        self.bar.set_postfix_str(f"fold {fold + 1}, {candidate.name}")
         train, test = self.folds[fold]
         estimator = clone(candidate.estimator)
         if math.isfinite(seconds):
@@ -93,7 +94,7 @@ class FoldFits:
         self.fit(estimator, train)
         fitted = time.perf_counter()
         score = self.score(estimator, test)
-        self._bar.update()
+        self.bar.update()
         return score, fitted - start, time.perf_counter() - fitted
 
 

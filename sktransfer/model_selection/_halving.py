@@ -50,6 +50,8 @@ class Candidate:
         Of the folds that it has met, in their order.
     fit_seconds, score_seconds : list of float
         The same.
+    full_seconds : float
+        Seconds that a fit to all rows would take, by the longest of the fits so far; 0 before the first.
     outcome : str
         What became of it, in words.
     """
@@ -59,6 +61,7 @@ class Candidate:
     scores: list = field(default_factory=list)
     fit_seconds: list = field(default_factory=list)
     score_seconds: list = field(default_factory=list)
+    full_seconds: float = 0.0
     outcome: str = ""
 
     @property
@@ -71,10 +74,21 @@ class Candidate:
         """Mean seconds of a fit and its score; 0 before the first."""
         return float(np.mean(self.fit_seconds) + np.mean(self.score_seconds)) if self.scores else 0.0
 
+    def seconds_for(self, share: float) -> float:
+        """Seconds that a fit to a share of the rows, and its score, will take."""
+        return share * self.full_seconds + (float(np.mean(self.score_seconds)) if self.score_seconds else 0.0)
+
+    def record(self, share: float, score: float, fit_seconds: float, score_seconds: float) -> None:
+        """Keep what came of a fold that trains on a share of the rows."""
+        self.scores.append(score)
+        self.fit_seconds.append(fit_seconds)
+        self.score_seconds.append(score_seconds)
+        self.full_seconds = max(self.full_seconds, fit_seconds / share)
+
 
 def halve(
     candidates: Sequence[Candidate],
-    n_folds: int,
+    shares: Sequence[float],
     evaluate: Callable[[Candidate, int, float], tuple[float, float, float]],
     *,
     factor: int,
@@ -90,8 +104,8 @@ def halve(
     ----------
     candidates : sequence of Candidate
         The baseline, and the others from the cheapest to the dearest; their records are written.
-    n_folds : int
-        Number of folds there are.
+    shares : sequence of float
+        For each fold, the share of the rows that it trains on.
     evaluate : callable
         ``evaluate(candidate, fold, seconds)`` gives score, seconds of fitting and seconds of scoring, or raises
         TimeoutError if it takes longer.
@@ -106,17 +120,12 @@ def halve(
     """
     baseline, *others = candidates
     contenders, alive = [], others
-    for fold in range(n_folds):
-        best = max([baseline, *contenders, *alive], key=lambda candidate: candidate.mean_score)
-        if fold and clock.left(reserve=best.mean_seconds) < baseline.mean_seconds:
+    for fold, share in enumerate(shares):
+        if fold and clock.left(reserve=_best(candidates).full_seconds) < baseline.seconds_for(share):
             break
         # Without the baseline's score there is nothing to compare with, so that its first fold is run in any case.
-        _record(baseline, *evaluate(baseline, fold, math.inf))
-        met = [
-            candidate
-            for candidate in alive
-            if _meets(candidate, fold, [baseline, *contenders, *alive], evaluate, clock)
-        ]
+        baseline.record(share, *evaluate(baseline, fold, math.inf))
+        met = [candidate for candidate in alive if _meets(candidate, fold, share, candidates, evaluate, clock)]
         # Who has run out of time keeps what it has shown.
         contenders += [candidate for candidate in alive if candidate not in met and candidate.scores and fold]
         ranked = sorted(met, key=lambda candidate: -candidate.mean_score)
@@ -139,16 +148,23 @@ def lead(candidate: Candidate, baseline: Candidate) -> float:
     return float(np.mean(np.subtract(candidate.scores, baseline.scores[: len(candidate.scores)])))
 
 
-def _meets(candidate, fold, field_, evaluate, clock):
+def _best(candidates):
+    """Return who is most ahead of the baseline, the first of the candidates."""
+    return max((c for c in candidates if c.scores), key=lambda candidate: lead(candidate, candidates[0]))
+
+
+def _meets(candidate, fold, share, candidates, evaluate, clock):
     """Evaluate on a fold; say whether there was time and it came to an end."""
     # The best so far must still be fitted to all rows, and so must this one if it is the best.
-    best = max((c for c in field_ if c.scores), key=lambda c: c.mean_score)
-    left = clock.left(reserve=best.mean_seconds)
-    if left <= candidate.mean_seconds:
+    left = clock.left(reserve=max(_best(candidates).full_seconds, candidate.full_seconds))
+    if left <= candidate.seconds_for(share):
         candidate.outcome = "no time" if fold == 0 else f"no time for more than {_folds(fold)}"
         return False
     try:
-        score, *seconds = evaluate(candidate, fold, left if fold else left / 2)
+        # Of t seconds for the share, t / share more are needed for all rows.
+        score, *seconds = evaluate(candidate, fold, left if fold else left * share / (1 + share))
+        if not math.isfinite(score):
+            raise ValueError(f"its score is {score}")
     except TimeoutError:
         candidate.outcome = f"stopped by the time budget on fold {fold + 1}"
         return False
@@ -158,14 +174,8 @@ def _meets(candidate, fold, field_, evaluate, clock):
         candidate.scores.clear()
         warnings.warn(f"The strategy {candidate.name!r} failed: {error!r}", FitFailedWarning, stacklevel=4)
         return False
-    _record(candidate, score, *seconds)
+    candidate.record(share, score, *seconds)
     return True
-
-
-def _record(candidate, score, fit_seconds, score_seconds):
-    candidate.scores.append(score)
-    candidate.fit_seconds.append(fit_seconds)
-    candidate.score_seconds.append(score_seconds)
 
 
 def tabulate(candidates: Sequence[Candidate], n_folds: int) -> dict[str, Any]:

@@ -330,6 +330,13 @@ class DomainKFold(DomainSplitter):
         self.random_state = random_state
         self.target_domain = target_domain
 
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if not self.shuffle and self.random_state is not None:
+            raise ValueError(
+                f"random_state={self.random_state!r} has no effect with shuffle=False; leave it at None, or shuffle."
+            )
+
     def _split_domains(self, domains: Domains, y: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return domain_folds(domains, y, n_splits=self.n_splits, shuffle=self.shuffle, random_state=self.random_state)
 

@@ -79,8 +79,8 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         a training that would take longer is stopped and dropped. The baseline is always fitted, so that a very short
         budget is overrun by it. None sets no limit.
     guard : bool, default=False
-        With a target domain, whether to fall back to the baseline, with a ``NegativeTransferWarning``, where
-        :func:`transfer_evidence` does not speak for the winner.
+        With a target domain, whether to fit the baseline too, outside `time_budget`, and to fall back to it, with a
+        ``NegativeTransferWarning``, where :func:`transfer_evidence` does not speak for the winner.
     target_domain : label or list of labels, default="target"
         Which labels of `sample_domain` are the target; all others are sources.
     max_epochs : int, default=20
@@ -259,7 +259,8 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         self.baseline_, baseline = candidates[0].name, candidates[0]
         self.scorer_ = self._choose_scorer(baseline.estimator, domains)
         fits = FoldFits(X, y, domains, self._folds(X, y, domains, seed), self.scorer_, show=bool(self.verbose))
-        winner = halve(candidates, len(fits.folds), fits.evaluate, factor=self.factor, clock=clock)
+        with fits.bar:
+            winner = halve(candidates, fits.shares, fits.evaluate, factor=self.factor, clock=clock)
         self.best_estimator_ = fits.fit(clone(winner.estimator), np.arange(len(y)))
         winner = self._guarded(winner, baseline, fits)
         self.best_strategy_, self.best_score_ = winner.name, winner.mean_score

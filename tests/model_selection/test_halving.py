@@ -22,19 +22,21 @@ class Track:
 
     def __call__(self, candidate, fold, seconds):
         name = candidate.name
+        needed = self.shares[fold] * self.seconds[name]
         self.calls.append((name, fold))
         value = self.scores[name][fold]
         if isinstance(value, Exception):
             raise value
-        if self.seconds[name] > seconds:
+        if needed > seconds:
             self.now += seconds
             raise TimeoutError
-        self.now += self.seconds[name]
-        return value, self.seconds[name] - 0.1, 0.1
+        self.now += needed
+        return value, needed, 0.0
 
-    def run(self, budget=None, factor=3, n_folds=3):
+    def run(self, budget=None, factor=3, n_folds=3, shares=None):
+        self.shares = shares or [1.0] * n_folds
         self.candidates = [Candidate(name, None) for name in self.scores]
-        return halve(self.candidates, n_folds, self, factor=factor, clock=Clock(budget)).name
+        return halve(self.candidates, self.shares, self, factor=factor, clock=Clock(budget)).name
 
     def outcome(self, name):
         return next(candidate.outcome for candidate in self.candidates if candidate.name == name)
@@ -86,6 +88,12 @@ def test_a_failure_is_told_and_the_others_go_on():
     assert track.outcome("b") == "failed: late"
 
 
+def test_a_score_that_is_no_number_is_a_failure():
+    track = Track({"none": [0.0] * 3, "a": [math.nan] * 3, "b": [0.5] * 3})
+    with pytest.warns(FitFailedWarning, match="'a' failed"):
+        assert track.run() == "b"
+
+
 def test_a_baseline_that_fails_is_an_error():
     with pytest.raises(ValueError, match="odd"):
         Track({"none": [ValueError("odd")], "a": [1.0]}).run()
@@ -115,11 +123,12 @@ class TestBudget:
         assert [fold for name, fold in track.calls if name == "dear"] == [0]
         assert track.now + 8.0 <= 24.0
 
+    @pytest.mark.parametrize("shares", [[1.0] * 3, [0.5, 0.8, 0.8]], ids=["all rows", "half of the rows first"])
     @pytest.mark.parametrize("budget", [3, 5, 10, 15, 25, 40, 100])
-    def test_budget_holds(self, monkeypatch, budget):
+    def test_budget_holds_with_the_last_fit(self, monkeypatch, budget, shares):
         for order in itertools.permutations(["a", "b", "dear"]):
             track = Track({name: self.scores[name] for name in ("none", *order)}, self.seconds, monkeypatch)
-            winner = track.run(budget=budget)
+            winner = track.run(budget=budget, shares=shares)
             assert track.now + self.seconds[winner] <= budget + 1e-9
 
 

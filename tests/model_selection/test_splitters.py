@@ -200,3 +200,8 @@ def test_number_of_folds(rows, cls, n_splits):
 def test_sizes_are_checked(rows):
     with pytest.raises(ValueError, match=r"test_size must be a share .* got 10"):
         next(SourceTargetShuffleSplit(test_size=10).split(*rows))
+
+
+def test_a_seed_without_shuffling_is_refused():
+    with pytest.raises(ValueError, match="random_state=0 has no effect with shuffle=False"):
+        list(DomainKFold(2, shuffle=False, random_state=0).split(np.eye(8), groups=["source", "target"] * 4))
