@@ -1,4 +1,4 @@
-"""The evaluation preprocessing of a backbone: one picture to one normalised array, exactly as timm does it."""
+"""The evaluation preprocessing of a backbone: one picture to one normalised array, as timm does it."""
 
 import math
 from dataclasses import astuple, dataclass
@@ -19,6 +19,8 @@ _RESAMPLING = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 _CROP_MODES = ("center", "squash", "border")
+# Filters that torch has for 8-bit pixels with the widening that Pillow does where a picture shrinks.
+_FAST_FILTERS = ("bilinear", "bicubic")
 # ITU-R 601, the weights of Pillow's own conversion to "L".
 _LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 # Resizing a thread-like picture whole before the crop would need gigabytes; above this many pixels only the crop is
@@ -30,8 +32,8 @@ _MAX_RESIZED_PIXELS = 2**25
 class ImagePreprocessor:
     """Resize, crop and normalise a picture as ``timm.data.create_transform(..., is_training=False)`` does.
 
-    PIL pictures give the same numbers as timm's transform. Float arrays go through the same geometry without being
-    rounded to 256 grey levels. Instances are immutable, hashable and picklable.
+    Float arrays go through the same geometry without being rounded to 256 grey levels. Instances are immutable,
+    hashable and picklable.
 
     Parameters
     ----------
@@ -55,6 +57,14 @@ class ImagePreprocessor:
     in_chans : {1, 3}, default=3
         Channels of the result; 1 takes the luminance.
 
+    resize : {"fast", "exact"}, default="fast"
+        ``"exact"`` gives the numbers of timm's transform, by Pillow's resampling of the whole picture. ``"fast"``
+        resamples with the same filter in another fixed-point arithmetic, one of 255 grey levels from it at most (for
+        0.4 % of the values of a photograph; one value in a million is two levels off), and lets big JPEGs be decoded
+        at reduced scale (on average 0.3 to 0.5 grey levels for photographs of 2000 pixels, 1.6 for one with detail in
+        every pixel). It takes half the time for pictures of 500 pixels, a fifth for 2000. Other filters than
+        ``"bilinear"`` and ``"bicubic"`` are always Pillow's.
+
     Examples
     --------
     >>> from PIL import Image
@@ -71,6 +81,7 @@ class ImagePreprocessor:
     crop_pct: float = 0.875
     crop_mode: str = "center"
     in_chans: int = 3
+    resize: str = "fast"
 
     def __post_init__(self) -> None:
         """Check the values once, and make lists (as timm's configurations hold them) hashable."""
@@ -78,6 +89,8 @@ class ImagePreprocessor:
             raise ValueError(f"interpolation={self.interpolation!r}: expected one of {sorted(_RESAMPLING)}.")
         if self.crop_mode not in _CROP_MODES:
             raise ValueError(f"crop_mode={self.crop_mode!r}: expected one of {list(_CROP_MODES)}.")
+        if self.resize not in ("fast", "exact"):
+            raise ValueError(f"resize={self.resize!r}: expected 'fast' or 'exact'.")
         if self.in_chans not in (1, 3):
             raise ValueError(f"in_chans={self.in_chans!r}: expected 1 (luminance) or 3 (RGB).")
         if not self.crop_pct > 0:
@@ -106,7 +119,10 @@ class ImagePreprocessor:
         if isinstance(picture, Image.Image):
             mode = "L" if self.in_chans == 1 else "RGB"
             image = picture if picture.mode == mode else picture.convert(mode)
-            pixels = np.asarray(self._resize(image, getattr(picture, "reduction", None)))
+            reduction = getattr(picture, "reduction", None)
+            if self._is_fast(image, reduction):
+                return self._fast(image, reduction)
+            pixels = np.asarray(self._resize(image, reduction))
             return self._normalise_levels(self._crop(pixels.reshape(*pixels.shape[:2], self.in_chans)))
         planes = np.moveaxis(np.asarray(picture, dtype=np.float32), -1, 0)
         if self.in_chans == 1:
@@ -117,13 +133,17 @@ class ImagePreprocessor:
         return np.ascontiguousarray((pixels - mean) / std)
 
     @property
-    def min_source_size(self) -> tuple[int, int]:
-        """The ``(height, width)`` that pictures are resized to before the crop: a decoder need not give more."""
+    def min_source_size(self) -> tuple[int, int] | None:
+        """The ``(height, width)`` that a decoder must leave of a picture; None where it must give the whole."""
+        return self._target_size if self.resize == "fast" else None
+
+    @property
+    def _target_size(self) -> tuple[int, int]:
         return tuple(max(1, math.floor(side / self.crop_pct)) for side in self.input_size)
 
     def key(self) -> str:
         """Name everything that decides the result, for cache keys."""
-        return f"image/1:{astuple(self)!r}"
+        return f"image/2:{astuple(self)!r}"
 
     def _per_channel(self, name: str) -> tuple[float, ...]:
         values = tuple(float(value) for value in np.atleast_1d(getattr(self, name)))
@@ -140,7 +160,7 @@ class ImagePreprocessor:
     def _resized_size(self, height: int, width: int) -> tuple[int, int]:
         # timm, transforms_factory.transforms_imagenet_eval: three ways to the size before the crop, each with the
         # rounding of the transform that timm uses for it.
-        target = self.min_source_size
+        target = self._target_size
         if self.crop_mode == "squash":
             return target
         if self.crop_mode == "center" and target[0] == target[1]:
@@ -165,6 +185,31 @@ class ImagePreprocessor:
         return image.resize(
             (columns, rows), resample, box=(*corner, corner[0] + columns * scale_x, corner[1] + rows * scale_y)
         )
+
+    def _is_fast(self, image: Image.Image, reduction: Reduction | None) -> bool:
+        if self.resize == "exact" or self.interpolation not in _FAST_FILTERS:
+            return False
+        full_size, box = reduction or (image.size, (0.0, 0.0))
+        # torch resamples from the first pixel on; a picture that was turned may begin with a broken one.
+        return box[:2] == (0.0, 0.0) and math.prod(self._resized_size(*full_size[::-1])) <= _MAX_RESIZED_PIXELS
+
+    def _fast(self, image: Image.Image, reduction: Reduction | None) -> np.ndarray:
+        import torch
+
+        full_size, box = reduction or (image.size, (0.0, 0.0, *image.size))
+        size = self._resized_size(*full_size[::-1])
+        pixels = torch.from_numpy(np.array(image).reshape(image.height, image.width, self.in_chans))
+        options = {"mode": self.interpolation, "antialias": True, "align_corners": False}
+        if box[2:] == image.size:
+            options["size"] = size
+        else:  # the last pixels are broken ones: the scale is that of the extent, not of the pixels
+            options["scale_factor"] = (size[0] / box[3], size[1] / box[2])
+        resized = torch.nn.functional.interpolate(pixels.permute(2, 0, 1)[None], **options)[0, :, : size[0], : size[1]]
+        # Levels are laid out as the result is, and normalised in place.
+        levels = self._crop(resized.permute(1, 2, 0).numpy()).transpose(2, 0, 1)
+        result = torch.from_numpy(levels.astype(np.float32, order="C"))
+        mean, std = (255 * torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
+        return result.sub_(mean).div_(std).numpy()
 
     def _windows(self, height: int, width: int) -> list[tuple[int, int, int]]:
         """For either axis: where the result starts to be filled, from where in the picture, and for how long."""

@@ -65,6 +65,17 @@ class Samples:
             indices = indices.astype(np.intp) if indices.size == 0 else indices
         return Samples(self.items, self.reader, self.rows[indices])
 
+    @property
+    def can_travel(self) -> bool:
+        """Whether the entries are in memory, to be sent to another process; the code of a Dataset stays where it is."""
+        return not isinstance(self.items, LazyItems)
+
+    def __getstate__(self):
+        if not self.can_travel:
+            return self.__dict__
+        # The rows that are meant and no others, under the numbers by which messages name them.
+        return {**self.__dict__, "items": {row: self.items[row] for row in self.rows.tolist()}}
+
     def read(self, i: int, min_size: tuple[int, int] | None = None):
         """Read one sample.
 

@@ -124,7 +124,7 @@ def test_min_source_size_reaches_the_decoder(encode, make_photograph):
     samples = check_samples(BaseEstimator(), [content], reset=True)
     next(iter_batches(samples, None, Noting((20, 20)), batch_size=1, n_threads=1))
     next(iter_batches(samples, None, lambda p: sizes.append(p.size) or np.zeros((3, 2, 2)), batch_size=1, n_threads=1))
-    assert sizes == [(100, 100), (400, 400)]
+    assert sizes == [(50, 50), (400, 400)]
 
 
 def test_the_code_of_a_dataset_runs_in_one_thread_at_a_time():
