@@ -20,7 +20,7 @@ from sktransfer.exceptions import CacheWarning
 __all__ = ["DiskStore", "MemoryStore", "clear_cache", "open_store", "row_key"]
 
 _MEMORY_LIMIT = 512 * 2**20  # bytes; 100,000 pictures of 1280 features
-_VERSION = 1  # to be raised when the same computation is to give other numbers, which old stores must not answer
+_VERSION = 2  # to be raised when the same computation is to give other numbers, which old stores must not answer
 _QUERY_KEYS = 500  # keys in one SQL statement, below SQLite's limit of bound variables
 _FILE_NAME = "sktransfer_features.sqlite"
 

@@ -72,7 +72,7 @@ def _whole_network(estimator):
     class Whole(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.frozen = backbone.module if plan.has_frozen_prefix else None
+            self.frozen = backbone.module_on(torch.device("cpu")) if plan.has_frozen_prefix else None
             self.trained = trained
 
         def forward(self, pictures):

@@ -6,11 +6,13 @@ import difflib
 import functools
 import math
 import threading
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from sktransfer.backbones._inference import InferenceCopy, inference_copy
 from sktransfer.backbones._stages import Chain, find_chain, forward_features, pre_logits, strip_classifier
 from sktransfer.backbones._timm import data_config
 from sktransfer.backbones._weights import architecture_digest, classifier_names, fingerprint
@@ -82,7 +84,7 @@ class Backbone:
     def __reduce__(self):
         if self.reference is not None:
             return _restore_reference, (self.reference, self.fingerprint)
-        state = {key: value for key, value in self.__dict__.items() if key not in ("_lock", "_elsewhere")}
+        state = {key: value for key, value in self.__dict__.items() if key not in ("_lock", "_elsewhere", "_inference")}
         return _new, (NetworkPreamble(),), state
 
     def __setstate__(self, state):
@@ -178,7 +180,7 @@ class Backbone:
         layer = int(layer) % n_stages
         return Tap("stage", layer) if self.chain is not None else Tap("module", self.stage_names[layer])
 
-    def outputs(self, x: torch.Tensor, taps: list[Tap]) -> list[torch.Tensor]:
+    def outputs(self, x: torch.Tensor, taps: list[Tap], *, show: Sequence[str] = ()) -> list[torch.Tensor]:
         """Output of the network at each tap, from one forward pass that goes no further than it must.
 
         Parameters
@@ -186,13 +188,18 @@ class Backbone:
         x : torch.Tensor of shape (n, channels, height, width)
             Preprocessed pictures.
         taps : list of Tap
+        show : sequence of str, default=()
+            See :meth:`module_on`.
 
         Returns
         -------
         list of torch.Tensor
             ``(n, d)`` for "features", maps or tokens as the network lays them out otherwise.
         """
-        module = self.module_on(x.device)
+        named = [tap.where for tap in taps if tap.kind == "module"]
+        return self._outputs(self.module_on(x.device, show=[*show, *named]), x, taps)
+
+    def _outputs(self, module, x, taps):
         found: dict[Tap, torch.Tensor] = {}
         stages = sorted(tap.where for tap in taps if tap.kind == "stage")
         if stages and all(tap.kind == "stage" for tap in taps):
@@ -221,7 +228,8 @@ class Backbone:
 
         def keep(tap, output):
             if threading.get_ident() == thread:  # the module is shared: other threads' pictures pass the hooks too
-                found[tap] = output
+                # The layer behind may change it in place.
+                found[tap] = output.clone() if isinstance(output, torch.Tensor) else output
 
         parts = dict(module.named_modules())
         handles = [
@@ -323,7 +331,7 @@ class Backbone:
             If the network does not take pictures of this size.
         """
         with torch.inference_mode(), self._naming_the_input_size():
-            return self.outputs(torch.zeros((1, *self.config["input_size"])), taps)
+            return self._outputs(self.module, torch.zeros((1, *self.config["input_size"])), taps)
 
     @contextlib.contextmanager
     def _naming_the_input_size(self):
@@ -365,14 +373,26 @@ class Backbone:
     def _classify(self, module: nn.Module, x: torch.Tensor) -> torch.Tensor:
         return module.forward_head(x) if hasattr(module, "forward_head") else x
 
-    def module_on(self, device: torch.device) -> nn.Module:
-        """Give the module itself on the CPU, its one copy on another device."""
-        if device.type == "cpu":
-            return self.module
+    @functools.cached_property
+    def _inference(self) -> InferenceCopy:
+        return inference_copy(self.module, self.config["input_size"])
+
+    def module_on(self, device: torch.device, *, show: Sequence[str] = ()) -> nn.Module:
+        """Give the network as it computes on a device: its copy for inference.
+
+        Parameters
+        ----------
+        device : torch.device
+        show : sequence of str, default=()
+            Modules whose own outputs are wanted; where the copy does not have them, the network itself is taken.
+        """
         with self._lock:
-            if device not in self._elsewhere:
-                self._elsewhere[device] = copy.deepcopy(self.module).to(device)
-            return self._elsewhere[device]
+            module = self.module if self._inference.changed.intersection(show) else self._inference.module
+            if device.type == "cpu":
+                return module
+            if (device, module) not in self._elsewhere:
+                self._elsewhere[device, module] = copy.deepcopy(module).to(device)
+            return self._elsewhere[device, module]
 
 
 class Suffix(nn.Module):

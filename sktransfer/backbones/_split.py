@@ -58,8 +58,8 @@ def outputs_from(
     ValueError
         If the layer does not run before these outputs are there.
     """
-    module = backbone.module_on(x.device)
     if place.kind == "map":
+        module = backbone.module_on(x.device)
         with torch.no_grad():
             cut = forward_features(module, x)
         cut.requires_grad_()
@@ -71,6 +71,7 @@ def outputs_from(
             found.update(zip(before, backbone.outputs(x, before), strict=True))
         return cut, [found[tap] for tap in taps]
     name = backbone.chain.stages[place.where] if place.kind == "stage" else place.where
+    module = backbone.module_on(x.device, show=[name])
     cuts, thread = [], threading.get_ident()
 
     def cut_here(_module, _inputs, output):
@@ -82,7 +83,7 @@ def outputs_from(
 
     handle = module.get_submodule(name).register_forward_hook(cut_here)
     try:
-        outputs = backbone.outputs(x, taps)
+        outputs = backbone.outputs(x, taps, show=[name])
     finally:
         handle.remove()
     if not cuts:

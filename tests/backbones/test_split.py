@@ -63,7 +63,7 @@ def test_slope_is_that_of_a_pass_with_all_gradients():
         cut, (features,) = outputs_from(backbone, x, place, [Tap("features")])
         (slope,) = torch.autograd.grad(features.square().sum(), cut)
         x = x.requires_grad_()
-        module = backbone.module.get_submodule(backbone.stage_names[-2])
+        module = backbone.module_on(x.device).get_submodule(backbone.stage_names[-2])
         handle = module.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
         (features,) = backbone.outputs(x, [Tap("features")])
         handle.remove()
