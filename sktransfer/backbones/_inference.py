@@ -13,7 +13,7 @@ __all__ = ["InferenceCopy", "inference_copy"]
 
 # Convolutions that compute with their weights as they stand; others derive them anew in each pass.
 _CONVOLUTIONS = {"Conv2d", "Conv2dSame"}
-# A folded network must agree with the given one to these shares of the largest value, in the last feature map and in the
+# A folded network must agree with the given one to these shares of the largest value of the last feature map and of the
 # pooled features: rounding alone moves single values of a map by 2e-5 (MobileNetV2), of features by 2e-6.
 _TOLERANCES = 1e-4, 1e-5
 
@@ -122,4 +122,8 @@ def _fold(model, conv_name, norm_name):
     # timm's BatchNorm may carry the activation behind it.
     rest = [part for part in norm.children() if not isinstance(part, nn.Identity)]
     model.set_submodule(norm_name, nn.Sequential(*rest) if rest else nn.Identity())
-    return {conv_name, *(f"{norm_name}.{name}" for name, _ in norm.named_modules() if name)}
+    # What holds the convolution but not its BatchNorm may end with it.
+    parts = conv_name.split(".")
+    around = [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+    inside = [f"{norm_name}.{name}" for name, _ in norm.named_modules() if name]
+    return {*(name for name in around if not f"{norm_name}.".startswith(f"{name}.")), *inside}
