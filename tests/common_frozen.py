@@ -30,7 +30,7 @@ def count_pictures() -> Iterator[list[int]]:
     """Give a list whose sum is the number of pictures that entered any network in the block.
 
     A network is entered through a convolution of three channels. What is blank is a probe for shapes, and the noise by
-    which a backbone learns its stages is none either: neither is a picture.
+    which a backbone learns its stages and tests its copy for inference is none either: neither is a picture.
     """
     seen, probing = [], []
 
@@ -38,17 +38,23 @@ def count_pictures() -> Iterator[list[int]]:
         if isinstance(module, nn.Conv2d) and module.in_channels == 3 and not probing:
             seen.append(int((inputs[0].flatten(1).std(1) > 0).sum()))
 
-    def find_chain(*args):
-        probing.append(True)
-        try:
-            return real(*args)
-        finally:
-            probing.pop()
+    def quiet(function):
+        def run(*args):
+            probing.append(True)
+            try:
+                return function(*args)
+            finally:
+                probing.pop()
 
-    real, _backbone.find_chain = _backbone.find_chain, find_chain
+        return run
+
+    real = {name: getattr(_backbone, name) for name in ("find_chain", "inference_copy")}
+    for name, function in real.items():
+        setattr(_backbone, name, quiet(function))
     handle = register_module_forward_pre_hook(look)
     try:
         yield seen
     finally:
         handle.remove()
-        _backbone.find_chain = real
+        for name, function in real.items():
+            setattr(_backbone, name, function)

@@ -13,6 +13,8 @@ _PLACES = {
     "clear_cache": "_store",
     "extract": "_extract",
     "open_store": "_store",
+    "pack": "_elsewhere",
+    "unpack": "_elsewhere",
 }
 __all__ = sorted(_PLACES)
 __getattr__, __dir__ = lazy_names(__name__, _PLACES)

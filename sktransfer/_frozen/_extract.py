@@ -6,14 +6,24 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from sktransfer._frozen._elsewhere import compute_elsewhere, n_workers, worth_sending
 from sktransfer._frozen._store import open_store, row_key
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.inputs import ImagePreprocessor, Samples, iter_batches, map_ahead, resolve_threads, warn_unreadable
-from sktransfer.utils._device import forward_in_micro_batches, resolve_device, resolve_precision
+from sktransfer.inputs import (
+    ImagePreprocessor,
+    Samples,
+    iter_batches,
+    map_ahead,
+    read_batch,
+    resolve_threads,
+    warn_unreadable,
+)
+from sktransfer.utils._device import forward, resolve_device, resolve_precision, torch_threads
 
 __all__ = ["extract"]
 
 _BLOCK = 1024  # samples between two looks into the cache
+_BLOCK_OF_WORKER = 4096
 _IN_MEMORY = 2**30  # bytes of features held in memory before they go to a temporary file
 
 
@@ -39,11 +49,12 @@ def extract(
         What to compute; its ``key`` enters the cache key.
     preprocess : ImagePreprocessor
     batch_size : int, default=32
-        Pictures decoded together; on a CPU the network takes them a few at once.
+        Pictures that pass the network together; a CPU takes as many at once as it computes fastest, and writes the
+        cache that often.
     device, precision : str, default="auto"
     cache : {"memory"}, path or None, default="memory"
     n_jobs : int or None, default=None
-        Decoding threads.
+        Threads; see :func:`~sktransfer.inputs.resolve_threads`.
     on_error : {"raise", "nan"}, default="raise"
         Whether a picture that cannot be read ends the call or becomes a row of NaN.
     verbose : int, default=0
@@ -53,40 +64,56 @@ def extract(
     -------
     ndarray of shape (n_samples, ...), float32
     """
-    device = resolve_device(device)
     job = _Extraction(
-        samples=samples,
-        compute=compute,
-        preprocess=preprocess,
+        samples,
+        compute,
+        preprocess,
         store=open_store(cache),
         batch_size=batch_size,
         device=device,
-        precision=resolve_precision(precision, device),
+        precision=precision,
         n_threads=resolve_threads(n_jobs),
         on_error=on_error,
+        n_workers=n_workers() if samples.can_travel else 1,
     )
+    # Workers wait for the last of a block: there is to be more of it than of the end.
+    block = _BLOCK if job.n_workers == 1 else _BLOCK_OF_WORKER * job.n_workers
     with tqdm(total=len(samples), desc="features", unit="picture", disable=not verbose) as bar:
-        for start in range(0, len(samples), _BLOCK):
-            job.fill(range(start, min(start + _BLOCK, len(samples))), bar)
+        for start in range(0, len(samples), block):
+            job.fill(range(start, min(start + block, len(samples))), bar)
     if job.unreadable:
         warn_unreadable(samples, job.unreadable)
     return job.out
 
 
+def _work(samples, compute, preprocess, **options):
+    """Compute all `samples` in this process, for another one: ``(values, positions of what cannot be read)``."""
+    # One thread: the other cores have workers of their own.
+    job = _Extraction(samples, compute, preprocess, store=None, n_threads=1, n_workers=1, **options)
+    with tqdm(disable=True) as bar:
+        job.fill(range(len(samples)), bar)
+    return job.out, job.unreadable
+
+
 class _Extraction:
     """One call of :func:`extract`: its arguments, and the result as far as it is filled."""
 
-    def __init__(self, *, samples, compute, preprocess, store, batch_size, device, precision, n_threads, on_error):
+    def __init__(
+        self, samples, compute, preprocess, *, store, batch_size, device, precision, n_threads, on_error, n_workers
+    ):
+        self.given_device, device = device, resolve_device(device)
+        precision = resolve_precision(precision, device)
         self.samples = samples
         self.compute = compute
         self.preprocess = preprocess
         self.store = store
-        # Whole micro-batches: a part of one would cost as much.
-        self.batch_size = -(-batch_size // compute.cpu_rows) * compute.cpu_rows if device.type == "cpu" else batch_size
+        self.batch_size = batch_size
         self.device = device
         self.precision = precision
         self.n_threads = n_threads
         self.on_error = on_error
+        self.reading = "raise" if on_error == "raise" else "mark"
+        self.n_workers = n_workers
         self.key = f"{compute.key}|{preprocess.key()}|{precision}"
         self.shape = compute.shape()
         self.out = _allocate((len(samples), *self.shape))
@@ -97,7 +124,7 @@ class _Extraction:
         if self.store is None:
             self._run(rows, {}, bar)
             return
-        keys = dict(zip(rows, map_ahead(self._key, rows, self.n_threads), strict=True))
+        keys = {row: self._key(row) for row in rows}
         found = self.store.get_many({key for key in keys.values() if key is not None})
         first = {}  # row that computes a key
         for row, key in keys.items():
@@ -124,31 +151,65 @@ class _Extraction:
             return None
 
     def _run(self, rows, keys, bar):
-        """Decode and compute `rows`; keep what has a key."""
+        """Compute `rows`, here or on workers; keep what has a key."""
+        if worth_sending(len(rows), self.n_workers):
+            ready = self._compute_elsewhere(rows)
+        else:
+            ready = self._compute_on_cpu(rows) if self.device.type == "cpu" else self._compute(rows)
+        fresh = {}
+        try:
+            for indices, values, failed in ready:
+                self.out[indices] = values
+                self.out[indices[failed]] = np.nan
+                self.unreadable += indices[failed].tolist()
+                fresh.update((keys[i], self.out[i]) for i in indices[~failed].tolist() if keys.get(i) is not None)
+                if len(fresh) >= self.batch_size:
+                    self.store.put_many(fresh)
+                    fresh.clear()
+                bar.update(len(indices))
+        finally:  # what was computed before an error, or before the user had enough, is kept
+            if fresh:
+                self.store.put_many(fresh)
+
+    def _compute_elsewhere(self, rows):
+        return compute_elsewhere(
+            _work,
+            self.samples,
+            rows,
+            (self.compute, self.preprocess),
+            n_workers=self.n_workers,
+            row_bytes=4 * int(np.prod(self.shape)),
+            batch_size=self.batch_size,
+            device=self.given_device,
+            precision=self.precision,
+            on_error=self.on_error,
+        )
+
+    def _compute_on_cpu(self, rows):
+        """Let each thread take one micro-batch from the files to the features."""
+        size = self.compute.cpu_rows
+        chunks = [np.array(rows[start : start + size], dtype=np.intp) for start in range(0, len(rows), size)]
+        # Threads of torch's own would wait for one another at every layer.
+        with torch_threads(1):
+            yield from map_ahead(self._micro_batch, chunks, self.n_threads)
+
+    def _micro_batch(self, rows):
+        pictures, failed = read_batch(self.samples, rows, self.preprocess, on_error=self.reading)
+        return rows, forward(self.compute, pictures, self.compute.cpu_rows, self.device, self.precision).numpy(), failed
+
+    def _compute(self, rows):
+        """Read ahead in threads of what computes elsewhere."""
         batches = iter_batches(
             self.samples,
             rows,
             self.preprocess,
             batch_size=self.batch_size,
             n_threads=self.n_threads,
-            on_error="raise" if self.on_error == "raise" else "mark",
+            on_error=self.reading,
         )
         for indices, pictures, failed in batches:
-            values = forward_in_micro_batches(
-                self.compute,
-                pictures,
-                batch_size=self.batch_size,
-                device=self.device,
-                precision=self.precision,
-                cpu_rows=self.compute.cpu_rows,
-            )
-            values[failed] = np.nan
-            self.out[indices] = values
-            self.unreadable += indices[failed].tolist()
-            fresh = {keys[i]: self.out[i] for i in indices[~failed].tolist() if keys.get(i) is not None}
-            if fresh:
-                self.store.put_many(fresh)
-            bar.update(len(indices))
+            values = forward(self.compute, pictures, self.batch_size, self.device, self.precision)
+            yield indices, values.numpy(), failed
 
 
 def _allocate(shape: tuple[int, ...]) -> np.ndarray:

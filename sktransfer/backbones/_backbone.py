@@ -228,8 +228,7 @@ class Backbone:
 
         def keep(tap, output):
             if threading.get_ident() == thread:  # the module is shared: other threads' pictures pass the hooks too
-                # The layer behind may change it in place.
-                found[tap] = output.clone() if isinstance(output, torch.Tensor) else output
+                found[tap] = output
 
         parts = dict(module.named_modules())
         handles = [

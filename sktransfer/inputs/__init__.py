@@ -10,7 +10,7 @@ from sktransfer.inputs._images import to_pil
 from sktransfer.inputs._preprocess import ImagePreprocessor
 from sktransfer.inputs._samples import Samples, check_samples
 
-_LOADERS = ("iter_batches", "map_ahead", "resolve_threads", "warn_unreadable")
+_LOADERS = ("iter_batches", "map_ahead", "read_batch", "resolve_threads", "warn_unreadable")
 
 __all__ = [
     "ImagePreprocessor",
@@ -19,6 +19,7 @@ __all__ = [
     "check_samples",
     "iter_batches",
     "map_ahead",
+    "read_batch",
     "resolve_threads",
     "to_pil",
     "warn_unreadable",

@@ -1,6 +1,7 @@
 """From samples to batches of tensors, read ahead in threads."""
 
 import multiprocessing
+import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,38 +10,42 @@ from concurrent.futures import ThreadPoolExecutor
 import joblib
 import numpy as np
 import torch
+from joblib.parallel import get_active_backend
 
 from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
 from sktransfer.inputs._samples import Samples
 
-__all__ = ["iter_batches", "map_ahead", "resolve_threads", "warn_unreadable"]
+__all__ = ["iter_batches", "map_ahead", "read_batch", "resolve_threads", "warn_unreadable"]
 
 _BATCHES_AHEAD = 2
-_MOST_THREADS_BY_DEFAULT = 4
 _ROWS_NAMED = 5
 
 
 def resolve_threads(n_jobs: int | None) -> int:
-    """Turn ``n_jobs`` into a number of threads.
+    """Turn ``n_jobs`` into a number of threads, so that those of all workers together are never more than the cores.
 
     Parameters
     ----------
     n_jobs : int or None
-        None takes up to 4 threads, and 1 inside a worker process, whose siblings use the other cores. -1 takes all
-        cores, -2 all but one.
+        None takes as many as torch does (all cores, or the environment variable ``OMP_NUM_THREADS``), -1 all cores, -2
+        all but one. In a worker process at most its share of the cores, which joblib and Dask tell it by the same
+        variable, and in one of several threads of joblib's just 1.
 
     Returns
     -------
     int
         At least 1 and at most the number of cores this process may use.
     """
-    n_cores = joblib.cpu_count()
-    if n_jobs is None:
-        in_worker = multiprocessing.current_process().name != "MainProcess"
-        return 1 if in_worker else min(_MOST_THREADS_BY_DEFAULT, n_cores)
     if n_jobs == 0:
         raise ValueError("n_jobs=0: expected None, a number of threads, or a negative number (-1 is all cores).")
-    return max(1, min(n_jobs if n_jobs > 0 else n_cores + 1 + n_jobs, n_cores))
+    n_cores = joblib.cpu_count()
+    if multiprocessing.current_process().name != "MainProcess":
+        share = min(int(os.environ.get("OMP_NUM_THREADS", "1")), n_cores)
+    else:
+        share = 1 if get_active_backend()[0].nesting_level else n_cores
+    if n_jobs is None:
+        return min(torch.get_num_threads(), share)
+    return max(1, min(n_jobs if n_jobs > 0 else n_cores + 1 + n_jobs, share))
 
 
 def map_ahead(fn: Callable, items: Iterable, n_threads: int, ahead: int = 32) -> Iterator:
@@ -127,6 +132,28 @@ def iter_batches(
         Samples that could not be read.
     """
     indices = np.arange(len(samples)) if indices is None else np.asarray(indices, dtype=np.intp)
+    load = _loader(samples, preprocess, on_error)
+    loaded = map_ahead(load, indices.tolist(), n_threads, _BATCHES_AHEAD * batch_size)
+    try:
+        for start in range(0, len(indices), batch_size):
+            part = indices[start : start + batch_size]
+            yield part, *_collate([next(loaded) for _ in part], preprocess)
+    finally:
+        loaded.close()
+
+
+def read_batch(
+    samples: Samples, indices: Sequence[int] | np.ndarray, preprocess: Callable, *, on_error: str = "raise"
+) -> tuple[torch.Tensor, np.ndarray]:
+    """Read, preprocess and batch samples in the calling thread.
+
+    Parameters and results are those of :func:`iter_batches`, for one batch: the pictures, and which of them failed.
+    """
+    load = _loader(samples, preprocess, on_error)
+    return _collate([load(int(i)) for i in indices], preprocess)
+
+
+def _loader(samples, preprocess, on_error):
     min_size = getattr(preprocess, "min_source_size", None)
 
     def load(i):
@@ -137,26 +164,19 @@ def iter_batches(
                 raise
             return error
 
-    loaded = map_ahead(load, indices.tolist(), n_threads, _BATCHES_AHEAD * batch_size)
-    try:
-        for start in range(0, len(indices), batch_size):
-            part = indices[start : start + batch_size]
-            pictures = [next(loaded) for _ in part]
-            failed = np.array([isinstance(picture, InvalidImageError) for picture in pictures])
-            yield part, _collate(pictures, failed, preprocess), failed
-    finally:
-        loaded.close()
+    return load
 
 
-def _collate(pictures, failed, preprocess):
+def _collate(pictures, preprocess):
+    failed = np.array([isinstance(picture, InvalidImageError) for picture in pictures])
     good = [picture for picture, bad in zip(pictures, failed, strict=True) if not bad]
     if not failed.any():
-        return torch.from_numpy(np.stack(good))
+        return torch.from_numpy(np.stack(good)), failed
     shape = good[0].shape if good else (preprocess.in_chans, *preprocess.input_size)
     batch = np.zeros((len(pictures), *shape), dtype=np.float32)
     if good:
         batch[~failed] = good
-    return torch.from_numpy(batch)
+    return torch.from_numpy(batch), failed
 
 
 def warn_unreadable(samples: Samples, failed: Sequence[int] | np.ndarray) -> None:

@@ -42,6 +42,7 @@ class Samples:
         self.items = items
         self.reader = reader
         self.rows = np.arange(len(items)) if rows is None else rows
+        self._digests: dict[int, bytes] = {}
 
     def __len__(self) -> int:
         """Count the samples."""
@@ -63,7 +64,9 @@ class Samples:
         if not isinstance(indices, slice):
             indices = np.asarray(indices)
             indices = indices.astype(np.intp) if indices.size == 0 else indices
-        return Samples(self.items, self.reader, self.rows[indices])
+        taken = Samples(self.items, self.reader, self.rows[indices])
+        taken._digests = self._digests
+        return taken
 
     @property
     def can_travel(self) -> bool:
@@ -74,7 +77,8 @@ class Samples:
         if not self.can_travel:
             return self.__dict__
         # The rows that are meant and no others, under the numbers by which messages name them.
-        return {**self.__dict__, "items": {row: self.items[row] for row in self.rows.tolist()}}
+        items = {row: self.items[row] for row in self.rows.tolist()}
+        return {**self.__dict__, "items": items, "_digests": {}}
 
     def read(self, i: int, min_size: tuple[int, int] | None = None):
         """Read one sample.
@@ -110,14 +114,17 @@ class Samples:
         Returns
         -------
         bytes
-            Equal for equal content in the same form: a file, its copy and its bytes; equal arrays read alike.
+            Equal for a file that is as it was, for equal bytes, and for equal arrays that are read alike.
 
         Raises
         ------
         InvalidImageError
             There is no content: the file cannot be opened, the entry is missing.
         """
-        return self._call("digest", i)
+        row = int(self.rows[i])
+        if row not in self._digests:
+            self._digests[row] = self._call("digest", i)
+        return self._digests[row]
 
     def _call(self, method, i, **options):
         row = int(self.rows[i])

@@ -1,43 +1,51 @@
 """Equal content is known again; other content, or the same read otherwise, is not."""
 
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from sktransfer.inputs import _digests as digests_module
+from sktransfer.inputs import _pictures as pictures_module
+from sktransfer.inputs._digests import array_digest
 
 
-def test_files(save, image, encode, tmp_path, fitted):
+def test_files(save, image, encode, fitted):
+    path, other = save(image, "a.png"), save(image.rotate(90), "b.png")
+    content = Path(path).read_bytes()
+    samples = fitted([path, str(Path(path).parent / "." / "a.png"), other, content, bytes(content)])[1]
+    digests = [samples.digest(i) for i in range(5)]
+    assert digests[0] == digests[1] and digests[3] == digests[4]
+    assert len({*digests}) == 3
+
+
+def test_a_file_is_known_by_its_state_and_not_read(monkeypatch, save, image, fitted):
     path = save(image, "a.png")
-    copy = tmp_path / "copy.png"
-    shutil.copy(path, copy)
-    other = save(image.rotate(90), "b.png")
-    samples = fitted([path, copy, Path(path).read_bytes(), other])[1]
-    digests = [samples.digest(i) for i in range(4)]
-    assert digests[0] == digests[1] == digests[2] != digests[3]
-
-
-def test_a_known_file_is_not_read_again(monkeypatch, save, image, tmp_path, fitted):
-    path = save(image, "a.png")
-    samples = fitted([path])[1]
-    first = samples.digest(0)
-    reads = []
-    monkeypatch.setattr(Path, "read_bytes", lambda self: reads.append(self) or b"new content")
-    assert samples.digest(0) == first and not reads
+    samples = [fitted([path])[1] for _ in range(5)]
+    first = samples[0].digest(0)
+    with monkeypatch.context() as patch:
+        for name in ("open", "read_bytes"):
+            patch.setattr(Path, name, None)
+        assert samples[1].digest(0) == first
     os.utime(path, ns=(1, 1))
-    assert samples.digest(0) != first and len(reads) == 1
+    touched = samples[2].digest(0)
+    content = Path(path).read_bytes()
+    time = Path(path).stat().st_mtime_ns
+    Path(path).write_bytes(content[::-1])  # of the same size
+    os.utime(path, ns=(time, time))
+    rewritten = samples[3].digest(0)
+    Path(path).write_bytes(content + b"more")
+    assert len({first, touched, rewritten, samples[4].digest(0)}) == 4
 
 
-def test_the_table_of_files_is_bounded(monkeypatch, save, image, fitted):
-    monkeypatch.setattr(digests_module, "_MAX_FILES", 3)
-    monkeypatch.setattr(digests_module, "_known_files", type(digests_module._known_files)())
-    samples = fitted([save(image, f"{i}.png") for i in range(5)])[1]
-    for i in range(5):
-        samples.digest(i)
-    assert len(digests_module._known_files) == 3
+def test_a_sample_is_hashed_once(monkeypatch, colours, fitted):
+    hashed = []
+    monkeypatch.setattr(pictures_module, "array_digest", lambda *args: hashed.append(1) or array_digest(*args))
+    samples = fitted(np.stack([colours] * 3))[1]
+    part = samples.take([2, 1])
+    for _ in range(3):
+        assert [samples.digest(i) for i in (1, 2)] == [part.digest(i) for i in (1, 0)]
+    assert len(hashed) == 2
 
 
 def test_arrays(colours, fitted):

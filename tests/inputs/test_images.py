@@ -212,8 +212,9 @@ def test_files_that_cannot_be_opened(tmp_path, save, image):
     os.chmod(locked, 0)  # noqa: PTH101
     paths = ["missing.jpg", str(tmp_path), "with\0null.jpg", ""] + ([locked] if os.geteuid() else [])
     samples = check_samples(BaseEstimator(), paths, reset=True)
-    for row in range(len(paths)):
-        for method in (samples.read, samples.digest):
+    for row, path in enumerate(paths):
+        # What is known of a file without opening it does not say whether it is a picture.
+        for method in (samples.read,) if path in (locked, str(tmp_path)) else (samples.read, samples.digest):
             with pytest.raises(InvalidImageError, match=f"Row {row} of X"):
                 method(row)
     with pytest.raises(InvalidImageError, match=r"'missing.jpg': FileNotFoundError: No such file"):

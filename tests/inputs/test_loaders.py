@@ -1,6 +1,5 @@
 """Batches keep their order, their memory bound and their errors, whatever the number of threads."""
 
-import multiprocessing
 import threading
 import time
 import warnings
@@ -193,15 +192,17 @@ def test_map_ahead_raises_at_the_right_item():
 
 def test_resolve_threads(monkeypatch):
     monkeypatch.setattr(joblib, "cpu_count", lambda: 6)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     assert [resolve_threads(n) for n in (None, 1, 3, 99, -1, -2, -99)] == [4, 1, 3, 6, 6, 5, 1]
     with pytest.raises(ValueError, match="n_jobs=0"):
         resolve_threads(0)
 
 
-def test_worker_processes_use_one_thread(monkeypatch):
-    tell = "__import__('multiprocessing').current_process().name"
-    name = joblib.Parallel(n_jobs=2, backend="loky")([joblib.delayed(eval)(tell)])[0]
-    worker = multiprocessing.Process(name=name)
-    monkeypatch.setattr(multiprocessing, "current_process", lambda: worker)
-    assert resolve_threads(None) == 1
-    assert resolve_threads(1) == 1
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing", "threading"])
+@pytest.mark.parametrize("n_jobs", [None, -1, 8])
+def test_threads_of_all_workers_are_never_more_than_the_cores(backend, n_jobs):
+    n_cores = joblib.cpu_count()
+    for workers in (2, n_cores + 1):
+        tasks = [joblib.delayed(resolve_threads)(n_jobs)] * 2
+        threads = joblib.Parallel(n_jobs=workers, backend=backend)(tasks)
+        assert max(threads) <= max(1, n_cores // workers)
