@@ -18,7 +18,7 @@ from sktransfer.inputs import (
     resolve_threads,
     warn_unreadable,
 )
-from sktransfer.utils._device import forward, resolve_device, resolve_precision, torch_threads
+from sktransfer.utils._device import forward, keep_pages, resolve_device, resolve_precision, torch_threads
 
 __all__ = ["extract"]
 
@@ -189,6 +189,7 @@ class _Extraction:
         """Let each thread take one micro-batch from the files to the features."""
         size = self.compute.cpu_rows
         chunks = [np.array(rows[start : start + size], dtype=np.intp) for start in range(0, len(rows), size)]
+        keep_pages()
         # Threads of torch's own would wait for one another at every layer.
         with torch_threads(1):
             yield from map_ahead(self._micro_batch, chunks, self.n_threads)

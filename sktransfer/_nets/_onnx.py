@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
 
+from sktransfer.backbones import to_onnx
 from sktransfer.utils._files import replace_file
-from sktransfer.utils._optional import import_optional
 
 __all__ = ["write_onnx"]
 
@@ -30,8 +29,6 @@ def write_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
             f"export_onnx writes networks for pictures, and {type(estimator).__name__} was fitted to a table "
             "(backbone=None). Use save, pickle or joblib instead."
         )
-    for package in ("onnx", "onnxscript"):
-        import_optional(package, extra="onnx", caller=f"{type(estimator).__name__}.export_onnx")
     with replace_file(path) as temporary:
         model = _model(estimator)
         for key, value in _metadata(estimator).items():
@@ -45,22 +42,8 @@ def _model(estimator):
     network = _whole_network(estimator).eval()
     # Two pictures: the size 1 would be taken for a constant.
     pictures = torch.zeros((2, *estimator.backbone_.config["input_size"]))
-    with warnings.catch_warnings(), torch.no_grad():
-        # What the exporter says of its own and its dependencies' future; the model is complete or there is an error.
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", category=FutureWarning)
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.|onnxscript")
-        program = torch.onnx.export(
-            network,
-            (pictures,),
-            input_names=["pictures"],
-            output_names=["probabilities" if is_classifier(estimator) else "predictions"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    return program.model_proto
+    output = "probabilities" if is_classifier(estimator) else "predictions"
+    return to_onnx(network, pictures, output=output, any_batch=True, caller=f"{type(estimator).__name__}.export_onnx")
 
 
 def _whole_network(estimator):

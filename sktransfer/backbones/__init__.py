@@ -2,6 +2,7 @@
 
 from sktransfer.backbones._backbone import Backbone, Suffix, Tap
 from sktransfer.backbones._load import forget_backbones, load_backbone
+from sktransfer.backbones._onnx import to_onnx
 from sktransfer.backbones._plain import to_plain
 from sktransfer.backbones._saved import (
     build_network,
@@ -37,6 +38,7 @@ __all__ = [
     "network_state",
     "outputs_from",
     "read_saved",
+    "to_onnx",
     "to_plain",
     "train_transform",
     "write_saved",

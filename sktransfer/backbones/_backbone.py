@@ -105,7 +105,7 @@ class Backbone:
     @functools.cached_property
     def cpu_rows(self) -> int:
         """Pictures that a CPU takes at once."""
-        return rows_at_once(self.module)
+        return rows_at_once(self.module, lambda: self.probe([Tap("features")]))
 
     @property
     def classifier_names(self) -> tuple[str, ...]:

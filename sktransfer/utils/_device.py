@@ -21,6 +21,7 @@ __all__ = [
     "forward",
     "forward_in_micro_batches",
     "isolated_rng",
+    "keep_pages",
     "resolve_device",
     "resolve_precision",
     "rng_state",
@@ -33,13 +34,16 @@ __all__ = [
 # spends most of its time there.
 _CPU_ROWS = 4
 # Layers whose result for a row is the same to the last bit wherever in the batch it stands. Not so where exp is used:
-# it takes whole vectors of a tensor at a time and the rest one by one, by another formula.
+# it takes whole vectors of a tensor at a time and the rest one by one, by another formula. Without a rest there is no
+# difference.
 _SAME_ANYWHERE = {
     *("AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm2d", "Conv2d", "Dropout", "Flatten", "Identity", "Linear"),
     *("MaxPool2d", "ReLU", "ReLU6"),
 }
 
 _BFLOAT16_UNITS = {"amx_bf16", "avx512_bf16", "bf16"}  # as Linux calls them; the last is ARM's
+
+_VECTOR = 32  # numbers; two registers of AVX-512, the most that is taken at a time
 
 _rng_lock = threading.RLock()
 
@@ -156,13 +160,49 @@ def set_rng_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
-def rows_at_once(module: nn.Module) -> int:
+def rows_at_once(module: nn.Module, run: Callable[[], Any]) -> int:
     """Rows that a CPU may take at once through `module` without any of them depending on its place among the others.
 
-    4 for timm's networks of convolutions and rectifiers; 1 for all others, which is as fast for large pictures.
+    Parameters
+    ----------
+    module : torch.nn.Module
+    run : callable
+        Passes one row through it.
+
+    Returns
+    -------
+    int
+        4 for timm's networks whose layers are the same anywhere, or have as many outputs as fill whole vectors; 1 for
+        all others.
     """
-    layers = {type(layer).__name__ for layer in module.modules() if not list(layer.children())}
-    return _CPU_ROWS if layers <= _SAME_ANYWHERE and type(module).__module__.startswith("timm.") else 1
+    if not type(module).__module__.startswith("timm."):
+        return 1
+    leaves = [layer for layer in module.modules() if not list(layer.children())]
+    if {type(layer).__name__ for layer in leaves} <= _SAME_ANYWHERE:
+        return _CPU_ROWS
+    sizes = []
+
+    def see(_layer, _inputs, output):
+        sizes.append(output.numel() if isinstance(output, torch.Tensor) else 1)
+
+    handles = [layer.register_forward_hook(see) for layer in leaves]
+    try:
+        run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return 1 if any(_CPU_ROWS * size % _VECTOR for size in sizes) else _CPU_ROWS
+
+
+@functools.cache
+def keep_pages() -> None:
+    """Let glibc keep the pages of freed activations, up to 64 MiB, instead of returning and zeroing them each time.
+
+    It raises its thresholds by itself, to the largest mapped block that was ever freed and twice that, if the block is
+    below 32 MiB. A network of convolutions at 224 pixels goes just beyond twice its own largest block: it spent a
+    quarter of its time on page faults.
+    """
+    torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
 def forward_in_micro_batches(

@@ -1,11 +1,12 @@
 import pickle
+import platform
 import subprocess
 import sys
 
 import joblib
 import numpy as np
 import pytest
-from common_cluster import KillsItsWorker, MeanColour, counts, local_cluster, start_counting
+from common_cluster import KillsItsWorker, MeanColour, counts, local_cluster, new_pages, start_counting
 from common_frozen import count_pictures, make_pictures, write_pictures
 from common_pictures import TINY
 from numpy.testing import assert_allclose, assert_array_equal
@@ -15,7 +16,7 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 
 from sktransfer import BackboneSearch, PretrainedFeatureExtractor, TransferSearchCV, clear_cache, load_backbone
-from sktransfer._frozen import TrainedNet, _elsewhere, _extract, extract
+from sktransfer._frozen import TrainedNet, _elsewhere, _extract, extract, freed_memory_kept
 from sktransfer._frozen._elsewhere import n_workers, pack
 from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
 from sktransfer.inputs import ImagePreprocessor, check_samples
@@ -158,6 +159,21 @@ def test_killed_worker_is_replaced(cluster, paths, tmp_path):
     assert (tmp_path / "killed").exists()
     assert_array_equal(there, mean_colours(paths))
     cluster.wait_for_workers(2)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_tasks_of_dask_get_new_pages_once_and_give_them_back(cluster):
+    def pages(keep):
+        return cluster.submit(new_pages, keep, pure=False).result()
+
+    n_pages = 20 * 2**21 // 4096
+    assert pages(keep=True) < n_pages / 10
+    assert pages(keep=False) > n_pages * 0.9  # Dask's own setting is back
+
+
+def test_allocator_is_left_alone_outside_of_tasks():
+    with freed_memory_kept():
+        assert _elsewhere._running == 0
 
 
 def test_bar_moves_with_the_tasks(cluster, paths, monkeypatch):

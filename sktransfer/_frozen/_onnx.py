@@ -1,0 +1,153 @@
+"""Frozen features by ONNX Runtime: the network as a graph on disk, exported once."""
+
+import hashlib
+import os
+import threading
+import warnings
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from sktransfer._frozen._compute import PooledLayers
+from sktransfer.backbones import to_onnx
+from sktransfer.exceptions import CacheWarning
+from sktransfer.utils._files import replace_file
+from sktransfer.utils._messages import first_line
+from sktransfer.utils._optional import import_optional
+
+__all__ = ["OnnxLayers", "graph_folder"]
+
+_ROWS = 4  # pictures at once: more make activations that are slower to reach
+_KEEP = 4  # sessions kept; each holds the weights once more
+_TOLERANCE = 1e-4  # of the largest feature, between the graph and the network
+_CALLER = "engine='onnxruntime'"
+_sessions: OrderedDict[str, Any] = OrderedDict()
+_lock = threading.RLock()
+
+
+class OnnxLayers(NamedTuple):
+    """What :class:`PooledLayers` computes, by a graph of ONNX Runtime on the CPU.
+
+    Attributes
+    ----------
+    layers : PooledLayers
+    folder : str
+        Where graphs are kept, by what decides them: the weights, the layers, the version of torch.
+    """
+
+    layers: PooledLayers
+    folder: str
+
+    @property
+    def key(self) -> str:
+        """Everything that decides the numbers, but the picture and its preprocessing."""
+        return f"{self.layers.key}|onnxruntime"
+
+    @property
+    def cpu_rows(self) -> int:
+        """Pictures that a CPU takes at once."""
+        return _ROWS
+
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one picture's features."""
+        return self.layers.shape()
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the features of a batch of preprocessed pictures."""
+        return torch.from_numpy(self._session().run(None, {"pictures": x.numpy()})[0])
+
+    def _session(self):
+        name = hashlib.blake2b(f"1|{self.key}|{_ROWS}|{torch.__version__}".encode(), digest_size=16).hexdigest()
+        with _lock:
+            if name not in _sessions:
+                _sessions[name] = self._open(Path(self.folder) / f"{name}.onnx")
+                while len(_sessions) > _KEEP:
+                    _sessions.popitem(last=False)
+            _sessions.move_to_end(name)
+            return _sessions[name]
+
+    def _open(self, path):
+        try:
+            return _start(path.read_bytes())
+        except OSError:
+            pass  # it is not there; where that folder cannot be used at all, writing says so
+        except Exception as error:  # the runtime's own errors, which have no common base
+            warnings.warn(
+                f"The exported graph {path} cannot be used ({first_line(error)}); it is exported anew.",
+                CacheWarning,
+                stacklevel=2,
+            )
+        content = self._export()
+        session = _start(content)
+        self._check(session)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replace_file(path) as temporary:
+                temporary.write_bytes(content)
+        except OSError as error:
+            warnings.warn(
+                f"The exported graph cannot be kept in {path.parent} ({error}); the next process exports it again. "
+                "Pass a folder as cache= to keep it there.",
+                CacheWarning,
+                stacklevel=2,
+            )
+        return session
+
+    def _export(self):
+        name = self.layers.backbone.name
+        try:
+            network = _Network(self.layers).eval()
+            model = to_onnx(network, self._pictures(), output="features", any_batch=False, caller=_CALLER)
+            return model.SerializeToString()
+        except (torch.onnx.OnnxExporterError, RuntimeError) as error:
+            raise ValueError(
+                f"engine='onnxruntime': {name} cannot be exported ({first_line(error)}). Use engine='torch'."
+            ) from error
+
+    def _pictures(self):
+        size = self.layers.backbone.config["input_size"]
+        return torch.randn((_ROWS, *size), generator=torch.Generator().manual_seed(0))
+
+    def _check(self, session):
+        x = self._pictures()
+        with torch.inference_mode():
+            expected = self.layers(x)
+        got = torch.from_numpy(session.run(None, {"pictures": x.numpy()})[0])
+        if not (got - expected).abs().max() <= _TOLERANCE * expected.abs().max():
+            raise ValueError(
+                f"engine='onnxruntime': the exported graph of {self.layers.backbone.name} gives other features than "
+                "the network. Use engine='torch'."
+            )
+
+
+class _Network(nn.Module):
+    """The layers as a module that holds the network it runs."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = layers
+        show = [tap.where for tap in layers.taps if tap.kind == "module"]
+        self.network = layers.backbone.module_on(torch.device("cpu"), show=show)
+
+    def forward(self, pictures):
+        return self.layers(pictures)
+
+
+def _start(content):
+    runtime = import_optional("onnxruntime", extra="onnx", caller=_CALLER)
+    options = runtime.SessionOptions()
+    # Our own threads take a micro-batch each.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def graph_folder(cache: "str | os.PathLike[str] | None") -> str:
+    """Where graphs are kept: in the folder of the features, or in the user's cache."""
+    if cache in (None, "memory"):
+        base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        return str(Path(base) / "sktransfer" / "onnx")
+    return str(Path(cache).expanduser().absolute() / "onnx")
