@@ -12,6 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from torch import nn
 
 from sktransfer.backbones._backbone import Backbone
+from sktransfer.backbones._build import without_drawing
 from sktransfer.backbones._saved import resize_input, saved_network
 from sktransfer.backbones._timm import BUNDLED, create_timm_model, is_architecture
 from sktransfer.backbones._weights import classifier_names, load_state, read_state
@@ -204,12 +205,16 @@ def _file_states(name, weights):
 def _build(name, weights, seed):
     with isolated_rng(seed):  # what a file does not hold (a classifier) is drawn alike every time
         if weights == "pretrained":
-            module = create_timm_model(name, pretrained=True)
-            return module, getattr(module, "num_classes", 0) > 0
+            return without_drawing(lambda: _published(name))
         if weights is None:
             return create_timm_model(name, pretrained=False), False
         state = read_state(weights)
-        return _build_for(name, state, weights)
+        return without_drawing(lambda: _build_for(name, state, weights))
+
+
+def _published(name):
+    module = create_timm_model(name, pretrained=True)
+    return module, getattr(module, "num_classes", 0) > 0
 
 
 def _build_for(name, state, source):

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from sktransfer.backbones._backbone import Backbone
+from sktransfer.backbones._build import NoDrawing
 from sktransfer.backbones._plain import from_plain, to_plain
 from sktransfer.backbones._timm import create_timm_model, is_architecture
 from sktransfer.backbones._weights import architecture_digest
@@ -254,11 +255,11 @@ def build_network(description: dict[str, Any], tensors: Mapping[str, torch.Tenso
 
 
 def _blank(description):
-    """Build the network of a description, with random weights."""
+    """Build the network of a description, whose weights are all loaded afterwards."""
     unsafe = _REACHES_OUT.intersection(description["arguments"])
     if unsafe:
         raise WeightsMismatchError(f"A network described with {sorted(unsafe)} is not one that sktransfer wrote.")
-    with isolated_rng(0):
+    with isolated_rng(0), NoDrawing():
         module = create_timm_model(description["architecture"], pretrained=False, **description["arguments"])
     module._model_args = description["arguments"]
     size = tuple(description["pretrained_cfg"]["input_size"][1:])
