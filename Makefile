@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 # other work to do, fine-tuning took 9 s with one thread and 54 s with two.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: quickstart test lint docs clean
+.PHONY: quickstart test lint counts bench docs clean
 
 quickstart: $(VENV)/.installed-plot
 	$(BIN)/python docs/examples/quickstart.py
@@ -19,6 +19,14 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q tests/test_layers.py
+
+# Counts and sizes, which must not grow; seconds.
+counts: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/counts.py
+
+# Speed beside other packages; most of an hour.
+bench: $(VENV)/.installed-bench
+	$(BIN)/python benchmarks/bench.py
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs build/docs

@@ -38,6 +38,12 @@ METHODS = {
     "nearest neighbour: sktransfer": ("sktransfer.weighting", "NearestNeighborWeighter", {}),
     "nearest neighbour, fit without weights: skada": ("skada", "NearestNeighborReweightAdapter", {}),
     "label shift, 5 folds: sktransfer": ("sktransfer.weighting", "LabelShiftWeighter", {"random_state": 0}),
+    "target shift, kernel means: sktransfer": (
+        "sktransfer.weighting",
+        "LabelShiftWeighter",
+        {"method": "kernel", "gamma": GAMMA},
+    ),
+    "target shift, kernel means: skada": ("skada._reweight", "MMDTarSReweightAdapter", {"gamma": GAMMA}),
     "TCA, rbf: sktransfer": ("sktransfer.adaptation", "MMDAdapter", {"kernel": "rbf", "gamma": GAMMA, "mu": 0.1}),
     "TCA, rbf, Nystroem: sktransfer": (
         "sktransfer.adaptation",
@@ -50,9 +56,12 @@ METHODS = {
     "subspace alignment: sktransfer": ("sktransfer.adaptation", "SubspaceAlignmentAdapter", {"n_components": 30}),
     "subspace alignment: skada": ("skada", "SubspaceAlignmentAdapter", {"n_components": 30}),
     "GFK, 30 components: sktransfer": ("sktransfer.adaptation", "GFKAdapter", {"n_components": 30}),
-    "OT, exact plan: sktransfer": ("sktransfer.adaptation", "OTAdapter", {}),
-    "OT, exact plan: POT": ("ot.da", "EMDTransport", {}),
-    "OT, exact plan: skada": ("skada", "OTMappingAdapter", {}),
+    # By default POT stops before the plan is exact.
+    "OT, exact plan: sktransfer": ("sktransfer.adaptation", "OTAdapter", {"method": "emd"}),
+    "OT, exact plan: POT": ("ot.da", "EMDTransport", {"max_iter": 1_000_000}),
+    "OT, exact plan: skada": ("skada", "OTMappingAdapter", {"max_iter": 1_000_000}),
+    "OT, entropy: sktransfer": ("sktransfer.adaptation", "OTAdapter", {}),
+    "OT, entropy: POT": ("ot.da", "SinkhornTransport", {"reg_e": 0.1, "norm": "median"}),
     "MMD distance: sktransfer": ("sktransfer.metrics", "mmd_distance", {"gamma": GAMMA}),
     "sliced Wasserstein, 200 lines: sktransfer": (
         "sktransfer.metrics",
@@ -81,7 +90,7 @@ def prepare(where, name, params, n):
     if where == "ot.da":
         return lambda: model.fit(Xs=Xs, ys=ys, Xt=Xt)
     X, y = np.vstack([Xs, Xt]), np.concatenate([ys, np.full(n, -1)])
-    domains = np.repeat([1, -2] if where == "skada" else ["source", "target"], n)
+    domains = np.repeat([1, -2] if where.startswith("skada") else ["source", "target"], n)
     return lambda: model.fit(X, y, sample_domain=domains)
 
 

@@ -1,11 +1,11 @@
 """What the estimator costs on top of the training itself: FineTunedClassifier against a bare PyTorch loop.
 
-Both do the same work with the same network, optimizer, number of steps and batches, on one thread: in ``full``, every
-picture is preprocessed in every epoch by the same function and the whole network learns; in ``head``, a linear layer
-learns on pooled features that are already there. In each round ours and the bare loop take turns in one process, and
-the bare loop runs twice: how far it is from itself is the noise. Two lengths of training tell what a further epoch
-costs from what is paid once a fit. Run with ``python benchmarks/training_overhead.py``; writes
-``results/training_overhead.md``.
+Both do the same steps with the same network, optimizer and batches, on one thread: in ``full``, the whole network
+learns, and pictures are preprocessed by the same function, by the bare loop in every epoch and by the estimator once,
+which also trains channels last; in ``head``, a linear layer learns on pooled features that are already there. In each
+round ours and the bare loop take turns in one process, and the bare loop runs twice: how far it is from itself is the
+noise. Two lengths of training tell what a further epoch costs from what is paid once a fit. Run with ``python
+benchmarks/training_overhead.py``; writes ``results/training_overhead.md``.
 """
 
 import argparse
@@ -216,9 +216,10 @@ def report(results, name, size, rounds):
         "",
         f"`{name}` at {size} pixels, batches of {BATCH}, AdamW, one thread, pictures in memory; medians of {rounds} "
         "rounds in one process, in which the loops take turns. Both loops do the same steps on the same pictures: "
-        "with the whole network learning, every picture is preprocessed by the same function in every epoch; with the "
-        "head alone, features are computed beforehand (the estimator finds them in its cache by the content of the "
-        "pictures, which is part of its fit). `bare again` is the same bare loop a second time: its difference from "
+        "with the whole network learning, they are preprocessed by the same function, by the bare loop in every epoch "
+        "and by the estimator once, which also trains channels last; with the head alone, features are "
+        "computed beforehand (the estimator finds them in its cache by the content of the pictures, which is part of "
+        "its fit). `bare again` is the same bare loop a second time: its difference from "
         "itself is the noise. A further epoch is the difference of two lengths of training.",
         "",
         "| " + " | ".join(header) + " |",

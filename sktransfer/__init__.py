@@ -93,6 +93,7 @@ _ROOM_OF = {
     "grad_cam": "inspection",
     "h_score": "metrics",
     "information_maximization_score": "metrics",
+    "keep_freed_memory": "utils._allocator",
     "label_shift_distance": "metrics",
     "labeled_scorer": "model_selection",
     "leep_score": "metrics",

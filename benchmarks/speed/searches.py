@@ -130,7 +130,7 @@ JOBS = {
         share={"skorch in GridSearchCV": _all_fits / _one_fit},
         note=f"{_N_PICTURES} JPEG files of 500 x 375 pixels, one thread. Ours: GridSearchCV over C of a pipeline of "
         "extractor, scaling and logistic regression. skorch: a linear layer on the network in eval mode; one fit of "
-        f"{_EPOCHS} epochs and one prediction are timed and multiplied by {_all_fits / _one_fit:.1f}, the pictures that "
-        "pass the network in all fits over those of one",
+        f"{_EPOCHS} epochs and one prediction are timed and multiplied by {_all_fits / _one_fit:.1f}, the pictures "
+        "that pass the network in all fits over those of one",
     ),
 }

@@ -155,6 +155,8 @@ class PictureSet(Dataset):
         Frozen part of the network: maps ``(b, C, H, W)`` to what the trained part takes.
     n_jobs : int or None, default=None
         Decoding threads.
+    room : int, default=0
+        Bytes of what `prepare` gives, tensors then, that are kept from one pass to the next.
     """
 
     def __init__(
@@ -168,6 +170,7 @@ class PictureSet(Dataset):
         n_outputs: int | None = None,
         prefix: Callable[[torch.Tensor], torch.Tensor] | None = None,
         n_jobs: int | None = None,
+        room: int = 0,
     ):
         self.samples = samples
         self.targets = targets
@@ -177,20 +180,31 @@ class PictureSet(Dataset):
         self.n_outputs = n_outputs
         self.prefix = prefix
         self.n_jobs = n_jobs
+        self.room = room
+        self._kept: dict[int, torch.Tensor] = {}
 
     def __len__(self):
         return len(self.targets)
 
     def batches(self, chunks: list[np.ndarray]) -> Iterator[Batch]:
         """Yield inputs and targets of each chunk of row numbers."""
-        rows = [int(row) for chunk in chunks for row in chunk]
-        ready = map_ahead(self.prepare, rows, resolve_threads(self.n_jobs), 2 * len(chunks[0]))
+        kept = dict(self._kept)  # a row that comes twice in the pass that keeps it is prepared twice
+        missing = (row for chunk in chunks for row in chunk.tolist() if row not in kept)
+        ready = map_ahead(self.prepare, missing, resolve_threads(self.n_jobs), 2 * len(chunks[0]))
         for chunk in chunks:
-            pictures = torch.stack([self.finish(next(ready)) for _ in chunk])
+            rows = chunk.tolist()
+            prepared = [kept[row] if row in kept else self._keep(row, next(ready)) for row in rows]
+            pictures = torch.stack([self.finish(picture) for picture in prepared])
             targets = self.targets.of(chunk)
             if self.mix is not None:
                 targets = self._mixed(self.mix(pictures), targets)
             yield (pictures if self.prefix is None else self.prefix(pictures)), targets
+
+    def _keep(self, row, prepared):
+        if self.room and row not in self._kept and prepared.nbytes <= self.room:
+            self._kept[row] = prepared
+            self.room -= prepared.nbytes
+        return prepared
 
     def _mixed(self, shares, targets):
         values = targets.values

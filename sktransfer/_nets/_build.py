@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +14,19 @@ from sktransfer._nets._batches import FeatureSet, PhasedSet, PictureSet, Targets
 from sktransfer._nets._callbacks import Diverged
 from sktransfer._nets._checkpoint import Checkpoint
 from sktransfer._nets._freezing import Phase, TrainingPlan, plan_phases, plan_training
-from sktransfer._nets._module import TunedModule
-from sktransfer._nets._net import TransferNet, train_net
-from sktransfer._nets._penalty import Penalty, PenaltySetup
+from sktransfer._nets._module import TunedModule, is_convolutional
+from sktransfer._nets._net import TransferNet, arrange_moments, train_net
+from sktransfer._nets._penalty import Penalty, PenaltySetup, StochNormPenalty
 from sktransfer._nets._recipe import Recipe
+from sktransfer._nets._recompute import blocks_of, recomputed
 from sktransfer.backbones import Backbone, create_mixer, train_transform
 from sktransfer.inputs import ImagePreprocessor, Samples, to_pil
 from sktransfer.utils._device import forward_in_micro_batches
 
 __all__ = ["Trained", "plain_set", "train_network", "training_set"]
+
+_KEPT_BYTES = 512 * 2**20  # of prepared pictures: 890 at 224 pixels, 4,850 at 96
+_LAYOUT_PAYS = ("cpu", "cuda")  # Apple's kernels rearrange what they are given
 
 
 @dataclass(frozen=True)
@@ -93,35 +98,69 @@ def train_network(
         module = previous.module_
         module.frozen_batch_norm = recipe.batch_norm == "frozen"
         module.enter(plan)
-    if plan.lora:
-        module.adapt(plan, recipe.lora_rank)
-    if penalty is not None:
-        penalty.attach(module, penalty_setup())
     options = {
         "backbone": backbone,
         "recipe": recipe,
         "frozen_features": frozen_features,
         "n_outputs": n_outputs,
     }
-    try:
-        net, curve, error = train_net(
-            module,
-            training_set(*train, learns=True, **options),
-            None if valid is None else training_set(*valid, learns=False, **options),
-            recipe,
-            phases=phases,
-            criterion=criterion,
-            penalty=penalty,
-            checkpoint=checkpoint,
-            optimizer_state=optimizer_state,
-            callbacks=callbacks,
-        )
-    finally:  # the module of `previous` is in use after a training that failed
+    with _ready(module, plan, recipe, backbone, penalty):
         if penalty is not None:
-            penalty.detach(module)
+            penalty.attach(module, penalty_setup())
+        try:
+            net, curve, error = train_net(
+                module,
+                training_set(*train, learns=True, **options),
+                None if valid is None else training_set(*valid, learns=False, **options),
+                recipe,
+                phases=phases,
+                criterion=criterion,
+                penalty=penalty,
+                checkpoint=checkpoint,
+                optimizer_state=optimizer_state,
+                callbacks=callbacks,
+            )
+        finally:
+            if penalty is not None:
+                penalty.detach(module)
+    if net.optimizer_ is not None:
+        arrange_moments(net.optimizer_)
+    return Trained(net, plan, curve, error)
+
+
+@contextmanager
+def _ready(module, plan, recipe, backbone, penalty):
+    """Make `module` ready for training, and like any other afterwards: that of an earlier fit is still in use."""
+    if plan.lora:
+        module.adapt(plan, recipe.lora_rank)
+    module.arrange(recipe.device.type in _LAYOUT_PAYS and is_convolutional(module.body))
+    try:
+        with recomputed(_blocks(module, recipe, backbone, penalty)):
+            yield
+    finally:
         if plan.lora:
             module.merge()
-    return Trained(net, plan, curve, error)
+        module.arrange(False)
+
+
+def _blocks(module, recipe, backbone, penalty):
+    """Parts of `module` whose inside is not kept for the gradients."""
+    if not recipe.gradient_checkpointing or isinstance(module.body, nn.Identity):
+        return []
+    if recipe.compile:
+        raise ValueError("gradient_checkpointing=True does not go with compile=True: pass one of them.")
+    if isinstance(penalty, StochNormPenalty):
+        raise ValueError(
+            "gradient_checkpointing=True does not go with regularizer='stochnorm', whose statistics have moved on when "
+            "a block is computed again. Pass another regularizer, or gradient_checkpointing=False."
+        )
+    blocks = blocks_of([module.body.model.get_submodule(name) for name in backbone.stage_names])
+    if not blocks:
+        raise ValueError(
+            f"gradient_checkpointing=True: {backbone.name} has no blocks of layers that could be computed again. Pass "
+            "gradient_checkpointing=False, and a smaller batch_size if memory is short."
+        )
+    return blocks
 
 
 def training_set(
@@ -150,7 +189,8 @@ def training_set(
         changes = learns and recipe.changes_pictures and not phase.is_probe
         if phase.plan.has_frozen_prefix and not changes:
             return FeatureSet(frozen_features(samples, phase.plan.start), targets)
-        prepare, finish = _preparation(samples, backbone, recipe.augment if changes else None)
+        augment = recipe.augment if changes else None
+        prepare, finish = _preparation(samples, backbone, augment)
         mixes = changes and (recipe.mixup > 0 or recipe.cutmix > 0)
         return PictureSet(
             samples,
@@ -161,6 +201,7 @@ def training_set(
             n_outputs=n_outputs,
             prefix=_prefix(backbone, phase.plan.start, recipe) if phase.plan.has_frozen_prefix else None,
             n_jobs=recipe.n_jobs,
+            room=_KEPT_BYTES if augment is None and recipe.cache is not None else 0,
         )
 
     return PhasedSet(targets, build)

@@ -66,6 +66,7 @@ class NetEstimator(
         "device": "no_validation",
         "precision": [StrOptions({"auto", "float32", "bfloat16", "float16"})],
         "compile": ["boolean"],
+        "gradient_checkpointing": ["boolean"],
         "accelerate": ["boolean"],
         "cache": [str, os.PathLike, None],
         "n_jobs": [Integral, None],

@@ -21,6 +21,7 @@ _NOT_PART_OF_THE_MODEL = {
     "checkpoint_dir",
     "compile",
     "device",
+    "gradient_checkpointing",
     "n_jobs",
     "verbose",
     "warm_start",

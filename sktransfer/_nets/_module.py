@@ -11,7 +11,7 @@ from sktransfer._nets._freezing import TrainingPlan, is_batch_norm
 from sktransfer._nets._lora import add_adapters, merge_adapters
 from sktransfer.backbones import Backbone
 
-__all__ = ["Outputs", "TunedModule"]
+__all__ = ["Outputs", "TunedModule", "is_convolutional"]
 
 
 class Outputs(NamedTuple):
@@ -49,6 +49,8 @@ class TunedModule(nn.Module):
         What else learns while a penalty needs it, such as a discriminator of domains.
     progress : float
         Share of the training that is over, from 0 to 1.
+    channels_last : bool
+        Whether weights and maps lie in memory channel by channel of a pixel, rather than plane by plane.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class TunedModule(nn.Module):
         self.alignment = None
         self.progress = 0.0
         self.keep_maps = False
+        self.channels_last = False
         self.frozen_batch_norm = frozen_batch_norm
         self.stage_of = backbone.stage_of
         self.n_stages = len(backbone.stage_names)
@@ -103,6 +106,15 @@ class TunedModule(nn.Module):
         if self.names:
             merge_adapters(self.body.model)
 
+    def arrange(self, channels_last: bool) -> None:
+        """Let the weights lie in memory as convolutions are fastest, or (the default) as everyone expects them."""
+        self.channels_last = channels_last
+        self.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+    def arranged(self, x: torch.Tensor) -> torch.Tensor:
+        """Let pictures or maps lie in memory as the weights do."""
+        return x.contiguous(memory_format=torch.channels_last) if self.channels_last and x.ndim == 4 else x
+
     def forward(self, x: torch.Tensor) -> Outputs:
         """Map boundary features (or pictures) ``(n, ...)`` to scores and features."""
         return self.run(x, self.entry)
@@ -110,7 +122,7 @@ class TunedModule(nn.Module):
     def run(self, x: torch.Tensor, entry: int | None) -> Outputs:
         """Map the input of boundary `entry` to scores and features."""
         maps = [] if self.keep_maps and self.training else None
-        features = self.neck(x if entry is None else self.body(x, entry, maps))
+        features = self.neck(x if entry is None else self.body(self.arranged(x), entry, maps))
         return Outputs(self.head(features), features, maps or [])
 
     def train(self, mode: bool = True, refresh: bool = False) -> "TunedModule":
@@ -137,6 +149,12 @@ class TunedModule(nn.Module):
             return (min(stage, self.n_stages - 1),)
 
         return ordinal
+
+
+def is_convolutional(module: nn.Module) -> bool:
+    """Whether a network consists of convolutions more than of products of matrices, as transformers do."""
+    kinds = [type(layer) for layer in module.modules()]
+    return sum(issubclass(kind, nn.Conv2d) for kind in kinds) > sum(issubclass(kind, nn.Linear) for kind in kinds)
 
 
 def _neck_layer(n_in, n_out):

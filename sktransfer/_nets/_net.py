@@ -42,7 +42,7 @@ from sktransfer.utils._device import (
 )
 from sktransfer.utils._optional import import_optional
 
-__all__ = ["TransferNet", "train_net"]
+__all__ = ["TransferNet", "arrange_moments", "train_net"]
 
 
 class TransferNet(NeuralNet):
@@ -220,6 +220,7 @@ def train_net(
         if checkpoint is not None:
             net.max_epochs = 0 if checkpoint.is_finished else recipe.n_epochs - checkpoint.epochs_done
         net.notify("on_train_begin", X=train, y=None)
+        arrange_moments(net.optimizer_)  # those of an earlier training, or of a checkpoint
         error = _run(net, train, 0 if best is not None and best.is_exhausted else net.max_epochs)
     net.train_split = None  # it holds the validation pictures
     net.penalty = None
@@ -228,6 +229,15 @@ def train_net(
     module.enter(phases[-1].plan)
     module.eval()
     return net, curve, error
+
+
+def arrange_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Let the moments of an optimizer lie in memory as their parameters do: torch's fused steps rely on it unasked."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            like = isinstance(value, torch.Tensor) and value.shape == parameter.shape
+            if like and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 def _run(net, train, n_epochs):
@@ -272,7 +282,8 @@ def _own_callbacks(net, train, phases):
 
 
 def _build_net(module, valid, recipe, criterion, penalty):
-    kind, options = TransferNet, {"device": str(recipe.device)}
+    # The log would be laid out in a table even where nothing is printed.
+    kind, options = TransferNet, {"device": str(recipe.device), "callbacks__print_log": None}
     shard = (0, 1)
     if recipe.accelerate:
         accelerate = import_optional("accelerate", extra="accelerate", caller="accelerate=True")

@@ -106,6 +106,8 @@ class _NearSource(Penalty):
         self.source = None if isinstance(module.body, nn.Identity) else setup.backbone.suffix(module.body.start)
         if self.source is not None:
             self.source.eval().requires_grad_(False)
+            if module.channels_last:
+                self.source.to(memory_format=torch.channels_last)
 
     def detach(self, module):
         self.source = None
@@ -116,7 +118,7 @@ class _NearSource(Penalty):
             return inputs
         _move(self.source, inputs.device)
         with torch.no_grad():
-            return self.source(inputs, module.entry, keep)
+            return self.source(module.arranged(inputs), module.entry, keep)
 
 
 class L2SPPenalty(_NearSource):

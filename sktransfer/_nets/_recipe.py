@@ -1,5 +1,6 @@
 """The settings of a training, read off the estimator that asks for it."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral
@@ -46,6 +47,8 @@ class Recipe:
     early_stopping: bool = False
     n_iter_no_change: int = 10
     bottleneck: int | Sequence[int] | None = None
+    gradient_checkpointing: bool = False
+    cache: "str | os.PathLike[str] | None" = "memory"
 
     @classmethod
     def of(cls, estimator: Any) -> "Recipe":

@@ -52,6 +52,7 @@ _FOR_PICTURES = {  # what has no meaning for a table, and the value that says no
     "layer_decay": None,
     "batch_norm": "train",
     "augment": None,
+    "gradient_checkpointing": False,
     "image_size": None,
     "image_shape": None,
 }
@@ -117,6 +118,7 @@ class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
         device: Any = "auto",
         precision: str = "auto",
         compile: bool = False,
+        gradient_checkpointing: bool = False,
         accelerate: bool = False,
         cache: str | os.PathLike[str] | None = "memory",
         n_jobs: int | None = None,
@@ -156,6 +158,7 @@ class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
         self.device = device
         self.precision = precision
         self.compile = compile
+        self.gradient_checkpointing = gradient_checkpointing
         self.accelerate = accelerate
         self.cache = cache
         self.n_jobs = n_jobs

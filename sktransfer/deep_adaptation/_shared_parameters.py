@@ -87,10 +87,14 @@ precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
     Number format of the network; ``"auto"`` takes bfloat16 on CUDA cards that have it and float32 elsewhere.
 compile : bool, default=False
     Compile the part that learns with ``torch.compile``.
+gradient_checkpointing : bool, default=False
+    Keep of each block of the backbone only what goes into it, and compute the rest once more for the gradients: the
+    same model from a half to a tenth of the memory, in up to half as much time again.
 accelerate : bool, default=False
     Train on the devices and processes of ``accelerate launch``.
 cache : {"memory"}, path-like or None, default="memory"
-    Where the output of the frozen part is kept, by the content of the picture.
+    Where the output of the frozen part is kept, by the content of the picture. Where the whole network learns and
+    nothing is augmented, up to 512 MiB of prepared pictures are kept in memory during :meth:`fit`; None keeps nothing.
 n_jobs : int or None, default=None
     Threads that decode pictures ahead of the network.
 random_state : int, RandomState instance or None, default=None

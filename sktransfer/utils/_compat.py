@@ -4,8 +4,10 @@ import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
+from sklearn.base import BaseEstimator
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 
 try:
@@ -29,10 +31,16 @@ __all__ = [
     "check_sample_weight",
     "fit_context",
     "load_torchvision_operators",
+    "output_container",
     "with_callbacks",
 ]
 
 _torchvision_library = None
+
+
+def output_container(estimator: BaseEstimator) -> str:
+    """Name what ``transform`` gives by ``set_output`` or scikit-learn's configuration: "default", "pandas", ..."""
+    return _get_output_config("transform", estimator)["dense"]
 
 
 def load_torchvision_operators() -> None:

@@ -1,16 +1,31 @@
 """Kernels between samples, their bandwidth, and sums over kernel matrices too large to hold."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy import linalg
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils import gen_batches
 
-__all__ = ["kernel_blocks", "median_gamma", "nystroem_map", "pairwise_kernel", "resolve_gamma", "row_blocks"]
+__all__ = [
+    "kernel_blocks",
+    "kernel_frame",
+    "kernel_matrix",
+    "median_gamma",
+    "move_rows",
+    "nystroem_product",
+    "pairwise_kernel",
+    "resolve_gamma",
+    "row_blocks",
+    "squared_distances",
+]
 
 # A block of a kernel matrix and the copies that computing it takes stay near this size (MiB).
-_BLOCK_MEMORY = 64
+_BLOCK_MEMORY = 8
+# Fewer rows than this cost next to nothing in double precision.
+_MIN_SINGLE_ROWS = 1000
+# Exponents gamma |x - y|^2 of rows within gamma |x|^2 <= 16 of the origin err by a few 1e-6 in single precision.
+_MAX_SINGLE_NORM = 16.0
 # Pairs among more rows than this no longer move the median visibly, but cost quadratically.
 _MAX_MEDIAN_ROWS = 2000
 
@@ -105,7 +120,7 @@ def pairwise_kernel(
     """
     Y = X if Y is None else Y
     if kernel == "rbf":
-        K = euclidean_distances(X, Y, squared=True)
+        K = squared_distances(X, Y)
         K *= -gamma
         return np.exp(K, out=K)
     K = X @ Y.T
@@ -114,6 +129,60 @@ def pairwise_kernel(
         K += coef0
         np.power(K, degree, out=K)
     return K
+
+
+def squared_distances(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    """Return |x - y|^2 for rows of `X`, shape (n_samples_x, n_features), and of `Y`, shape (n_samples_y, n_features).
+
+    Computed by products of rows, so put the origin near them; in the precision of the rows, where scikit-learn would
+    take float32 to double precision.
+    """
+    if X.dtype != np.float32 or Y.dtype != np.float32:
+        return euclidean_distances(X, Y, squared=True)
+    squared = (-2.0 * X) @ Y.T
+    squared += np.einsum("ij,ij->i", X, X)[:, np.newaxis]
+    squared += np.einsum("ij,ij->i", Y, Y)
+    return np.maximum(squared, 0.0, out=squared)
+
+
+def kernel_frame(X: np.ndarray, *, kernel: str, gamma: float | None = None, **_: object) -> tuple[np.ndarray, type]:
+    """Return the origin and the precision in which to compute kernel values of many rows.
+
+    The RBF kernel is the same from any origin, and lies between 0 and 1: around the mean, single precision keeps its
+    values to a few 1e-6, at half of the time and of the memory. The values of the other kernels have no bound and can
+    differ by many orders of magnitude, so they stay in double precision.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Training rows.
+    kernel : {"linear", "rbf", "poly"}
+        Name of the kernel.
+    gamma : float or None, default=None
+        Coefficient, a number by now.
+    **_ : object
+        Other keywords of :func:`pairwise_kernel`.
+
+    Returns
+    -------
+    origin : ndarray of shape (n_features,)
+        What to subtract from all rows (see :func:`move_rows`).
+    dtype : type
+        ``np.float32`` for the RBF kernel of at least 1000 rows, none of them too far out, else ``np.float64``.
+    """
+    if kernel != "rbf":
+        return np.zeros(X.shape[1]), np.float64
+    origin = X.mean(axis=0, dtype=np.float64)
+    if len(X) < _MIN_SINGLE_ROWS:
+        return origin, np.float64
+    moved = move_rows(X, origin, np.float32)
+    farthest = float(np.einsum("ij,ij->i", moved, moved).max())
+    return origin, np.float32 if gamma * farthest <= _MAX_SINGLE_NORM else np.float64
+
+
+def move_rows(X: np.ndarray, origin: np.ndarray, dtype: type) -> np.ndarray:
+    """Return rows of `X`, shape (n_samples, n_features), less `origin`, in `dtype`; only differences are rounded."""
+    return np.subtract(X, origin, out=np.empty(X.shape, dtype=dtype), casting="same_kind")
 
 
 def row_blocks(n_rows: int, n_columns: int, *, memory: int = _BLOCK_MEMORY) -> Iterator[slice]:
@@ -125,7 +194,7 @@ def row_blocks(n_rows: int, n_columns: int, *, memory: int = _BLOCK_MEMORY) -> I
         Rows of the matrix.
     n_columns : int
         Columns of the matrix.
-    memory : int, default=64
+    memory : int, default=8
         Size of a block in MiB.
 
     Returns
@@ -137,7 +206,7 @@ def row_blocks(n_rows: int, n_columns: int, *, memory: int = _BLOCK_MEMORY) -> I
 
 
 def kernel_blocks(
-    X: np.ndarray, Y: np.ndarray, *, memory: int = _BLOCK_MEMORY, **kernel_params: object
+    X: np.ndarray, Y: np.ndarray | None = None, *, memory: int = _BLOCK_MEMORY, **kernel_params: object
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield the kernel matrix between `X` and `Y` in blocks of rows, one at a time.
 
@@ -145,9 +214,10 @@ def kernel_blocks(
     ----------
     X : ndarray of shape (n_samples_x, n_features)
         Rows; each block holds some of them.
-    Y : ndarray of shape (n_samples_y, n_features)
-        Other rows; each block holds all of them.
-    memory : int, default=64
+    Y : ndarray of shape (n_samples_y, n_features) or None, default=None
+        Other rows; each block holds all of them. None takes `X`, and gives half of the symmetric matrix: each block
+        holds the columns from its own first row on.
+    memory : int, default=8
         Size of a block in MiB; a block has at least one row.
     **kernel_params : object
         Passed to :func:`pairwise_kernel`.
@@ -156,42 +226,68 @@ def kernel_blocks(
     ------
     rows : slice
         Which rows of `X`.
-    K : ndarray of shape (n_rows, n_samples_y)
+    K : ndarray of shape (n_rows, n_samples_y) or (n_rows, n_samples_x - rows.start)
         Their kernel values.
     """
-    for rows in row_blocks(len(X), len(Y), memory=memory):
-        yield rows, pairwise_kernel(X[rows], Y, **kernel_params)
+    for rows in row_blocks(len(X), len(X if Y is None else Y), memory=memory):
+        K = pairwise_kernel(X[rows], X[rows.start :] if Y is None else Y, **kernel_params)
+        if Y is None and kernel_params["kernel"] == "rbf":
+            # Known, where rounding would leave a little less.
+            np.fill_diagonal(K, 1.0)
+        yield rows, K
 
 
-def nystroem_map(
-    X: np.ndarray, landmarks: np.ndarray, *, tol: float = 1e-12, **kernel_params: object
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return features whose inner products approximate a kernel, exact on the span of the landmarks.
+def kernel_matrix(X: np.ndarray, **kernel_params: object) -> np.ndarray:
+    """Return the kernel matrix of the rows of `X` in float32, whatever the precision its blocks are computed in.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
         Rows.
-    landmarks : ndarray of shape (n_landmarks, n_features)
-        Rows that span the features.
-    tol : float, default=1e-12
-        Eigenvalues of the kernel matrix of the landmarks below `tol` times the largest are left out, but for the first.
     **kernel_params : object
         Passed to :func:`pairwise_kernel`.
 
     Returns
     -------
-    F : ndarray of shape (n_samples, rank)
-        Features: ``k(X, landmarks) @ to_features``.
-    to_features : ndarray of shape (n_landmarks, rank)
-        U diag(s)^(-1/2), with U diag(s) U' the kernel matrix of the landmarks.
+    K : ndarray of float32 of shape (n_samples, n_samples)
+        Symmetric.
     """
-    s, U = linalg.eigh(pairwise_kernel(landmarks, **kernel_params), check_finite=False)
-    kept = s > max(s[-1], 0.0) * tol
-    kept[-1] = True
-    scale = np.sqrt(np.maximum(s[kept], 0.0))
-    to_features = U[:, kept] / np.where(scale > 0, scale, 1.0)
-    F = np.empty((len(X), to_features.shape[1]))
+    K = np.empty((len(X), len(X)), dtype=np.float32)
+    for rows, block in kernel_blocks(X, **kernel_params):
+        K[rows, rows.start :] = block
+        K[rows.stop :, rows] = K[rows, rows.stop :].T
+    return K
+
+
+def nystroem_product(X: np.ndarray, landmarks: np.ndarray, **kernel_params: object) -> tuple[Callable, Callable]:
+    """Return products with C S^-1 C', which approximates the kernel matrix of `X`; C = k(X, L), S = k(L, L).
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows, in the precision to compute in.
+    landmarks : ndarray of shape (n_landmarks, n_features)
+        Rows L, some of `X` as a rule.
+    **kernel_params : object
+        Passed to :func:`pairwise_kernel`.
+
+    Returns
+    -------
+    product : callable
+        Gives C S^-1 C'V for `V` of shape (n_samples, n_vectors).
+    to_coef : callable
+        Gives S^-1 C'V, which multiplies kernel values against the landmarks.
+    """
+    C = np.empty((len(X), len(landmarks)), dtype=X.dtype)
     for rows, K in kernel_blocks(X, landmarks, **kernel_params):
-        F[rows] = K @ to_features
-    return F, to_features
+        C[rows] = K
+    S = pairwise_kernel(landmarks, **kernel_params).astype(np.float64)
+    # As much as rounding may have taken from the eigenvalues of S, which are positive.
+    S[np.diag_indices(len(S))] += 10.0 * np.finfo(X.dtype).eps * (np.trace(S) or 1.0)
+    factor = linalg.cho_factor(S, overwrite_a=True, check_finite=False)
+
+    def to_coef(V: np.ndarray) -> np.ndarray:
+        # V'C in place of C'V: C is read as it lies in memory.
+        return linalg.cho_solve(factor, (V.T.astype(C.dtype, copy=False) @ C).T, check_finite=False)
+
+    return lambda V: C @ to_coef(V).astype(C.dtype, copy=False), to_coef

@@ -1,9 +1,9 @@
-"""Black-box shift estimation: how frequent the classes are where nobody labelled them."""
+"""How frequent the classes are where nobody labelled them: black-box shift estimation and kernel mean matching."""
 
 from typing import Any
 
 import numpy as np
-from scipy import optimize
+from scipy import linalg, optimize
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
@@ -11,10 +11,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktransfer.utils._estimators import set_random_states
+from sktransfer.utils._kernels import kernel_blocks, kernel_frame, move_rows
 
-__all__ = ["class_weights_from_confusion", "cross_fit_confusion", "predict_class_shares"]
+__all__ = [
+    "class_mean_products",
+    "class_weights_from_confusion",
+    "class_weights_from_means",
+    "cross_fit_confusion",
+    "predict_class_shares",
+]
 
-# Pulls weights to 1 where predictions do not tell classes apart; too weak to be seen where they do.
+# Pulls weights to 1 where nothing tells classes apart; too weak to be seen where something does.
 _RIDGE = 1e-8
 
 
@@ -40,6 +47,84 @@ def class_weights_from_confusion(C: np.ndarray, mu: np.ndarray) -> np.ndarray:
     w, _ = optimize.nnls(np.vstack([C, ridge * np.eye(k)]), np.concatenate([mu, np.full(k, ridge)]))
     # Columns of C sum to the source shares of the classes.
     return w / (C.sum(axis=0) @ w)
+
+
+def class_weights_from_means(A: np.ndarray, b: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return the class weights w >= 0 that bring the kernel mean of the source nearest to that of the target [1]_.
+
+    With the shares p_c and kernel means mu_c of the classes in the source, and mu_t the kernel mean of the target,
+    minimises |sum_c w_c p_c mu_c - mu_t|^2 subject to sum_c w_c p_c = 1.
+
+    Parameters
+    ----------
+    A : ndarray of shape (n_classes, n_classes)
+        Inner products of the means of the classes.
+    b : ndarray of shape (n_classes,)
+        Their inner products with the mean of the target.
+    shares : ndarray of shape (n_classes,)
+        Source shares of the classes, positive.
+
+    Returns
+    -------
+    w : ndarray of shape (n_classes,)
+        Solution.
+
+    References
+    ----------
+    .. [1] K. Zhang, B. Schoelkopf, K. Muandet, Z. Wang, "Domain Adaptation under Target and Conditional Shift", ICML
+       2013.
+    """
+    scale = np.trace(A) if np.trace(A) > 0 else 1.0
+    # Classes as points: column c of R stands for mu_c, and r for what of mu_t lies in their span.
+    s, U = linalg.eigh(A / scale)
+    kept = s > 1e-12
+    root = np.sqrt(s[kept])
+    R, r = root[:, np.newaxis] * U[:, kept].T, U[:, kept].T @ b / scale / root
+    # Where the sum is 1, the distance d is |sum_c w_c p_c (mu_c - r)|; one more row asks for the sum. At the best scale
+    # of the weights, the least square is d^2 / (1 + d^2): the direction of the solution is exact.
+    ridge = np.sqrt(_RIDGE)
+    rows = np.vstack([(R - r[:, np.newaxis]) * shares, shares, ridge * np.eye(len(shares))])
+    w, _ = optimize.nnls(rows, np.concatenate([np.zeros(len(R)), [1.0], np.full(len(shares), ridge)]))
+    return w / (shares @ w)
+
+
+def class_mean_products(
+    Xs: np.ndarray, codes: np.ndarray, Xt: np.ndarray, **kernel_params: object
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the inner products of the kernel means of source classes with each other and with that of the target.
+
+    Parameters
+    ----------
+    Xs : ndarray of shape (n_source, n_features)
+        Source rows.
+    codes : ndarray of int of shape (n_source,)
+        Their class numbers, from 0.
+    Xt : ndarray of shape (n_target, n_features)
+        Target rows.
+    **kernel_params : object
+        Keywords of :func:`sktransfer.utils._kernels.pairwise_kernel`.
+
+    Returns
+    -------
+    A : ndarray of shape (n_classes, n_classes)
+        Between classes.
+    b : ndarray of shape (n_classes,)
+        With the target.
+    """
+    frame = kernel_frame(Xs, **kernel_params)
+    Xs = move_rows(Xs, *frame)
+    indicators = np.eye(codes.max() + 1, dtype=Xs.dtype)[codes]
+    A, b = np.zeros((indicators.shape[1],) * 2), np.zeros(indicators.shape[1])
+    # Sums over rows of a block in its precision, over blocks and classes in double precision.
+    for rows, K in kernel_blocks(Xs, **kernel_params):
+        own, others = K[:, : len(K)] @ indicators[rows], K[:, len(K) :] @ indicators[rows.stop :]
+        A += indicators[rows].T.astype(np.float64) @ own
+        across = indicators[rows].T.astype(np.float64) @ others
+        A += across + across.T
+    for rows, K in kernel_blocks(Xs, move_rows(Xt, *frame), **kernel_params):
+        b += indicators[rows].T @ K.mean(axis=1, dtype=np.float64)
+    counts = np.bincount(codes)
+    return A / np.outer(counts, counts), b / counts
 
 
 def predict_class_shares(classifier: Any, X: np.ndarray, *, n_classes: int, soft: bool) -> np.ndarray:

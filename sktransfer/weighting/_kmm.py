@@ -13,7 +13,14 @@ from sklearn.neighbors import NearestNeighbors
 from sktransfer.base import BaseWeighter
 from sktransfer.utils._compat import Interval, StrOptions
 from sktransfer.utils._domains import Domains
-from sktransfer.utils._kernels import kernel_blocks, pairwise_kernel, resolve_gamma
+from sktransfer.utils._kernels import (
+    kernel_blocks,
+    kernel_frame,
+    kernel_matrix,
+    move_rows,
+    pairwise_kernel,
+    resolve_gamma,
+)
 from sktransfer.weighting._common import mean_weight
 
 __all__ = ["KMMWeighter", "KernelProduct", "project_box_slab", "solve_box_slab"]
@@ -42,16 +49,14 @@ class KernelProduct:
         self._K, self._kept, self._K_kept = None, None, None
         n = len(X)
         if kernel_params["kernel"] != "linear" and 4 * n * n <= memory * 2**20:
-            self._K = np.empty((n, n), dtype=np.float32)
-            for rows, block in kernel_blocks(X, X, **kernel_params):
-                self._K[rows] = block
+            self._K = kernel_matrix(X, **kernel_params)
 
     def __call__(self, b: np.ndarray) -> np.ndarray:
         """Return K b for `b` of shape (n_samples,), in float64."""
         if self._params["kernel"] == "linear":
             return self._X @ (self._X.T @ b)
         weighted = b != 0
-        if 3 * np.count_nonzero(weighted) < len(b):
+        if 4 * np.count_nonzero(weighted) < len(b):
             return self._sparse_product(b, weighted)
         b32 = b.astype(np.float32)
         if self._K is not None:
@@ -61,7 +66,7 @@ class KernelProduct:
     def _sparse_product(self, b: np.ndarray, weighted: np.ndarray) -> np.ndarray:
         # Most weights of a solution are zero, and which ones soon settles: the rows in use are kept side by side.
         if self._kept is None or (weighted & ~self._kept).any() or 2 * weighted.sum() < self._kept.sum():
-            self._kept = weighted
+            self._kept, self._K_kept = weighted, None
             rows = np.flatnonzero(weighted)
             if self._K is not None:
                 self._K_kept = self._K[rows]
@@ -322,19 +327,19 @@ class KMMWeighter(BaseWeighter):
         self.target_domain = target_domain
 
     def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
-        rows = X.astype(np.float64, copy=False)
-        Xs, Xt = rows[domains.source_rows], rows[domains.target_rows]
-        n = len(Xs)
+        n = len(domains.source_rows)
         eps = (np.sqrt(n) - 1.0) / np.sqrt(n) if self.eps is None else self.eps
         if 1.0 - eps > self.B:
             raise ValueError(
                 f"No weights of at most B={self.B} have a mean of at least 1 - eps = {1 - eps:.3g}; set B to 1 or more."
             )
-        self.gamma_ = resolve_gamma(self.gamma, rows, kernel=self.kernel)
+        self.gamma_ = resolve_gamma(self.gamma, X, kernel=self.kernel)
         params = {"kernel": self.kernel, "gamma": self.gamma_, "degree": self.degree, "coef0": self.coef0}
+        frame = kernel_frame(X, **params)
+        Xs = move_rows(X[domains.source_rows], *frame)
         kappa = np.empty(n)
-        for block, K in kernel_blocks(Xs, Xt, **params):
-            kappa[block] = n * K.mean(axis=1)
+        for block, K in kernel_blocks(Xs, move_rows(X[domains.target_rows], *frame), **params):
+            kappa[block] = n * K.mean(axis=1, dtype=np.float64)
         limits = {"upper": self.B, "least": max(n * (1.0 - eps), 0.0), "most": min(n * (1.0 + eps), n * self.B)}
         product = KernelProduct(Xs, **params)
         b, self.gap_, self.n_iter_ = solve_box_slab(product, kappa, tol=self.tol, max_iter=self.max_iter, **limits)

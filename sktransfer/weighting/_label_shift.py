@@ -1,39 +1,70 @@
-"""Weights for target shift: classes that are more or less frequent in the target, by black-box shift estimation."""
+"""Weights for target shift: classes that are more or less frequent in the target."""
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import assert_all_finite, check_consistent_length, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer.base import BaseWeighter
-from sktransfer.utils._compat import HasMethods, Interval
+from sktransfer.utils._compat import HasMethods, Interval, StrOptions
 from sktransfer.utils._domains import Domains, read_source_labels
-from sktransfer.utils._label_shift import class_weights_from_confusion, cross_fit_confusion, predict_class_shares
+from sktransfer.utils._kernels import resolve_gamma
+from sktransfer.utils._label_shift import (
+    class_mean_products,
+    class_weights_from_confusion,
+    class_weights_from_means,
+    cross_fit_confusion,
+    predict_class_shares,
+)
 from sktransfer.utils._labels import as_labels
 
 __all__ = ["LabelShiftWeighter"]
 
 
 class LabelShiftWeighter(BaseWeighter):
-    """Weigh source rows by how much more frequent their class is in the target [1]_.
+    """Weigh source rows by how much more frequent their class is in the target.
 
-    For target shift (label shift): classes look the same in both domains, but their frequencies differ. With C_ij the
-    share of source rows that a classifier takes for class i and that are of class j, counted on rows it was not fitted
-    on, and mu_i the share of target rows that it takes for class i, the weights of the classes are w = C^-1 mu. The
-    classifier need not be good or calibrated, only better than chance. Reads source labels; labels of target rows are
-    not read.
+    For target shift (label shift): classes look the same in both domains, but their frequencies differ. Reads source
+    labels; labels of target rows are not read. There are two methods.
+
+    "confusion" [1]_: with C_ij the share of source rows that a classifier takes for class i and that are of class j,
+    counted on rows it was not fitted on, and m_i the share of target rows that it takes for class i, the weights of the
+    classes are w = C^-1 m. The classifier need not be good or calibrated, only better than chance.
+
+    "kernel" [2]_: with the share p_c and the kernel mean mu_c of each class in the source, and the kernel mean mu_t of
+    the target, the weights of the classes bring the means together:
+
+        min |sum_c w_c p_c mu_c - mu_t|^2  subject to  w >= 0 and sum_c w_c p_c = 1.
+
+    It needs no classifier. In [2]_ weights are a function of y in the space of a kernel on labels; classes have one
+    value each, so that all such kernels lead to these weights.
 
     Parameters
     ----------
     estimator : classifier or None, default=None
-        Any classifier. None takes a logistic regression on standardised features.
+        Any classifier, for "confusion". None takes a logistic regression on standardised features.
+    method : {"confusion", "kernel"}, default="confusion"
+        By a classifier or by kernel means.
     cv : int, default=5
         Number of folds of the source rows, at least 2; lowered to the number of rows of the rarest class. Where that
-        has one row, the confusion is counted on the rows of the fit.
+        has one row, the confusion is counted on the rows of the fit. For "confusion".
     soft : bool, default=False
-        Whether predicted probabilities are summed instead of predicted classes, which takes fewer rows.
+        Whether predicted probabilities are summed instead of predicted classes, which takes fewer rows. For
+        "confusion".
+    kernel : {"rbf", "linear", "poly"}, default="rbf"
+        Kernel, for "kernel". The linear one compares means only, and tells no more classes apart than there are
+        features and one.
+    gamma : float or None, default=None
+        Coefficient of the RBF kernel exp(-gamma |x - y|^2), in units of one over squared feature units, or of the
+        polynomial kernel (gamma x'y + coef0)^degree. None takes the median distance s of training rows, gamma =
+        1 / (2 s^2), for RBF, and 1 / n_features for the polynomial kernel. The linear kernel ignores it.
+    degree : float, default=3
+        Degree of the polynomial kernel.
+    coef0 : float, default=1.0
+        Constant of the polynomial kernel.
     random_state : int, RandomState or None, default=None
         Seed of the folds, and of the classifier where its own `random_state` is None.
     target_domain : label or list of labels, default="target"
@@ -49,10 +80,14 @@ class LabelShiftWeighter(BaseWeighter):
         Target share of each class divided by its source share.
     target_proportions_ : ndarray of shape (n_classes,)
         Estimated shares of the classes in the target.
-    confusion_ : ndarray of shape (n_classes, n_classes)
-        The matrix C.
+    confusion_ : ndarray of shape (n_classes, n_classes) or None
+        The matrix C; None for "kernel".
     estimators_ : list of classifier
-        The classifiers of the folds, fitted on class numbers; none for one class.
+        The classifiers of the folds, fitted on class numbers; none for one class or for "kernel".
+    gamma_ : float or None
+        The coefficient used; None for "confusion".
+    X_fit_ : ndarray of shape (n_source, n_features) or None
+        Training source rows, for :meth:`predict_weights` without classes; None for "confusion".
     source_domains_ : list
         Names of the source domains.
     n_features_in_ : int
@@ -64,11 +99,20 @@ class LabelShiftWeighter(BaseWeighter):
     --------
     sktransfer.metrics.class_proportions : The estimate alone.
     DomainClassifierWeighter : For covariate shift.
+    KMMWeighter : Matches kernel means by one weight a row.
+
+    Notes
+    -----
+    Time of "kernel" grows with the square of the number of rows, memory does not: the kernel matrix is summed by
+    classes in blocks. A class of few source rows gets a little less weight than it should, as each row is also compared
+    with itself.
 
     References
     ----------
     .. [1] Z. C. Lipton, Y.-X. Wang, A. J. Smola, "Detecting and Correcting for Label Shift with Black Box Predictors",
        ICML 2018.
+    .. [2] K. Zhang, B. Schoelkopf, K. Muandet, Z. Wang, "Domain Adaptation under Target and Conditional Shift", ICML
+       2013.
 
     Examples
     --------
@@ -78,13 +122,20 @@ class LabelShiftWeighter(BaseWeighter):
     >>> weighter = LabelShiftWeighter(random_state=0).fit(X, y, sample_domain=sample_domain)
     >>> weighter.target_proportions_.round(1)
     array([0.2, 0.8])
+    >>> weighter.set_params(method="kernel").fit(X, y, sample_domain=sample_domain).target_proportions_.round(1)
+    array([0.2, 0.8])
     """
 
     _parameter_constraints: dict = {
         **BaseWeighter._parameter_constraints,
         "estimator": [HasMethods(["fit", "predict"]), None],
+        "method": [StrOptions({"confusion", "kernel"})],
         "cv": [Interval(Integral, 2, None, closed="left")],
         "soft": ["boolean"],
+        "kernel": [StrOptions({"rbf", "linear", "poly"})],
+        "gamma": [Interval(Real, 0, None, closed="neither"), None],
+        "degree": [Interval(Real, 0, None, closed="neither")],
+        "coef0": [Interval(Real, None, None, closed="neither")],
         "random_state": ["random_state"],
     }
 
@@ -92,14 +143,24 @@ class LabelShiftWeighter(BaseWeighter):
         self,
         estimator: Any = None,
         *,
+        method: str = "confusion",
         cv: int = 5,
         soft: bool = False,
+        kernel: str = "rbf",
+        gamma: float | None = None,
+        degree: float = 3,
+        coef0: float = 1.0,
         random_state: int | np.random.RandomState | None = None,
         target_domain: Any = "target",
     ) -> None:
         self.estimator = estimator
+        self.method = method
         self.cv = cv
         self.soft = soft
+        self.kernel = kernel
+        self.gamma = gamma
+        self.degree = degree
+        self.coef0 = coef0
         self.random_state = random_state
         self.target_domain = target_domain
 
@@ -112,14 +173,20 @@ class LabelShiftWeighter(BaseWeighter):
             assert_all_finite(labels, input_name="y")
         check_classification_targets(labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
-        k = len(self.classes_)
-        if k == 1:
+        Xs, Xt = X[rows], X[domains.target_rows]
+        self.estimators_, self.confusion_, self.gamma_, self.X_fit_ = [], None, None, None
+        if self.method == "kernel":
+            self.gamma_, self.X_fit_ = resolve_gamma(self.gamma, X, kernel=self.kernel), Xs
+            params = {"kernel": self.kernel, "gamma": self.gamma_, "degree": self.degree, "coef0": self.coef0}
+            A, b = class_mean_products(Xs, codes, Xt, **params)
+            self.class_weights_ = class_weights_from_means(A, b, np.bincount(codes) / len(codes))
+        elif len(self.classes_) == 1:
             # One class cannot be more or less frequent than itself.
-            self.confusion_, self.estimators_, self.class_weights_ = np.ones((1, 1)), [], np.ones(1)
+            self.confusion_, self.class_weights_ = np.ones((1, 1)), np.ones(1)
         else:
             params = {"estimator": self.estimator, "cv": self.cv, "soft": self.soft}
             self.confusion_, mu, self.estimators_ = cross_fit_confusion(
-                X[rows], codes, X[domains.target_rows], rng=check_random_state(self.random_state), **params
+                Xs, codes, Xt, rng=check_random_state(self.random_state), **params
             )
             self.class_weights_ = class_weights_from_confusion(self.confusion_, mu)
         self.target_proportions_ = self.class_weights_ * np.bincount(codes) / len(codes)
@@ -134,7 +201,7 @@ class LabelShiftWeighter(BaseWeighter):
             Source rows.
         y : array-like of shape (n_samples,) or None, default=None
             Their classes, of which the weights are. None takes the classes as the classifiers predict them, and weighs
-            a row on which they disagree by the mean.
+            a row on which they disagree by the mean; for "kernel", the class of the nearest training source row.
 
         Returns
         -------
@@ -159,6 +226,9 @@ class LabelShiftWeighter(BaseWeighter):
         return self.class_weights_[np.searchsorted(self.classes_, labels)]
 
     def _weigh_rows(self, X: np.ndarray) -> np.ndarray:
+        if self.X_fit_ is not None:
+            nearest = NearestNeighbors(n_neighbors=1).fit(self.X_fit_).kneighbors(X, return_distance=False)
+            return self.weights_[nearest[:, 0]]
         if not self.estimators_:
             return np.ones(len(X))
         params = {"n_classes": len(self.classes_), "soft": self.soft}

@@ -5,6 +5,7 @@ import sys
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from common_cluster import KillsItsWorker, MeanColour, counts, local_cluster, new_pages, start_counting
 from common_frozen import count_pictures, make_pictures, write_pictures
@@ -108,6 +109,24 @@ def test_workers_load_the_network_once_and_see_each_picture_once(cluster, paths)
     pictures, networks = zip(*cluster.run(counts).values(), strict=True)
     assert sum(pictures) == len(paths)
     assert sum(seen_here) == 0
+    assert max(networks) == 1
+
+
+@pytest.mark.parametrize("kind", ["bag", "dataframe"])
+def test_lazy_pictures_are_computed_once_by_workers_that_load_the_network_once(cluster, paths, kind):
+    dask = pytest.importorskip("dask")
+    made = pytest.importorskip(f"dask.{kind}")
+    if kind == "bag":
+        X = made.from_sequence(paths, npartitions=5)
+    else:
+        X = made.from_pandas(pd.Series(paths, name="path"), npartitions=5)
+    extractor = tiny().fit(paths)
+    here = extractor.transform(paths)
+    cluster.run(start_counting)
+    (there,) = dask.compute(extractor.transform(X))
+    assert_array_equal(np.stack(there) if kind == "bag" else there, here)
+    pictures, networks = zip(*cluster.run(counts).values(), strict=True)
+    assert sum(pictures) == len(paths)
     assert max(networks) == 1
 
 

@@ -257,6 +257,65 @@ class TestMixing:
         assert inputs.tolist() == [0.25, 0.75, 2.0]
 
 
+class TestKept:
+    """Pictures that do not change are prepared once."""
+
+    def prepared(self, n, room, log, **options):
+        def prepare(row):
+            log.append(row)
+            return torch.full((3, 2, 2), float(row))  # 48 bytes
+
+        return PictureSet(None, numbered(n), prepare, lambda picture: picture, room=room, **options)
+
+    @pytest.mark.parametrize(("room", "again"), [(0, 7), (47, 7), (48, 6), (3 * 48 + 47, 4), (7 * 48, 0), (2**20, 0)])
+    @pytest.mark.parametrize("n_jobs", [1, 2])
+    def test_as_many_as_there_is_room_for(self, room, again, n_jobs):
+        log = []
+        dataset = self.prepared(7, room, log, n_jobs=n_jobs)
+        first, second, third = (list(BatchIterator(dataset, 3)) for _ in range(3))
+        assert len(log) == 7 + 2 * again
+        for later in (second, third):
+            for (x, wanted), (x_first, _) in zip(later, first, strict=True):
+                assert_array_equal(x, x_first)
+                assert_array_equal(x[:, 0, 0, 0], wanted.values)
+
+    def test_in_any_order(self):
+        log = []
+        dataset = self.prepared(9, 4 * 48, log)
+        with isolated_rng(0):
+            for _ in range(5):
+                for x, wanted in BatchIterator(dataset, 4, True):
+                    assert_array_equal(x[:, 0, 0, 0], wanted.values)
+        assert len(log) == 9 + 4 * 5
+
+    def test_rows_that_come_several_times(self):
+        log = []
+        dataset = self.prepared(3, 2**20, log)
+        chunks = [np.array([0, 1, 0]), np.array([2, 0])]
+        for _ in range(2):
+            batches = [x[:, 0, 0, 0].tolist() for x, _ in dataset.batches(chunks)]
+            assert batches == [[0, 1, 0], [2, 0]]
+        assert sorted(log) == [0, 0, 0, 1, 2]
+
+    def test_a_pass_that_was_given_up_halfway(self):
+        log = []
+        dataset = self.prepared(6, 2**20, log)
+        next(iter(BatchIterator(dataset, 2)))
+        assert rows(dataset, 2) == [[0, 1], [2, 3], [4, 5]]
+        assert sorted(log) == [0, 1, 2, 3, 4, 5]
+
+    def test_mixing_leaves_them_as_they_are(self):
+        def mix(pictures):
+            pictures.zero_()
+            return torch.eye(len(pictures))
+
+        dataset = self.prepared(4, 2**20, [], mix=mix, n_outputs=4)
+        for _ in range(2):
+            assert all((x == 0).all() for x, _ in BatchIterator(dataset, 2))
+        dataset.mix = None
+        assert torch.cat([x for x, _ in BatchIterator(dataset, 2)])[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+
+
 class TestPhasedSet:
     def phase(self, start, name="train"):
         return Phase(name, 1, TrainingPlan(start, frozenset()))

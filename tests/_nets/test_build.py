@@ -1,5 +1,7 @@
 """From samples and a recipe to a trained network; how the data reach what learns."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -15,8 +17,9 @@ from sktransfer._nets import Targets, TrainingPlan, WeightedLoss, cross_entropy,
 from sktransfer._nets._batches import BatchIterator, FeatureSet, PictureSet
 from sktransfer._nets._build import training_set
 from sktransfer._nets._freezing import Phase
+from sktransfer._nets._penalty import DELTAPenalty, PenaltySetup, StochNormPenalty
 from sktransfer.backbones._timm import create_timm_model
-from sktransfer.inputs import ImagePreprocessor, check_samples, to_pil
+from sktransfer.inputs import ImagePreprocessor, Samples, check_samples, to_pil
 from sktransfer.utils._device import isolated_rng
 
 N = 6
@@ -177,7 +180,7 @@ class Calls:
 
     def __init__(self, backbone):
         self.pictures = 0
-        backbone.module.layer1.register_forward_hook(self.count)
+        backbone.module_on(torch.device("cpu")).layer1.register_forward_hook(self.count)
 
     def count(self, module, inputs, output):
         self.pictures += len(output)
@@ -195,7 +198,8 @@ def network(samples, backbone, valid=None, seed=0, **changes):
                 cache[id(part), start] = backbone.boundary(pictures, start).numpy()
         return cache[id(part), start]
 
-    options = {key: changes.pop(key) for key in ("previous", "optimizer_state", "callbacks") if key in changes}
+    hand = ("previous", "optimizer_state", "callbacks", "penalty")
+    options = {key: changes.pop(key) for key in hand if key in changes}
     with isolated_rng(seed):
         return train_network(
             backbone,
@@ -205,6 +209,7 @@ def network(samples, backbone, valid=None, seed=0, **changes):
             n_outputs=3,
             criterion=WeightedLoss(cross_entropy),
             frozen_features=frozen_features,
+            penalty_setup=lambda: PenaltySetup(backbone, torch.from_numpy(CLASSES), 3, None, None),
             **options,
         )
 
@@ -255,6 +260,47 @@ class TestPasses:
         assert backbone.n_features
         assert backbone.chain is not None
         return calls.pictures
+
+
+class Reads(Samples):
+    """Counts how often samples are read."""
+
+    count = 0
+
+    def read(self, i, **options):
+        self.count += 1
+        return super().read(i, **options)
+
+
+class TestReads:
+    """How often pictures are decoded."""
+
+    @pytest.mark.parametrize(
+        ("changes", "reads"),
+        [
+            ({"trainable": "all"}, N),
+            ({"trainable": "all", "mixup": 0.5}, N),
+            ({"trainable": 1, "cutmix": 0.5}, N),
+            ({"trainable": "all", "lr": "auto"}, N),
+            ({"trainable": "all", "cache": None}, 3 * N),
+            ({"trainable": "all", "augment": "light"}, 3 * N),
+            ({"trainable": "all", "augment": identity}, 3 * N),
+        ],
+        ids=str,
+    )
+    def test_once_in_all_epochs_unless_they_are_augmented(self, changes, reads, samples):
+        counted, held_out = (Reads(samples.items, samples.reader) for _ in range(2))
+        network(counted, make_backbone(), valid=held_out, max_epochs=3, **changes)
+        assert counted.count == reads
+        assert held_out.count == (3 * N if "cache" in changes else N)
+
+    def test_memory_for_a_part_of_them(self, samples, monkeypatch):
+        monkeypatch.setattr("sktransfer._nets._build._KEPT_BYTES", 2 * 3 * 32 * 32 * 4)
+        counted = Reads(samples.items, samples.reader)
+        partly = network(counted, make_backbone(), trainable="all", max_epochs=3).net
+        assert counted.count == N + 2 * (N - 2)
+        anew = network(samples, make_backbone(), trainable="all", max_epochs=3, cache=None).net
+        assert_same_bits(state(partly.module_), state(anew.module_))
 
 
 class TestTrainNetwork:
@@ -331,3 +377,157 @@ class TestTrainNetwork:
     def test_curve_of_the_range_test_comes_along(self, samples):
         assert network(samples, make_backbone(), max_epochs=1).curve is None
         assert set(network(samples, make_backbone(), max_epochs=1, lr="auto", trainable=2).curve) == {"lr", "loss"}
+
+
+class Layouts(Callback):
+    """Records how weights, moments and what layers give lie in memory while a training runs."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.weights, self.moments, self.maps = set(), set(), set()
+        self.handles = [
+            part.register_forward_hook(lambda _module, _inputs, output: self.note(self.maps, output))
+            for part in net.module_.body.modules()
+            if isinstance(part, nn.Conv2d | nn.BatchNorm2d)
+        ]
+
+    def on_batch_end(self, net, **kwargs):
+        for parameter in net.module_.parameters():
+            self.note(self.weights, parameter)
+        for moments in net.optimizer_.state.values():
+            for value in moments.values():
+                self.note(self.moments, value)
+
+    def on_train_end(self, net, **kwargs):
+        for handle in self.handles:
+            handle.remove()
+
+    def note(self, found, tensor):
+        # Both layouts are the same where there is one channel or one pixel.
+        if tensor.ndim == 4 and tensor.shape[1] > 1 and tensor.shape[2] * tensor.shape[3] > 1:
+            found.add(tensor.is_contiguous(memory_format=torch.channels_last))
+
+
+class TestLayout:
+    """Convolutional networks are trained channels last, and nobody sees it afterwards."""
+
+    @pytest.mark.parametrize("trainable", ["all", 2])
+    def test_weights_moments_and_maps_are_channels_last_in_training_alone(self, trainable, samples):
+        layouts = Layouts()
+        net = network(samples, make_backbone(), trainable=trainable, optimizer="adamw", callbacks=(layouts,)).net
+        assert layouts.weights == layouts.moments == layouts.maps == {True}
+        assert all(tensor.is_contiguous() for tensor in net.module_.state_dict().values())
+        for moments in net.optimizer_.state.values():
+            assert all(value.is_contiguous() for value in moments.values())
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"trainable": "all", "optimizer": "adamw"},
+            {"trainable": 2, "ema_decay": 0.5},
+            {"trainable": "all", "probe_epochs": 1, "optimizer": "adamw", "mixup": 0.5},
+        ],
+        ids=str,
+    )
+    def test_result_is_that_of_the_usual_layout_up_to_rounding(self, changes, samples, monkeypatch):
+        options = {"max_epochs": 2, "lr": 1e-3, "batch_size": N, **changes}
+        found = network(samples, make_backbone(), **options).net
+        monkeypatch.setattr("sktransfer._nets._build._LAYOUT_PAYS", ())
+        plain = network(samples, make_backbone(), **options).net
+        assert found.history[:, "train_loss"] == pytest.approx(plain.history[:, "train_loss"], rel=1e-3)
+        assert_moved_alike(make_backbone(), found.module_, plain.module_)
+
+    def test_a_training_that_goes_on_arranges_the_moments_too(self, samples):
+        backbone, layouts = make_backbone(), Layouts()
+        options = {"trainable": "all", "optimizer": "adamw", "max_epochs": 1}
+        first = network(samples, backbone, **options).net
+        moments = copy.deepcopy(first.optimizer_.state_dict())
+        network(samples, backbone, **options, previous=first, optimizer_state=moments, callbacks=(layouts,))
+        assert layouts.weights == layouts.moments == {True}
+
+    def test_module_of_an_earlier_fit_is_restored_after_an_error(self, samples):
+        backbone = make_backbone()
+        first = network(samples, backbone, trainable="all", max_epochs=1)
+
+        class Fail(Callback):
+            def on_epoch_begin(self, net, **kwargs):
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            network(samples, backbone, trainable="all", max_epochs=1, previous=first.net, callbacks=(Fail(),))
+        assert all(tensor.is_contiguous() for tensor in first.net.module_.state_dict().values())
+        assert not first.net.module_.channels_last
+
+    def test_transformers_keep_theirs(self, samples):
+        layouts = Layouts()
+        backbone = load_backbone("test_vit", weights=None, image_size=32)
+        network(samples, backbone, trainable="all", max_epochs=1, callbacks=(layouts,))
+        assert layouts.weights == {False}
+
+
+def assert_moved_alike(backbone, module, expected):
+    """Compare two trainings by the way their weights went: Adam blows up the rounding of gradients that are near 0."""
+    found, wanted = module.state_dict(), expected.state_dict()
+    start = {f"body.model.{name}": parameter for name, parameter in backbone.module.named_parameters()}
+    names = [name for name in start if name in wanted]
+    way, apart = (torch.cat([(wanted[n] - other[n]).flatten() for n in names]) for other in (start, found))
+    assert apart.norm() < 0.05 * way.norm()
+
+
+class TestGradientCheckpointing:
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"trainable": "all"},
+            {"trainable": 2, "optimizer": "adamw"},
+            {"trainable": "norm", "batch_norm": "frozen"},
+            {"trainable": "all", "unfreeze_every": 1, "max_epochs": 5},
+        ],
+        ids=str,
+    )
+    def test_weights_and_statistics_are_those_without(self, changes, samples):
+        options = {"max_epochs": 2, **changes}
+        plain = network(samples, make_backbone(), **options).net
+        thrifty = network(samples, make_backbone(), gradient_checkpointing=True, **options).net
+        for name, tensor in plain.module_.state_dict().items():
+            torch.testing.assert_close(thrifty.module_.state_dict()[name], tensor, rtol=1e-6, atol=1e-6, msg=name)
+        assert not any("forward" in vars(part) for part in thrifty.module_.modules())
+
+    def test_outputs_of_stages_are_kept_for_those_who_compare_them(self, samples):
+        found = [
+            network(
+                samples, make_backbone(), trainable=2, gradient_checkpointing=on, penalty=DELTAPenalty(0.1, 0.1)
+            ).net
+            for on in (False, True)
+        ]
+        assert found[0].history[:, "penalty"] == pytest.approx(found[1].history[:, "penalty"], rel=1e-5)
+        assert_moved_alike(make_backbone(), found[1].module_, found[0].module_)
+
+    def test_blocks_run_twice_a_step(self, samples):
+        backbone, calls = make_backbone(), []
+
+        class Count(Callback):
+            def on_train_begin(self, net, **kwargs):
+                net.module_.body.model.layer4[0].conv1.register_forward_hook(lambda *_: calls.append(1))
+
+        network(samples, backbone, trainable=1, max_epochs=1, gradient_checkpointing=True, callbacks=(Count(),))
+        assert len(calls) == 2 * 2  # batches of 4 and 2
+
+    def test_a_head_alone_has_nothing_to_forget(self, samples):
+        assert network(samples, make_backbone(), max_epochs=1, gradient_checkpointing=True).error is None
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"compile": True}, r"gradient_checkpointing=True does not go with compile=True"),
+            ({"penalty": StochNormPenalty(0.5)}, r"does not go with regularizer='stochnorm'.*another regularizer"),
+        ],
+        ids=str,
+    )
+    def test_what_it_does_not_go_with(self, changes, message, samples):
+        with pytest.raises(ValueError, match=message):
+            network(samples, make_backbone(), trainable="all", gradient_checkpointing=True, **changes)
+
+    def test_a_network_without_blocks_is_refused(self, samples):
+        backbone = load_backbone(nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.ReLU()), image_size=32)
+        with pytest.raises(ValueError, match=r"gradient_checkpointing=True: Sequential has no blocks.*batch_size"):
+            network(samples, backbone, trainable="all", gradient_checkpointing=True)

@@ -8,6 +8,8 @@ from torch import nn
 from sktransfer import load_backbone
 from sktransfer._nets import TrainingPlan, TunedModule, plan_training
 from sktransfer._nets._freezing import is_batch_norm
+from sktransfer._nets._module import is_convolutional
+from sktransfer.backbones._timm import timm
 
 HEAD = TrainingPlan(None, frozenset())
 
@@ -223,3 +225,38 @@ class TestGroupMatcher:
         got = {name: layer(name) for name, _ in module.named_parameters()}
         assert got["body.model.1.0.lora_A.default.weight"] == got["body.model.1.1.weight"] == (1,)
         assert got["body.model.1.0.base_layer.weight"] == (1,)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("test_resnet", True),
+        ("test_efficientnet", True),
+        ("test_vit", False),
+        ("swin_tiny_patch4_window7_224", False),
+    ],
+)
+def test_convolutional_networks_are_told_from_transformers(name, expected):
+    with torch.device("meta"):
+        module = timm.create_model(name)
+    assert is_convolutional(module) is expected
+
+
+class TestLayout:
+    def test_pictures_and_maps_are_laid_out_like_the_weights(self, resnet):
+        module = tuned(resnet, 1)
+        maps, features = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3)
+        assert module.arranged(maps) is maps
+        module.arrange(True)
+        assert module.arranged(maps).is_contiguous(memory_format=torch.channels_last)
+        assert module.arranged(features) is features
+        module.arrange(False)
+        assert module.arranged(maps) is maps
+
+    def test_outputs_are_the_same_up_to_rounding(self, resnet):
+        module = tuned(resnet, "all").eval()
+        x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            expected = module(x).scores
+            module.arrange(True)
+            torch.testing.assert_close(module(x).scores, expected, rtol=1e-4, atol=1e-5)

@@ -25,6 +25,7 @@ from torch import nn
 
 from sktransfer import load_backbone
 from sktransfer._nets import Penalty, TunedModule, plan_training
+from sktransfer._nets._net import arrange_moments
 from sktransfer.utils._device import isolated_rng
 
 N, BATCH = 20, 8
@@ -271,3 +272,21 @@ class TestTrainedNet:
         assert_allclose(net.run(inputs.numpy(), CPU, 1), scores, rtol=1e-5, atol=1e-6)
         assert_allclose(net.run(inputs.numpy(), CPU, 1, "features"), features, rtol=1e-5, atol=1e-6)
         assert_allclose(net.run(features.numpy(), CPU, None), scores, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_moments_are_arranged_like_their_parameters(fused):
+    # torch's fused steps go through parameter, gradient and moments side by side, wherever these lie.
+    def steps(layout, arrange):
+        generator = torch.Generator().manual_seed(0)
+        weight = nn.Parameter(torch.randn(4, 3, 2, 2, generator=generator))
+        optimizer = torch.optim.AdamW([weight], lr=0.1, fused=fused)
+        for _ in range(2):
+            weight.grad = torch.empty_like(weight).copy_(torch.randn(4, 3, 2, 2, generator=generator))
+            optimizer.step()
+            weight.data = weight.data.contiguous(memory_format=layout)
+            arrange(optimizer)
+        return weight.detach()
+
+    expected = steps(torch.contiguous_format, lambda optimizer: None)
+    torch.testing.assert_close(steps(torch.channels_last, arrange_moments), expected)

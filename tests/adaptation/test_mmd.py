@@ -1,6 +1,7 @@
 import pickle
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
-from sktransfer.adaptation import AdaptedClassifier, MMDAdapter
+from sktransfer.adaptation import AdaptedClassifier, MMDAdapter, _mmd
 from sktransfer.adaptation._mmd import transfer_components
 from sktransfer.datasets import make_domain_shift
 from sktransfer.metrics import mmd_distance
@@ -78,6 +79,60 @@ def test_objective_beats_the_symmetric_solver_on_a_product(mu):
     _, wrong = linalg.eigh(np.linalg.solve(A, B))
     assert objective(adapter.coef_) >= objective(wrong[:, -5:])
     assert_allclose(objective(adapter.coef_), linalg.eigh(B, A, eigvals_only=True)[-5:].sum())
+
+
+@pytest.fixture(scope="module")
+def many():
+    """Rows for which the leading eigenvectors are searched for by products in single precision."""
+    X, y, d = make_domain_shift(650, 450, n_features=8, n_classes=3, shift="subspace", random_state=0)
+    return X, y, d
+
+
+@pytest.mark.parametrize("mu", [1e-2, 1.0])
+@pytest.mark.parametrize("kernel", ["rbf", "poly"])
+def test_many_rows_reach_the_objective_of_all_eigenvectors(many, kernel, mu):
+    X, _, d = many
+    adapter = MMDAdapter(5, kernel=kernel, degree=2, mu=mu)
+    Z = adapter.fit_transform(X, sample_domain=d)
+    K, B, A = textbook_matrices(X, d == "target", adapter)
+    best = linalg.eigh(B, A, eigvals_only=True, subset_by_index=[1095, 1099])
+    W = adapter.coef_
+    assert_allclose(np.trace(np.linalg.solve(W.T @ A @ W, W.T @ B @ W)), best.sum(), rtol=1e-6)
+    assert_allclose(np.diag(W.T @ B @ W), best[::-1], rtol=1e-4)
+    # The kernel in single precision maps rows as that in double precision does, in any company.
+    assert_allclose(Z, K @ W, atol=1e-5 * np.abs(Z).max())
+    assert_allclose(adapter.transform(X[:3]), Z[:3], atol=1e-6 * np.abs(Z).max())
+
+
+def test_rounds_by_products_end_as_those_of_all_eigenvectors(many, monkeypatch):
+    X, y, d = many
+    params = {"n_components": 5, "kernel": "rbf", "conditional": 0.5, "n_iter": 3}
+    guessed = MMDAdapter(**params).fit(X, y, sample_domain=d).pseudo_labels_
+    monkeypatch.setattr(_mmd, "_DENSE_ROWS", 2000)
+    assert_array_equal(MMDAdapter(**params).fit(X, y, sample_domain=d).pseudo_labels_, guessed)
+
+
+def test_landmarks_keep_the_objective(many):
+    """Of the weights of all rows that the landmarks stand for, by the exact kernel."""
+    X, _, d = many
+    adapter = MMDAdapter(5, kernel="rbf", mu=100.0, solver="nystroem", n_landmarks=200, random_state=0)
+    adapter.fit(X, sample_domain=d)
+    K, B, A = textbook_matrices(X, d == "target", adapter)
+    C, S = K[:, adapter.landmarks_], K[np.ix_(adapter.landmarks_, adapter.landmarks_)]
+    W = C @ np.linalg.lstsq(C.T @ C, S @ adapter.coef_, rcond=1e-6)[0]
+    best = linalg.eigh(B, A, eigvals_only=True, subset_by_index=[1095, 1099]).sum()
+    assert np.trace(np.linalg.solve(W.T @ A @ W, W.T @ B @ W)) > 0.9999 * best
+
+
+@pytest.mark.parametrize(("solver", "matrices"), [("exact", 1.5), ("nystroem", 0.5)])
+def test_memory_of_many_rows(solver, matrices):
+    """In units of the kernel matrix in single precision, which "exact" holds once and "nystroem" never."""
+    X, _, d = make_domain_shift(2000, 1000, n_features=8, shift="subspace", random_state=0)
+    tracemalloc.start()
+    MMDAdapter(5, kernel="rbf", gamma=0.05, solver=solver, n_landmarks=100).fit(X, sample_domain=d)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < matrices * 4 * 3000**2
 
 
 def accuracy_of(adapter, data):

@@ -7,7 +7,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from sklearn.exceptions import ConvergenceWarning
 
-from sktransfer.adaptation import OTAdapter
+from sktransfer.adaptation import OTAdapter, _transport
 from sktransfer.adaptation._transport import barycenters, transport_plan
 
 SHIFT = np.array([5.0, -2.0])
@@ -40,6 +40,31 @@ def test_sinkhorn_solves_its_problem(moved):
     assert_allclose(plan.sum(axis=0), 1 / 20, rtol=1e-6)
     scaled = np.log(plan) + cost / 0.1
     assert_allclose(scaled - scaled[[0]] - scaled[:, [0]] + scaled[0, 0], 0.0, atol=1e-8)
+
+
+def test_many_pairs_in_single_precision(monkeypatch):
+    """The same plan as in double precision; costs too large for that are kept in double precision."""
+    pytest.importorskip("ot")
+    rng = np.random.default_rng(0)
+    X = np.vstack([rng.normal(size=(80, 3)), rng.normal(size=(60, 3)) + 2]) + 1e3
+    d = np.repeat(["s", "target"], [80, 60])
+    expected = OTAdapter().fit(X, sample_domain=d)
+    small_reg = OTAdapter(reg=0.02).fit(X, sample_domain=d)
+    precisions, plan = [], _transport.transport_plan
+
+    def watched(cost, **params):
+        precisions.append(cost.dtype)
+        return plan(cost, **params)
+
+    monkeypatch.setattr(_transport, "transport_plan", watched)
+    monkeypatch.setattr(_transport, "_MANY_PAIRS", 1000)
+    adapter = OTAdapter().fit(X, sample_domain=d)
+    assert_allclose(adapter.shift_, expected.shift_, atol=1e-4)
+    assert adapter.cost_ == pytest.approx(expected.cost_, rel=1e-5)
+    assert adapter.shift_.dtype == np.float64
+    assert_allclose(OTAdapter(reg=0.02).fit(X, sample_domain=d).shift_, small_reg.shift_, rtol=1e-12)
+    OTAdapter("emd").fit(X, sample_domain=d)
+    assert precisions == [np.float32, np.float64, np.float64]
 
 
 def test_large_entropy_carries_every_row_to_the_target_mean(moved):

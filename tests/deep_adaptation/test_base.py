@@ -29,6 +29,7 @@ class Batches(Callback):
         ({"weights": "file.pth"}, "weights='file.pth' has no meaning for tables"),
         ({"augment": "light"}, "augment='light' has no meaning for tables"),
         ({"image_size": 32}, "image_size=32 has no meaning for tables"),
+        ({"gradient_checkpointing": True}, "gradient_checkpointing=True has no meaning for tables"),
         ({"bottleneck": None}, "leaves no features that could be adapted"),
         ({"warmup_epochs": 2}, "leaves none of max_epochs=2"),
         ({"sources": "some"}, "'sources' parameter"),

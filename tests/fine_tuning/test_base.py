@@ -71,6 +71,7 @@ def test_abstract():
         ({"checkpoint_dir": 3}, "'checkpoint_dir' parameter"),
         ({"warm_start": "yes"}, "'warm_start' parameter"),
         ({"compile": 2}, "'compile' parameter"),
+        ({"gradient_checkpointing": "yes"}, "'gradient_checkpointing' parameter"),
         ({"accelerate": None}, "'accelerate' parameter"),
         ({"loss": "hinge"}, "'loss' parameter"),
         ({"regularizer": "l3-sp"}, "l2-sp"),
@@ -79,6 +80,15 @@ def test_abstract():
 def test_bad_parameters_are_named(few, kind, options, message):
     with pytest.raises(ValueError, match=message):
         kind(**{**TINY, **options}).fit(*few)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("trainable", [1, "all", "norm"])
+def test_gradient_checkpointing_gives_the_same_model(few, kind, trainable):
+    plain, thrifty = (kind(**TINY, trainable=trainable, gradient_checkpointing=on).fit(*few) for on in (False, True))
+    np.testing.assert_allclose(
+        thrifty._outputs(few[0], "scores"), plain._outputs(few[0], "scores"), rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("trainable", ["head", 1, "all", "norm", "bias", "lora"])

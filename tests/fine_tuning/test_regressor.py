@@ -28,7 +28,7 @@ def test_learns_in_the_units_of_the_target(few, loss, trainable):
         loss=loss,
         trainable=trainable,
         max_epochs=300 if trainable == "head" else 30,
-        lr=0.05 if trainable == "head" else 0.01,
+        lr=0.05 if trainable == "head" else 0.003,
     )
     model.fit(X, y)
     assert model.score(X, y) > 0.7

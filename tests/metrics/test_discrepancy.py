@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -32,7 +34,40 @@ KERNELS = {
 }
 
 
+@pytest.fixture(scope="module")
+def many():
+    """Rows whose kernel values are computed in single precision, far from the origin."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(700, 6)) + 1e3, rng.normal(size=(500, 6)) * 1.1 + 1e3 + 0.1
+
+
 class TestMMD:
+    @pytest.mark.parametrize("unbiased", [False, True])
+    @pytest.mark.parametrize("gamma", [0.02, [0.02, 0.3]])
+    def test_single_precision_errs_by_a_billionth(self, many, gamma, unbiased):
+        Xs, Xt = many
+        values = []
+        for g in np.ravel(gamma):
+            within = [np.exp(-g * cdist(X, X, "sqeuclidean")) for X in many]
+            means = [(K.sum() - unbiased * len(K)) / (len(K) * (len(K) - unbiased)) for K in within]
+            values.append(sum(means) - 2 * np.exp(-g * cdist(Xs, Xt, "sqeuclidean")).mean())
+        expected = np.mean(values)
+        found, pvalue = mmd_distance(
+            Xs, Xt, gamma=gamma, unbiased=unbiased, return_pvalue=True, n_permutations=20, random_state=0
+        )
+        assert_allclose(found, expected, atol=5e-9)
+        assert pvalue == 1 / 21
+        assert mmd_distance(Xs, Xs[::-1], gamma=0.02) < 1e-8
+
+    def test_memory_is_that_of_blocks(self):
+        X = np.random.default_rng(0).normal(size=(6000, 4))
+        tracemalloc.start()
+        mmd_distance(X[:3000], X[3000:], gamma=0.1)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        # A whole matrix in double precision has 72 MB.
+        assert peak < 25e6
+
     @pytest.mark.parametrize("unbiased", [False, True])
     @pytest.mark.parametrize("kernel", list(KERNELS))
     def test_against_double_loop(self, pair, kernel, unbiased):

@@ -1,9 +1,18 @@
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial.distance import cdist, pdist
 
-from sktransfer.utils._kernels import kernel_blocks, median_gamma, nystroem_map, pairwise_kernel, resolve_gamma
+from sktransfer.utils._kernels import (
+    kernel_blocks,
+    kernel_frame,
+    kernel_matrix,
+    median_gamma,
+    move_rows,
+    nystroem_product,
+    pairwise_kernel,
+    resolve_gamma,
+)
 
 
 @pytest.fixture
@@ -58,15 +67,65 @@ def test_blocks_are_the_matrix(rows, memory):
     assert_allclose(np.concatenate([K for _, K in blocks]), pairwise_kernel(rows, rows[:5], kernel="rbf", gamma=1.0))
 
 
-def test_nystroem_map(rows):
-    """Exact between landmarks, and against them; with all rows exact everywhere."""
-    params = {"kernel": "rbf", "gamma": 0.3}
-    F, to_features = nystroem_map(rows, rows[:15], **params)
+@pytest.mark.parametrize("kernel", ["rbf", "poly", "linear"])
+def test_half_of_a_symmetric_matrix(rows, kernel):
+    params = {"kernel": kernel, "gamma": 0.7, "degree": 2, "coef0": 1.0}
     K = pairwise_kernel(rows, **params)
-    assert_allclose(F @ F[:15].T, K[:, :15], atol=1e-6)
-    assert_allclose(F, K[:, :15] @ to_features)
-    F, _ = nystroem_map(rows, rows, **params)
-    assert_allclose(F @ F.T, K, atol=1e-6)
-    equal, _ = nystroem_map(np.ones((4, 2)), np.ones((3, 2)), **params)
-    assert equal.shape == (4, 1)
-    assert_allclose(equal @ equal.T, 1.0)
+    for block, part in kernel_blocks(rows, memory=0, **params):
+        assert_allclose(part, K[block, block.start :], rtol=1e-12)
+    whole = kernel_matrix(rows, **params)
+    assert whole.dtype == np.float32
+    assert_allclose(whole, K, rtol=1e-6)
+    assert_array_equal(whole, whole.T)
+
+
+def test_single_precision_keeps_kernel_values():
+    """Around the mean: far from the origin, nothing would be left of them."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1200, 40)) + 1e4
+    params = {"kernel": "rbf", "gamma": 1 / 80}
+    expected = np.exp(-cdist(X, X, "sqeuclidean") / 80)
+    origin, dtype = kernel_frame(X, **params)
+    assert dtype == np.float32
+    moved = move_rows(X, origin, dtype)
+    assert_allclose(pairwise_kernel(moved, moved[:300], **params), expected[:, :300], atol=3e-6)
+    assert_allclose(kernel_matrix(moved, **params), expected, atol=3e-6)
+    naive = X.astype(np.float32)
+    assert np.abs(pairwise_kernel(naive, naive[:300], **params) - expected[:, :300]).max() > 0.1
+
+
+def test_double_precision_where_digits_matter():
+    X = np.random.default_rng(0).normal(size=(1200, 4))
+    assert kernel_frame(X, kernel="rbf", gamma=0.1)[1] == np.float32
+    assert kernel_frame(X[:999], kernel="rbf", gamma=0.1)[1] == np.float64
+    assert kernel_frame(X, kernel="rbf", gamma=50.0)[1] == np.float64
+    far = np.vstack([X, 100 * X[:1]])
+    assert kernel_frame(far, kernel="rbf", gamma=0.1)[1] == np.float64
+    origin, dtype = kernel_frame(X, kernel="poly", gamma=0.1)
+    assert dtype == np.float64
+    # Polynomials are not the same from any origin.
+    assert_array_equal(origin, np.zeros(4))
+
+
+def test_moved_rows_are_rounded_after_the_difference():
+    X = np.array([[1e8 + 0.25]])
+    assert move_rows(X, np.array([1e8]), np.float32)[0, 0] == np.float32(0.25)
+    assert move_rows(X.astype(np.float32), np.zeros(1), np.float64).dtype == np.float64
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_nystroem_product(rows, dtype):
+    """Exact where the landmarks span the kernel; elsewhere K_nl K_ll^-1 K_ln."""
+    params = {"kernel": "rbf", "gamma": 0.3}
+    K, V = pairwise_kernel(rows, **params), np.random.default_rng(1).normal(size=(40, 3))
+    product, to_coef = nystroem_product(rows.astype(dtype), rows[:15].astype(dtype), **params)
+    tol = 1e-6 if dtype == np.float64 else 5e-3
+    expected = K[:, :15] @ np.linalg.solve(K[:15, :15], K[:15] @ V)
+    assert_allclose(product(V), expected, atol=tol)
+    assert_allclose(K[:, :15] @ to_coef(V), expected, atol=tol)
+    product, _ = nystroem_product(rows.astype(dtype), rows.astype(dtype), **params)
+    assert_allclose(product(V), K @ V, atol=tol)
+    product, _ = nystroem_product(np.ones((4, 2), dtype=dtype), np.ones((3, 2), dtype=dtype), **params)
+    assert_allclose(product(np.eye(4)), np.ones((4, 4)), atol=1e-5)
+    product, _ = nystroem_product(np.zeros((4, 2)), np.zeros((3, 2)), kernel="poly", gamma=1.0, coef0=0.0)
+    assert_allclose(product(np.eye(4)), 0.0)

@@ -2,8 +2,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy import linalg
+from sklearn.exceptions import ConvergenceWarning
 
-from sktransfer.utils._linalg import center_rows, fix_signs, principal_axes, top_generalized_eigenvectors
+from sktransfer.utils import _linalg
+from sktransfer.utils._linalg import (
+    center_rows,
+    fix_signs,
+    principal_axes,
+    top_eigenvectors_by_products,
+    top_generalized_eigenvectors,
+)
 
 
 @pytest.fixture
@@ -62,6 +70,75 @@ def test_noise_directions_are_left_out():
 def test_at_least_one_component_stays():
     _, W = top_generalized_eigenvectors(np.zeros((3, 3)), np.zeros((3, 1)), 1.0, 2)
     assert W.shape == (3, 1)
+
+
+@pytest.fixture
+def decaying():
+    """A kernel matrix of 300 rows, differences of means, and B = K H K."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4))
+    K = np.exp(-0.1 * np.sum((X[:, np.newaxis] - X) ** 2, axis=2))
+    E = rng.normal(size=(300, 2)) / 10
+    centered = K - K.mean(axis=0)
+    return K, E, centered.T @ centered
+
+
+@pytest.mark.parametrize("mu", [1e-2, 1.0, 1e3])
+def test_products_find_the_same_eigenvectors(decaying, mu):
+    K, E, B = decaying
+    eigenvalues, expected = top_generalized_eigenvectors(B, K @ E, mu, 6)
+    W = top_eigenvectors_by_products(lambda V: K @ V, E, mu, 6)
+    A = K @ E @ E.T @ K + mu * np.eye(300)
+    assert_allclose(W.T @ A @ W, np.eye(6), atol=1e-9)
+    assert_allclose(np.diag(W.T @ B @ W), eigenvalues, rtol=1e-8)
+    assert_allclose(W, expected, atol=1e-4 * np.abs(expected).max())
+    # The general solver, which knows nothing of the structure.
+    assert_allclose(eigenvalues, linalg.eigh(B, A, eigvals_only=True)[::-1][:6])
+
+
+def test_products_in_single_precision_lose_nothing_of_the_objective(decaying):
+    K, E, B = decaying
+    K32, A = K.astype(np.float32), K @ E @ E.T @ K + 0.1 * np.eye(300)
+    W = top_eigenvectors_by_products(lambda V: K32 @ V.astype(np.float32), E, 0.1, 6)
+    value = np.trace(np.linalg.solve(W.T @ A @ W, W.T @ B @ W))
+    assert value > (1 - 1e-8) * linalg.eigh(B, A, eigvals_only=True)[-6:].sum()
+
+
+def test_few_products_are_enough(decaying):
+    """And a looser tolerance takes fewer."""
+    K, E, _ = decaying
+    columns = []
+
+    def product(V):
+        columns.append(V.shape[1])
+        return K @ V
+
+    top_eigenvectors_by_products(product, E, 1.0, 6)
+    tight = sum(columns)
+    assert tight <= 10 * (6 + 10)
+    columns.clear()
+    top_eigenvectors_by_products(product, E, 1.0, 6, tol=1e-2)
+    assert sum(columns) < tight
+
+
+def test_products_of_a_matrix_of_low_rank():
+    x = np.linspace(-1, 1, 50)
+    K, E = np.outer(x, x), np.zeros((50, 1))
+    W = top_eigenvectors_by_products(lambda V: K @ V, E, 2.0, 5)
+    assert W.shape == (50, 1)
+    assert_allclose(np.abs(W[:, 0]), np.abs(x) / np.linalg.norm(x) / np.sqrt(2), atol=1e-8)
+    assert top_eigenvectors_by_products(np.zeros_like, E, 1.0, 5).shape[1] >= 1
+    # More components than rows.
+    K = np.diag([3.0, 2.0, 1.0])
+    assert top_eigenvectors_by_products(lambda V: K @ V, np.zeros((3, 1)), 1.0, 30).shape == (3, 2)
+
+
+def test_no_leading_directions_is_said(monkeypatch):
+    """Eigenvalues that hardly fall: every block still adds something."""
+    monkeypatch.setattr(_linalg, "_MAX_BLOCKS", 4)
+    values = np.linspace(1.0, 0.9, 800)[:, np.newaxis]
+    with pytest.warns(ConvergenceWarning, match="no leading directions"):
+        top_eigenvectors_by_products(lambda V: values * V, np.zeros((800, 1)), 1.0, 2, tol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(20, 5), (5, 20), (6, 6)])

@@ -44,6 +44,7 @@ SEEDED = [
     DomainClassifierWeighter(calibration=None, max_weight=20.0, random_state=0),
     LabelShiftWeighter(random_state=0),
     LabelShiftWeighter(soft=True, random_state=0),
+    LabelShiftWeighter(method="kernel"),
 ]
 WEIGHTERS = [*DETERMINISTIC, *SEEDED, SourceSelector(), SourceSelector(10, weighter=KMMWeighter(B=5))]
 

@@ -1,7 +1,10 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy import optimize
+from scipy.spatial.distance import cdist
 from sklearn.exceptions import ConvergenceWarning
 
 from sktransfer.datasets import make_domain_shift
@@ -114,6 +117,28 @@ def test_kernel_product(memory):
         for density in (1.0, 0.2, 0.1, 0.3):
             b = rng.uniform(size=60) * (rng.uniform(size=60) < density)
             assert_allclose(product(b), K @ b, rtol=1e-4, atol=1e-4)
+
+
+def test_single_precision_kernel_solves_the_same_problem():
+    X, _, d = make_domain_shift(800, 600, n_features=5, random_state=0)
+    X += 1e3
+    Xs, Xt = X[d == "source"], X[d == "target"]
+    K = np.exp(-0.1 * cdist(Xs, Xs, "sqeuclidean"))
+    kappa = 800 * np.exp(-0.1 * cdist(Xs, Xt, "sqeuclidean")).mean(axis=1)
+    limits = {"upper": 10.0, "least": 0.0, "most": 1600.0}
+    b, _, _ = solve_box_slab(lambda b: K @ b, kappa, tol=1e-7, max_iter=100000, **limits)
+    weights = KMMWeighter(gamma=0.1, B=10.0, eps=1.0, tol=1e-6).fit(X, sample_domain=d).weights_
+    assert objective(weights * b.mean(), K, kappa) < objective(b, K, kappa) * (1 - 1e-5)
+
+
+def test_memory_is_that_of_one_kernel_matrix():
+    """In single precision, and of rows of it that are in use."""
+    X = np.random.default_rng(0).normal(size=(4000, 4))
+    tracemalloc.start()
+    KMMWeighter(gamma=0.1, B=10.0).fit(X, sample_domain=np.repeat(["s", "target"], 2000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.2 * 4 * 2000**2
 
 
 def test_weights_lower_the_discrepancy_of_means():

@@ -1,6 +1,10 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import optimize
+from scipy.spatial.distance import cdist
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
@@ -9,7 +13,7 @@ from sktransfer.adaptation import AdaptedClassifier
 from sktransfer.datasets import make_domain_shift
 from sktransfer.exceptions import DomainError
 from sktransfer.metrics import class_proportions, label_shift_distance
-from sktransfer.utils._label_shift import class_weights_from_confusion
+from sktransfer.utils._label_shift import class_mean_products, class_weights_from_confusion, class_weights_from_means
 from sktransfer.weighting import LabelShiftWeighter
 
 
@@ -20,6 +24,81 @@ def test_weights_solve_the_linear_system():
     assert_allclose(class_weights_from_confusion(C, np.array([1.0, 0.0])), [2.0, 0.0], atol=1e-6)
     # Predictions that tell nothing leave the classes alone.
     assert_allclose(class_weights_from_confusion(np.full((2, 2), 0.25), np.array([0.5, 0.5])), [1.0, 1.0])
+
+
+def test_two_classes_in_closed_form():
+    """The share q of the second minimises |(1 - q) mu_0 + q mu_1 - mu_t|^2, a parabola."""
+    A, b = np.array([[1.0, 0.2], [0.2, 0.7]]), np.array([0.5, 0.6])
+    q = (A[0, 0] - A[0, 1] - b[0] + b[1]) / (A[0, 0] - 2 * A[0, 1] + A[1, 1])
+    for scale in (1.0, 1e-6, 1e6):
+        w = class_weights_from_means(scale * A, scale * b, np.array([0.25, 0.75]))
+        assert_allclose(w, [(1 - q) / 0.25, q / 0.75], rtol=1e-6)
+    # Beyond the first class lies no share.
+    assert_allclose(class_weights_from_means(A, np.array([2.0, 0.1]), np.array([0.5, 0.5])), [2.0, 0.0], atol=1e-6)
+    # Classes with one mean, or none at all, tell nothing.
+    for A in (np.ones((2, 2)), np.zeros((2, 2))):
+        assert_allclose(class_weights_from_means(A, A[0], np.array([0.25, 0.75])), [1.0, 1.0], rtol=1e-6)
+
+
+def test_kernel_weights_solve_the_quadratic_programme():
+    X, y, d = make_domain_shift(150, 120, n_features=4, n_classes=4, shift="target", strength=2.0, random_state=0)
+    s = d == "source"
+    K = np.exp(-0.1 * cdist(X[s], X, "sqeuclidean"))
+    shares = np.bincount(y[s]) / s.sum()
+
+    def distance(w):
+        return w[y[s]] @ K[:, s] @ w[y[s]] / 150**2 - 2 * w[y[s]] @ K[:, ~s].mean(axis=1) / 150
+
+    best = optimize.minimize(
+        distance,
+        np.ones(4),
+        bounds=[(0, None)] * 4,
+        constraints={"type": "eq", "fun": lambda w: w @ shares - 1},
+        method="SLSQP",
+        options={"ftol": 1e-15, "maxiter": 1000},
+    )
+    weighter = LabelShiftWeighter(method="kernel", gamma=0.1).fit(X, y, sample_domain=d)
+    assert_allclose(weighter.class_weights_, best.x, atol=1e-4)
+    assert_allclose(weighter.weights_, weighter.class_weights_[y[s]])
+    assert_allclose(weighter.target_proportions_, weighter.class_weights_ * shares)
+    assert (weighter.confusion_, weighter.estimators_, weighter.gamma_) == (None, [], 0.1)
+
+
+@pytest.mark.parametrize("n", [200, 1500])
+def test_sums_by_classes_are_those_of_the_whole_kernel(n):
+    """In double and in single precision, in one block and in several."""
+    rng = np.random.default_rng(0)
+    Xs, Xt, codes = rng.normal(size=(n, 5)), rng.normal(size=(60, 5)) + 0.3, np.arange(n) % 3
+    A, b = class_mean_products(Xs, codes, Xt, kernel="rbf", gamma=0.1)
+    Y = np.eye(3)[codes] / np.bincount(codes)
+    assert_allclose(A, Y.T @ np.exp(-0.1 * cdist(Xs, Xs, "sqeuclidean")) @ Y, rtol=1e-6)
+    assert_allclose(b, Y.T @ np.exp(-0.1 * cdist(Xs, Xt, "sqeuclidean")).mean(axis=1), rtol=1e-6)
+
+
+def test_memory_of_kernel_means_is_that_of_blocks():
+    X, codes = np.random.default_rng(0).normal(size=(6000, 4)), np.arange(3000) % 3
+    tracemalloc.start()
+    class_mean_products(X[:3000], codes, X[3000:], kernel="rbf", gamma=0.1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # A whole matrix in double precision has 72 MB.
+    assert peak < 25e6
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "linear", "poly"])
+def test_kernel_means_recover_known_class_shares(kernel):
+    """Also where a solver that is not scaled would stop at the start: all weights one."""
+    rng = np.random.default_rng(0)
+    ys, yt = rng.choice(3, size=1500, p=[0.5, 0.3, 0.2]), rng.choice(3, size=1500, p=[0.1, 0.3, 0.6])
+    X = np.eye(3)[np.r_[ys, yt]] * 2 + rng.normal(size=(3000, 3))
+    names, d = np.array(["u", "v", "w"]), np.repeat(["source", "target"], 1500)
+    weighter = LabelShiftWeighter(method="kernel", kernel=kernel).fit(X, names[np.r_[ys, yt]], sample_domain=d)
+    assert_allclose(weighter.target_proportions_, [0.1, 0.3, 0.6], atol=0.04)
+    low, high = weighter.class_weights_.min(), weighter.class_weights_.max()
+    by_neighbor = weighter.predict_weights(X[d == "target"] + 0.01)
+    assert ((by_neighbor >= low) & (by_neighbor <= high)).all()
+    assert_array_equal(weighter.predict_weights(X[d == "source"]), weighter.weights_)
+    assert_allclose(weighter.predict_weights(X[:3], names[[2, 0, 1]]), weighter.class_weights_[[2, 0, 1]])
 
 
 @pytest.mark.parametrize("soft", [False, True])
@@ -100,5 +179,6 @@ def test_errors():
         LabelShiftWeighter().fit(X, X[:, 0], sample_domain=d)
     with pytest.raises(DomainError, match="source rows have no label"):
         LabelShiftWeighter().fit(X, np.where(np.arange(50) == 3, np.nan, y), sample_domain=d)
-    with pytest.raises(ValueError, match="The 'cv' parameter of LabelShiftWeighter"):
-        LabelShiftWeighter(cv=1).fit(X, y, sample_domain=d)
+    for params, name in (({"cv": 1}, "cv"), ({"method": "means"}, "method"), ({"gamma": 0}, "gamma")):
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of LabelShiftWeighter"):
+            LabelShiftWeighter(**params).fit(X, y, sample_domain=d)

@@ -1,0 +1,42 @@
+"""The C library's allocator, told to keep the memory that large arrays leave behind."""
+
+import ctypes
+import platform
+
+__all__ = ["keep_freed_memory"]
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
+_GIBIBYTE = 2**30
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory of large arrays and tensors that are no longer needed, for the next ones.
+
+    The C library of Linux (glibc) asks the system for each large block of memory and gives it back when it is freed. A
+    network on a CPU frees and asks again at every layer, and the system fills each page with zeros first: with large
+    activations that may take more time than the network. After this call, blocks of up to a gibibyte come from memory
+    that the process has already. Trainings at 224 pixels in batches of 32 gain most (often half of their time);
+    extraction, which goes in small batches, and trainings at 96 pixels hardly gain.
+
+    Nothing in sktransfer calls this by itself, because it is for the whole process, for all threads and all packages,
+    and cannot be taken back: memory that was once needed stays with the process (up to 2 GiB of it at the top of the
+    heap even when nothing is left in it), and gaps between blocks may raise the peak, by a fifth in our measurements.
+
+    Returns
+    -------
+    bool
+        Whether it took effect. False on macOS, on Windows and with other C libraries such as musl, where nothing was
+        changed. Where another allocator was loaded before the process began (jemalloc by ``LD_PRELOAD``, which has the
+        same effect by itself), True means nothing.
+
+    Examples
+    --------
+    >>> import sktransfer
+    >>> sktransfer.keep_freed_memory()  # doctest: +SKIP
+    True
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    # mallopt takes C ints and gives 1 where it agrees. The first also ends glibc's own moving of the threshold.
+    return mallopt(_MMAP_THRESHOLD, _GIBIBYTE) == 1 and mallopt(_TRIM_THRESHOLD, 2 * _GIBIBYTE - 1) == 1
