@@ -94,6 +94,8 @@ class Boundary(NamedTuple):
 
     def shape(self) -> tuple[int, ...]:
         """Shape of one picture's boundary features."""
+        if self.start is None:
+            return (self.backbone.n_features,)
         with torch.inference_mode():
             return tuple(self(torch.zeros((1, *self.backbone.config["input_size"]))).shape[1:])
 

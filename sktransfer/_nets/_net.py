@@ -35,7 +35,6 @@ from sktransfer.backbones import create_optimizer
 from sktransfer.utils._device import (
     autocast,
     forward_in_micro_batches,
-    resolve_precision,
     rng_state,
     set_rng_state,
     torch_threads,
@@ -126,7 +125,8 @@ class TransferNet(NeuralNet):
             torch.from_numpy(inputs),
             batch_size=self.recipe.batch_size,
             device=device,
-            precision=resolve_precision(self.recipe.precision, device),
+            # What a graphics card gains by, a processor may lose thirty times by.
+            precision=self.recipe.precision if device.type == self.recipe.device.type else "float32",
             cpu_rows=cpu_rows,
         )
 

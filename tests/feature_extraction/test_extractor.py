@@ -61,8 +61,10 @@ def test_features_are_those_of_a_plain_timm_loop(name, image_size):
     images[1] = images[1].resize((70, 50))
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     expected = timms_features(model, images, input_size=(3, *size))
-    result = extractor(model, image_size=image_size).fit_transform(images)
+    result = extractor(model, image_size=image_size, resize="exact").fit_transform(images)
     assert_allclose(result, expected, rtol=1e-4, atol=1e-6)
+    fast = extractor(model, image_size=image_size).fit_transform(images)
+    assert_allclose(fast, expected, atol=0.01 * np.abs(expected).max())
 
 
 def test_image_size_is_the_networks_own_by_default():
@@ -76,7 +78,7 @@ def test_random_weights_are_those_of_the_named_network_and_always_the_same():
     module = load_backbone("test_resnet", weights=None).module
     images = [Image.fromarray(picture) for picture in X]
     expected = timms_features(module, images, input_size=(3, 32, 32))
-    assert_allclose(extractor().fit_transform(images), expected, rtol=1e-4, atol=1e-6)
+    assert_allclose(extractor(resize="exact").fit_transform(images), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_kinds_of_the_same_pictures_give_the_same_features(tmp_path):
@@ -240,7 +242,7 @@ def test_a_fine_tuned_classifier_is_a_backbone_with_what_it_learned(trainable):
     head = tuned.net_.module_.head
     with torch.inference_mode():
         scores = head(torch.from_numpy(features)).softmax(1).numpy()
-    assert_allclose(scores, tuned.predict_proba(X), rtol=1e-4)
+    assert_allclose(scores, tuned.predict_proba(X), rtol=1e-3, atol=1e-6)
 
 
 def test_an_estimator_that_was_not_fitted_is_no_backbone():
