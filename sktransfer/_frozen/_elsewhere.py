@@ -5,7 +5,6 @@ import ctypes
 import hashlib
 import os
 import pickle
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from joblib.parallel import get_active_backend
 
 from sktransfer.inputs import Samples
 from sktransfer.utils._allocator import keep_freed_memory
+from sktransfer.utils._compat import in_dask_task
 from sktransfer.utils._persistence import NetworkPreamble
 
 __all__ = ["compute_elsewhere", "freed_memory_kept", "n_workers", "pack", "unpack", "worth_sending"]
@@ -44,17 +44,11 @@ def n_workers() -> int:
     has its share of the machines.
     """
     backend, n_jobs = get_active_backend()
-    if backend.nesting_level or getattr(backend, "supports_sharedmem", False) or _in_dask_task():
+    if backend.nesting_level or getattr(backend, "supports_sharedmem", False) or in_dask_task():
         return 1
     if type(backend).__name__ == "MultiprocessingBackend":
         return 1  # forked processes cannot run a network: its threads stay behind, and are waited for
     return backend.effective_n_jobs(backend.default_n_jobs if n_jobs is None else n_jobs)
-
-
-def _in_dask_task():
-    # Its tasks find the backend "dask" active, at no level of nesting; joblib's own way to tell that it is in one.
-    worker = sys.modules.get("distributed.worker")
-    return worker is not None and hasattr(worker.thread_state, "execution_state")
 
 
 def worth_sending(n_rows: int, n_workers: int) -> bool:
@@ -143,7 +137,7 @@ def freed_memory_kept() -> Iterator[None]:
     """
     global _running
     at = os.environ.get("MALLOC_TRIM_THRESHOLD_")
-    if at is None or not _in_dask_task():
+    if at is None or not in_dask_task():
         yield
         return
     with _lock:

@@ -14,6 +14,7 @@ from joblib.parallel import get_active_backend
 
 from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
 from sktransfer.inputs._samples import Samples
+from sktransfer.utils._compat import in_dask_task
 
 __all__ = ["iter_batches", "map_ahead", "read_batch", "resolve_threads", "warn_unreadable"]
 
@@ -39,7 +40,7 @@ def resolve_threads(n_jobs: int | None) -> int:
     if n_jobs == 0:
         raise ValueError("n_jobs=0: expected None, a number of threads, or a negative number (-1 is all cores).")
     n_cores = joblib.cpu_count()
-    if multiprocessing.current_process().name != "MainProcess":
+    if multiprocessing.current_process().name != "MainProcess" or in_dask_task():
         share = min(int(os.environ.get("OMP_NUM_THREADS", "1")), n_cores)
     else:
         share = 1 if get_active_backend()[0].nesting_level else n_cores

@@ -1,6 +1,7 @@
 """The one place for private scikit-learn names and for torchvision builds whose operators do not load."""
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,12 +31,19 @@ __all__ = [
     "StrOptions",
     "check_sample_weight",
     "fit_context",
+    "in_dask_task",
     "load_torchvision_operators",
     "output_container",
     "with_callbacks",
 ]
 
 _torchvision_library = None
+
+
+def in_dask_task() -> bool:
+    """Whether a worker of Dask's runs this; joblib counts its tasks at no level of nesting."""
+    worker = sys.modules.get("distributed.worker")
+    return worker is not None and hasattr(worker.thread_state, "execution_state")
 
 
 def output_container(estimator: BaseEstimator) -> str:

@@ -286,7 +286,7 @@ class TestReads:
             ({"trainable": "all", "augment": "light"}, 3 * N),
             ({"trainable": "all", "augment": identity}, 3 * N),
         ],
-        ids=str,
+        ids=["all", "mixup", "cutmix", "range test", "no cache", "light", "own"],
     )
     def test_once_in_all_epochs_unless_they_are_augmented(self, changes, reads, samples):
         counted, held_out = (Reads(samples.items, samples.reader) for _ in range(2))
@@ -521,7 +521,7 @@ class TestGradientCheckpointing:
             ({"compile": True}, r"gradient_checkpointing=True does not go with compile=True"),
             ({"penalty": StochNormPenalty(0.5)}, r"does not go with regularizer='stochnorm'.*another regularizer"),
         ],
-        ids=str,
+        ids=["compile", "stochnorm"],
     )
     def test_what_it_does_not_go_with(self, changes, message, samples):
         with pytest.raises(ValueError, match=message):
