@@ -7,6 +7,7 @@ whose module or title holds a NAME; their rows replace those of earlier runs.
 """
 
 import argparse
+import ctypes
 import datetime
 import importlib
 import importlib.metadata
@@ -49,7 +50,6 @@ def worker(module, name, side):
     job = jobs(module)[name]
     call = job.sides[side]()
     result = call() if job.warm_up else None
-    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     reply(ready=True)
     for line in sys.stdin:
         if line.strip() == "result":
@@ -57,12 +57,26 @@ def worker(module, name, side):
                 pickle.dump(result, file)
             reply(path=file.name)
             continue
+        before = settled_memory() if job.memory else None
         cpu, wall = seconds()
         result = call()
         cpu_after, wall_after = seconds()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak = memory("VmHWM") - before if job.memory else None
         value = result["value"] if job.measure == "value" else None
-        reply(cpu=cpu_after - cpu, wall=wall_after - wall, peak=(peak - base) / 1024, value=value)
+        reply(cpu=cpu_after - cpu, wall=wall_after - wall, peak=peak, value=value)
+
+
+def settled_memory():
+    """Give back what is free and begin a new peak; return the memory of this process in MiB. Linux only."""
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    return memory("VmRSS")
+
+
+def memory(name):
+    """Read a figure of this process, in MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 def reply(**message):
@@ -127,7 +141,7 @@ def run(module, name):
     figures = {
         side: {
             "figure": process.median(job.measure) * share.get(side, 1.0),
-            "peak": max(entry["peak"] for entry in process.rounds),
+            "peak": max(entry["peak"] for entry in process.rounds) if job.memory else None,
             "rounds": [entry[job.measure] * share.get(side, 1.0) for entry in process.rounds],
         }
         for side, process in sides.items()
@@ -159,7 +173,7 @@ def table(rows):
         "",
         "Medians of rounds in which the sides take turns. `cpu`: CPU seconds of the process; `wall`: seconds by the "
         "clock; `bytes`: size. Ratio: how many times less the job costs us, the median over rounds; what misses its "
-        "goal is bold. In brackets: by how many MiB the peak memory of the process grew in the timed calls.",
+        "goal is bold. In brackets: the memory that a call needs beyond what the process had before it.",
         "",
         "| job | figures | ratio (goal) | agreement |",
         "|---|---|---|---|",
@@ -169,7 +183,7 @@ def table(rows):
         figures = "; ".join(
             f"{side} {entry['figure']:.4g} {unit}"
             + (" (computed from a part)" if side in row["parts"] else "")
-            + ("" if row["measure"] == "value" else f" [{entry['peak']:.0f}]")
+            + ("" if entry["peak"] is None else f" [{entry['peak']:.0f} MiB]")
             for side, entry in row["figures"].items()
         )
         ratios = "; ".join(

@@ -32,6 +32,8 @@ class Job:
     rounds : int, default=3
         Timed calls of each side; sides take turns. One untimed call comes first where `warm_up`.
     warm_up : bool, default=True
+    memory : bool, default=False
+        Whether the table shows how much memory a call needs, too; all that is free is given back before each.
     share : dict of str to float, default={}
         Of a side that does only a part of the job, by what its figure is multiplied; the table says so.
     packages : dict of str to str, default={}
@@ -47,6 +49,7 @@ class Job:
     measure: str = "cpu"
     rounds: int = 3
     warm_up: bool = True
+    memory: bool = False
     share: Any = ()
     packages: Any = ()
     note: str = ""
