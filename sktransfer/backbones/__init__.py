@@ -1,6 +1,6 @@
 """Networks that turn pictures into features: timm's, a bundled one, or the user's own."""
 
-from sktransfer.backbones._backbone import Backbone, Suffix, Tap
+from sktransfer.backbones._backbone import Backbone, Tap
 from sktransfer.backbones._load import forget_backbones, load_backbone
 from sktransfer.backbones._onnx import to_onnx
 from sktransfer.backbones._plain import to_plain
@@ -13,6 +13,7 @@ from sktransfer.backbones._saved import (
     write_saved,
 )
 from sktransfer.backbones._split import last_map, outputs_from
+from sktransfer.backbones._suffix import Suffix
 from sktransfer.backbones._timm import (
     create_average,
     create_mixer,

@@ -13,14 +13,15 @@ import torch
 from torch import nn
 
 from sktransfer.backbones._inference import InferenceCopy, inference_copy
-from sktransfer.backbones._stages import Chain, find_chain, forward_features, pre_logits, strip_classifier
+from sktransfer.backbones._stages import Chain, find_chain, forward_features, pre_logits
+from sktransfer.backbones._suffix import Suffix
 from sktransfer.backbones._timm import data_config
 from sktransfer.backbones._weights import architecture_digest, classifier_names, fingerprint
 from sktransfer.utils._device import rows_at_once
 from sktransfer.utils._messages import first_line
 from sktransfer.utils._persistence import NetworkPreamble
 
-__all__ = ["Backbone", "Suffix", "Tap"]
+__all__ = ["Backbone", "Tap"]
 
 
 class Tap(NamedTuple):
@@ -270,11 +271,11 @@ class Backbone:
         first = next((i for i, name in enumerate(names) if name in found), 0)
         return {name: found.get(name, -1 if i < first else len(stages)) for i, name in enumerate(names)}
 
-    def suffix(self, start: int) -> "Suffix":
+    def suffix(self, start: int) -> Suffix:
         """Copy of everything from stage `start` to the pooled features, to be trained."""
         return Suffix(self.module, self.chain, start, self.n_features)
 
-    def tuned(self, suffix: "Suffix | None", head: nn.Linear | None) -> "Backbone":
+    def tuned(self, suffix: Suffix | None, head: nn.Linear | None) -> "Backbone":
         """Put a trained last part and a trained classifier, if it stands on pooled features, in place of its own."""
         module = copy.deepcopy(self.module)
         if suffix is not None:
@@ -376,6 +377,11 @@ class Backbone:
     def _inference(self) -> InferenceCopy:
         return inference_copy(self.module, self.config["input_size"])
 
+    def prepare(self) -> None:
+        """Make ready for inference, so that the first pictures do not wait for it."""
+        self.module_on(torch.device("cpu"))
+        _ = self.cpu_rows
+
     def module_on(self, device: torch.device, *, show: Sequence[str] = ()) -> nn.Module:
         """Give the network as it computes on a device: its copy for inference.
 
@@ -392,44 +398,6 @@ class Backbone:
             if (device, module) not in self._elsewhere:
                 self._elsewhere[device, module] = copy.deepcopy(module).to(device)
             return self._elsewhere[device, module]
-
-
-class Suffix(nn.Module):
-    """The last part of a backbone, from a stage boundary (or the picture, ``start=0``) to its pooled features.
-
-    Parameters of the copied network keep their timm names under ``model.``.
-    """
-
-    def __init__(self, module: nn.Module, chain: Chain | None, start: int, n_features: int):
-        super().__init__()
-        self.chain = chain
-        self.start = start
-        self.n_features = n_features
-        drop = chain.steps_before(start) if start else ()
-        self.model = strip_classifier(module, classifier_names(module), drop)
-
-    def forward(
-        self, x: torch.Tensor, start: int | None = None, keep: list[torch.Tensor] | None = None
-    ) -> torch.Tensor:
-        """Map boundary features ``(n, ...)`` to pooled features ``(n, n_features)``.
-
-        Parameters
-        ----------
-        x : torch.Tensor
-            Output of the stages before `start`.
-        start : int or None, default=None
-            Boundary at which to enter, not before the suffix's own, which None stands for.
-        keep : list or None, default=None
-            Takes the outputs of the stages; of a network that does not tell its stages, the last feature map.
-        """
-        start = self.start if start is None else start
-        if self.chain is not None and (start or keep is not None):
-            last = self.chain.run(self.model, x, start=start, keep=keep)
-        else:
-            last = forward_features(self.model, x)
-            if keep is not None:
-                keep.append(last)
-        return pre_logits(self.model, last)
 
 
 def _single_tensor(output, tap):

@@ -230,6 +230,7 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
             )
         self.taps_ = tuple(self.backbone_.tap(layer, self.pooling) for layer in layers)
         self.n_features_out_ = int(self._computation().shape()[0])
+        self.backbone_.prepare()
         return samples
 
     def _computation(self):

@@ -1,0 +1,47 @@
+"""The last part of a backbone, to be trained."""
+
+import torch
+from torch import nn
+
+from sktransfer.backbones._stages import Chain, forward_features, pre_logits, strip_classifier
+from sktransfer.backbones._weights import classifier_names
+
+__all__ = ["Suffix"]
+
+
+class Suffix(nn.Module):
+    """The last part of a backbone, from a stage boundary (or the picture, ``start=0``) to its pooled features.
+
+    Parameters of the copied network keep their timm names under ``model.``.
+    """
+
+    def __init__(self, module: nn.Module, chain: Chain | None, start: int, n_features: int):
+        super().__init__()
+        self.chain = chain
+        self.start = start
+        self.n_features = n_features
+        drop = chain.steps_before(start) if start else ()
+        self.model = strip_classifier(module, classifier_names(module), drop)
+
+    def forward(
+        self, x: torch.Tensor, start: int | None = None, keep: list[torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """Map boundary features ``(n, ...)`` to pooled features ``(n, n_features)``.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            Output of the stages before `start`.
+        start : int or None, default=None
+            Boundary at which to enter, not before the suffix's own, which None stands for.
+        keep : list or None, default=None
+            Takes the outputs of the stages; of a network that does not tell its stages, the last feature map.
+        """
+        start = self.start if start is None else start
+        if self.chain is not None and (start or keep is not None):
+            last = self.chain.run(self.model, x, start=start, keep=keep)
+        else:
+            last = forward_features(self.model, x)
+            if keep is not None:
+                keep.append(last)
+        return pre_logits(self.model, last)
