@@ -46,6 +46,8 @@ _BFLOAT16_UNITS = {"amx_bf16", "avx512_bf16", "bf16"}  # as Linux calls them; th
 _VECTOR = 32  # numbers; two registers of AVX-512, the most that is taken at a time
 
 _rng_lock = threading.RLock()
+_threads_lock = threading.Lock()
+_threads_before: dict[int, int] = {}  # by thread that is in a block of torch_threads
 
 
 def resolve_device(device: "str | torch.device") -> torch.device:
@@ -264,10 +266,24 @@ def forward(
 
 @contextmanager
 def torch_threads(n: int) -> Iterator[None]:
-    """Let torch use `n` threads for each operation of this thread; as many as before afterwards."""
-    before = torch.get_num_threads()
+    """Let torch use `n` threads for each operation of this thread; as many as before afterwards.
+
+    A part of the setting belongs to the process: a thread that comes while others are in such a block goes back to what
+    was before the first of them came.
+    """
+    own = threading.get_ident()
+    with _threads_lock:
+        first = next(iter(_threads_before.values()), None)
+        # A block inside another one of the same thread goes back to the setting of that one.
+        nested = own in _threads_before
+        before = torch.get_num_threads() if nested or first is None else first
+        if not nested:
+            _threads_before[own] = before
     torch.set_num_threads(n)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        if not nested:
+            with _threads_lock:
+                del _threads_before[own]
