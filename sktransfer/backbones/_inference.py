@@ -83,7 +83,7 @@ def _outputs(module, x):
 
 def _trace(module, x):
     """Run `module`; return its outputs and the names of convolutions and of the BatchNorms that they feed."""
-    names = {part: name for name, part in module.named_modules()}
+    names = {part: name for name, part in module.named_modules() if not _has_hooks(part)}
     calls, made_by, pairs, kept = Counter(), {}, [], []
 
     def see(part, inputs, output):
@@ -104,8 +104,13 @@ def _trace(module, x):
     finally:
         for handle in handles:
             handle.remove()
-    once = [pair for pair in pairs if pair[0] is not None and calls[pair[0]] == calls[pair[1]] == 1]
+    once = [(conv, norm) for conv, norm in pairs if {conv, norm} <= names.keys() and calls[conv] == calls[norm] == 1]
     return outputs, [(names[conv], names[norm]) for conv, norm in once if norm.running_mean is not None]
+
+
+def _has_hooks(part):
+    """Whether something more than its forward pass happens to a module: weights made anew, for instance."""
+    return bool(part._forward_hooks or part._forward_pre_hooks)
 
 
 def _fold(model, conv_name, norm_name):

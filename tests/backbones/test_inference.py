@@ -106,6 +106,20 @@ def test_folds_only_what_may_be_folded(way):
     torch.testing.assert_close(found.module(x), model(x))
 
 
+@pytest.mark.parametrize("norm", [torch.nn.utils.parametrizations.weight_norm, torch.nn.utils.spectral_norm])
+def test_weights_that_are_made_anew_in_each_pass_are_left(norm):
+    model = trained(Net("plain"))
+    norm(model.conv)
+    model.eval()
+    assert inference_copy(model, (3, 8, 8)).module is model
+
+
+def test_what_the_user_hooked_is_left():
+    model, seen = trained(Net("plain")).eval(), []
+    model.norm.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0].mean()))
+    assert inference_copy(model, (3, 8, 8)).module is model
+
+
 def test_golden_numbers():
     model = Net("plain").eval()
     with torch.no_grad():
