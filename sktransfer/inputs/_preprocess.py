@@ -1,5 +1,6 @@
 """The evaluation preprocessing of a backbone: one picture to one normalised array, as timm does it."""
 
+import functools
 import math
 from dataclasses import astuple, dataclass
 
@@ -205,11 +206,12 @@ class ImagePreprocessor:
         else:  # the last pixels are broken ones: the scale is that of the extent, not of the pixels
             options["scale_factor"] = (size[0] / box[3], size[1] / box[2])
         resized = torch.nn.functional.interpolate(pixels.permute(2, 0, 1)[None], **options)[0, :, : size[0], : size[1]]
-        # Levels are laid out as the result is, and normalised in place.
-        levels = self._crop(resized.permute(1, 2, 0).numpy()).transpose(2, 0, 1)
-        result = torch.from_numpy(levels.astype(np.float32, order="C"))
-        mean, std = (255 * torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
-        return result.sub_(mean).div_(std).numpy()
+        # Laid out as the result is, and normalised in place: numpy, unlike torch, does that in this thread alone.
+        levels = self._crop(resized.permute(1, 2, 0).numpy()).transpose(2, 0, 1).astype(np.float32, order="C")
+        mean, std = _on_levels(self.mean), _on_levels(self.std)
+        levels -= mean
+        levels /= std
+        return levels
 
     def _windows(self, height: int, width: int) -> list[tuple[int, int, int]]:
         """For either axis: where the result starts to be filled, from where in the picture, and for how long."""
@@ -240,3 +242,9 @@ class ImagePreprocessor:
             table = (levels - np.float32(mean)) / np.float32(std)
             np.take(table, pixels[..., channel], out=result[channel], mode="clip")
         return result
+
+
+@functools.cache
+def _on_levels(values):
+    """One number a channel on the scale 0 to 255, to be broadcast."""
+    return 255 * np.array(values, dtype=np.float32)[:, None, None]
