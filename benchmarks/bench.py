@@ -57,13 +57,16 @@ def worker(module, name, side):
                 pickle.dump(result, file)
             reply(path=file.name)
             continue
-        before = settled_memory() if job.memory else None
+        if line.strip() == "memory":
+            before = settled_memory()
+            result = call()
+            reply(peak=memory("VmHWM") - before)
+            continue
         cpu, wall = seconds()
         result = call()
         cpu_after, wall_after = seconds()
-        peak = memory("VmHWM") - before if job.memory else None
         value = result["value"] if job.measure == "value" else None
-        reply(cpu=cpu_after - cpu, wall=wall_after - wall, peak=peak, value=value)
+        reply(cpu=cpu_after - cpu, wall=wall_after - wall, value=value)
 
 
 def settled_memory():
@@ -133,6 +136,7 @@ def run(module, name):
         for _ in range(job.rounds):
             for side in sides.values():
                 side.rounds.append(side.ask("run"))
+        peaks = {name: side.ask("memory")["peak"] if job.memory else None for name, side in sides.items()}
         agreement = job.check({name: side.result() for name, side in sides.items()})
     finally:
         for side in sides.values():
@@ -141,7 +145,7 @@ def run(module, name):
     figures = {
         side: {
             "figure": process.median(job.measure) * share.get(side, 1.0),
-            "peak": max(entry["peak"] for entry in process.rounds) if job.memory else None,
+            "peak": peaks[side],
             "rounds": [entry[job.measure] * share.get(side, 1.0) for entry in process.rounds],
         }
         for side, process in sides.items()

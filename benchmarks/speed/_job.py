@@ -33,7 +33,8 @@ class Job:
         Timed calls of each side; sides take turns. One untimed call comes first where `warm_up`.
     warm_up : bool, default=True
     memory : bool, default=False
-        Whether the table shows how much memory a call needs, too; all that is free is given back before each.
+        Whether the table shows how much memory a call needs, too: one more call, before which all that is free is given
+        back.
     share : dict of str to float, default={}
         Of a side that does only a part of the job, by what its figure is multiplied; the table says so.
     packages : dict of str to str, default={}
