@@ -17,7 +17,7 @@ def local_cluster() -> Iterator:
     """Give a client of a cluster of two processes of one thread each on this machine."""
     distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
     with (
-        distributed.LocalCluster(2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        distributed.LocalCluster(2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
         distributed.Client(cluster) as client,
     ):
         yield client

@@ -28,7 +28,7 @@ def _on_cluster():
     from dask.distributed import Client, LocalCluster
 
     extract = _one_process()
-    cluster = LocalCluster(2, threads_per_worker=1, processes=True, dashboard_address=None)
+    cluster = LocalCluster(2, threads_per_worker=1, processes=True, dashboard_address=":0")
     _held.extend([cluster, Client(cluster)])
 
     def call():

@@ -30,7 +30,8 @@ _SMALL = 2**20  # bytes that may travel with each task
 _KEEP = 2  # computations that a worker keeps, networks included
 
 _MMAP_BY_DEFAULT = 2**17  # bytes from which glibc asks the system for a block of its own
-_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # malloc.h
+_PAD_BY_DEFAULT = 2**17  # bytes that it takes and keeps beyond what is needed
+_MMAP_THRESHOLD, _TOP_PAD, _TRIM_THRESHOLD = -3, -2, -1  # malloc.h
 
 _unpacked: OrderedDict[bytes, Any] = OrderedDict()
 _lock = threading.Lock()
@@ -152,6 +153,7 @@ def freed_memory_kept() -> Iterator[None]:
                 library = ctypes.CDLL(None)
                 library.mallopt(_MMAP_THRESHOLD, _MMAP_BY_DEFAULT)
                 library.mallopt(_TRIM_THRESHOLD, int(at))
+                library.mallopt(_TOP_PAD, _PAD_BY_DEFAULT)
                 library.malloc_trim(0)
 
 

@@ -5,7 +5,7 @@ import platform
 
 __all__ = ["keep_freed_memory"]
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 _GIBIBYTE = 2**30
 
 
@@ -39,4 +39,8 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     # mallopt takes C ints and gives 1 where it agrees. The first also ends glibc's own moving of the threshold.
-    return mallopt(_MMAP_THRESHOLD, _GIBIBYTE) == 1 and mallopt(_TRIM_THRESHOLD, 2 * _GIBIBYTE - 1) == 1
+    if mallopt(_MMAP_THRESHOLD, _GIBIBYTE) != 1 or mallopt(_TRIM_THRESHOLD, 2 * _GIBIBYTE - 1) != 1:
+        return False
+    # Threads have heaps of 64 MiB. One that is empty goes back at once, unless the rest of the one before it is smaller
+    # than this.
+    return mallopt(_TOP_PAD, _GIBIBYTE // 16) == 1

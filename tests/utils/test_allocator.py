@@ -43,7 +43,9 @@ def test_other_libraries_are_left_alone(monkeypatch):
     assert _allocator.keep_freed_memory() is False
 
 
-@pytest.mark.parametrize(("answers", "expected"), [([1, 1], True), ([0, 1], False), ([1, 0], False)])
+@pytest.mark.parametrize(
+    ("answers", "expected"), [([1, 1, 1], True), ([0, 1, 1], False), ([1, 0, 1], False), ([1, 1, 0], False)]
+)
 def test_says_whether_the_library_agreed(monkeypatch, answers, expected):
     asked = []
 
