@@ -1,7 +1,6 @@
 """Extraction in other processes: on the workers of joblib's active backend, if the user named one that has any."""
 
 import contextlib
-import ctypes
 import hashlib
 import os
 import pickle
@@ -15,7 +14,7 @@ import numpy as np
 from joblib.parallel import get_active_backend
 
 from sktransfer.inputs import Samples
-from sktransfer.utils._allocator import keep_freed_memory
+from sktransfer.utils._allocator import give_back_freed_memory, keep_freed_memory
 from sktransfer.utils._compat import in_dask_task
 from sktransfer.utils._persistence import NetworkPreamble
 
@@ -29,9 +28,6 @@ _TASKS_PER_WORKER = 4
 _SMALL = 2**20  # bytes that may travel with each task
 _KEEP = 2  # computations that a worker keeps, networks included
 
-_MMAP_BY_DEFAULT = 2**17  # bytes from which glibc asks the system for a block of its own
-_PAD_BY_DEFAULT = 2**17  # bytes that it takes and keeps beyond what is needed
-_MMAP_THRESHOLD, _TOP_PAD, _TRIM_THRESHOLD = -3, -2, -1  # malloc.h
 
 _unpacked: OrderedDict[bytes, Any] = OrderedDict()
 _lock = threading.Lock()
@@ -150,11 +146,7 @@ def freed_memory_kept() -> Iterator[None]:
         with _lock:
             _running -= 1
             if keeps and not _running:
-                library = ctypes.CDLL(None)
-                library.mallopt(_MMAP_THRESHOLD, _MMAP_BY_DEFAULT)
-                library.mallopt(_TRIM_THRESHOLD, int(at))
-                library.mallopt(_TOP_PAD, _PAD_BY_DEFAULT)
-                library.malloc_trim(0)
+                give_back_freed_memory(int(at))
 
 
 def pack(networks: tuple) -> bytes:

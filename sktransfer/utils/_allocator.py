@@ -3,10 +3,11 @@
 import ctypes
 import platform
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["give_back_freed_memory", "keep_freed_memory"]
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 _GIBIBYTE = 2**30
+_DEFAULT = 2**17  # bytes, of the threshold for blocks of their own and of the pad
 
 
 def keep_freed_memory() -> bool:
@@ -44,3 +45,17 @@ def keep_freed_memory() -> bool:
     # Threads have heaps of 64 MiB. One that is empty goes back at once, unless the rest of the one before it is smaller
     # than this.
     return mallopt(_TOP_PAD, _GIBIBYTE // 16) == 1
+
+
+def give_back_freed_memory(trim_threshold: int) -> None:
+    """End what :func:`keep_freed_memory` began where it took effect, and give back what is free.
+
+    Parameters
+    ----------
+    trim_threshold : int
+        Bytes at the top of the heap above which the C library is to give memory back.
+    """
+    library = ctypes.CDLL(None)
+    for option, value in ((_MMAP_THRESHOLD, _DEFAULT), (_TRIM_THRESHOLD, trim_threshold), (_TOP_PAD, _DEFAULT)):
+        library.mallopt(option, value)
+    library.malloc_trim(0)
