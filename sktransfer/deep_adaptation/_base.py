@@ -32,6 +32,7 @@ from sktransfer.utils._compat import Interval, StrOptions, fit_context, with_cal
 from sktransfer.utils._domains import Domains, check_domains, read_source_labels
 from sktransfer.utils._labels import (
     check_class_labels,
+    check_class_weight,
     check_number_labels,
     labels_of_fit,
     missing_labels,
@@ -327,7 +328,17 @@ class DeepClassifier(LabelledScoreMixin, ClassifierMixin, _BaseDeepAdapted):
         self.classes_ = classes
 
     def _encode(self, labels):
-        return np.searchsorted(self.classes_, labels), compute_sample_weight(self.class_weight, labels)
+        return np.searchsorted(self.classes_, labels), self._class_weights(labels)
+
+    def _class_weights(self, labels):
+        check_class_weight(self.class_weight)
+        weights = compute_sample_weight(self.class_weight, labels)
+        if not weights.any():
+            raise ValueError(
+                f"class_weight={self.class_weight!r} gives all classes the weight 0, so that nothing is left to learn "
+                "from. Give one that has rows a weight above 0."
+            )
+        return weights
 
     @property
     def _n_outputs(self):

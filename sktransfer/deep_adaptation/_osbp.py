@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sklearn.utils import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 from torch.nn import functional
 
@@ -154,7 +153,7 @@ class OSBPClassifier(DeepClassifier):
 
     def _encode(self, labels):
         # The known classes are sorted; the unknown one behind them is no row's.
-        return np.searchsorted(self.classes_[:-1], labels), compute_sample_weight(self.class_weight, labels)
+        return np.searchsorted(self.classes_[:-1], labels), self._class_weights(labels)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Score predictions on the rows that have a label, by their accuracy.

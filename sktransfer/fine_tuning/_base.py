@@ -60,22 +60,25 @@ class BaseFineTuned(FrozenPartMixin, NetEstimator):
             raise ValueError("sample_weight: all weights are zero, so that nothing is left to learn from.")
         return weights
 
-    def _fit(self, samples, values, weights, *, reported, draw=None, valid=None, stratify=None):
+    def _draw(self, values):
+        """Weights by which training rows are drawn, or None for each row once an epoch."""
+        return None
+
+    def _fit(self, samples, values, weights, *, reported, valid=None, stratify=False):
         """Train on `samples`, anew or from where the last training ended."""
         from sktransfer._nets import Targets, TrainingJob
 
         job = TrainingJob(self, previous=self.net_ if self.warm_start and hasattr(self, "net_") else None)
+        samples, values, weights = _counted(samples, values, weights)
         if valid is None and self.early_stopping:
-            rows, held_out = self._split(len(samples), stratify, job.seed)
+            rows, held_out = self._split(len(samples), values if stratify else None, job.seed)
             valid = samples.take(held_out), values[held_out], weights[held_out]
             samples, values, weights = samples.take(rows), values[rows], weights[rows]
-            draw = None if draw is None else draw[rows]
-        scale = 1 / weights.mean()
-        train = samples, Targets(values, weights * scale, draw)
-        valid = None if valid is None else (valid[0], Targets(valid[1], valid[2] * scale))
+        train = samples, Targets(values, weights / weights.mean(), self._draw(values))
+        valid = None if valid is None else (valid[0], Targets(valid[1], valid[2] / valid[2].mean()))
         return self._train(job, train, valid, reported=reported)
 
-    def _partial_fit(self, samples, values, weights, draw=None):
+    def _partial_fit(self, samples, values, weights):
         """Train one epoch from where the network is."""
         for name, off in _NOT_IN_PARTIAL_FIT.items():
             if getattr(self, name) != off:
@@ -87,9 +90,11 @@ class BaseFineTuned(FrozenPartMixin, NetEstimator):
             raise ValueError("partial_fit does not support lr='auto': pass a number, e.g. lr_ of an earlier fit.")
         from sktransfer._nets import Targets, TrainingJob
 
+        samples, values, weights = _counted(samples, values, weights)
         epochs_before = len(getattr(self, "history_", ()))
         job = TrainingJob(self, previous=getattr(self, "net_", None), epochs_before=epochs_before)
-        job.run((samples, Targets(values, weights / weights.mean(), draw)), None, reported=None)
+        targets = Targets(values, weights / weights.mean(), self._draw(values))
+        job.run((samples, targets), None, reported=None)
         return self
 
     def _held_out(self, X_val, y_val):
@@ -101,7 +106,7 @@ class BaseFineTuned(FrozenPartMixin, NetEstimator):
         values, weights = self._held_out_targets(y_val)
         samples = self._samples(X_val, reset=False)
         check_consistent_length(samples, values)
-        return samples, values, weights
+        return _counted(samples, values, weights, name="X_val, y_val")
 
     def _split(self, n, stratify, seed):
         """Row numbers of the training and of the validation part."""
@@ -112,6 +117,19 @@ class BaseFineTuned(FrozenPartMixin, NetEstimator):
         except ValueError as error:
             raise ValueError(
                 f"early_stopping=True cannot hold out validation_fraction={self.validation_fraction} of "
-                f"{n} samples: {error} Pass a larger validation_fraction, more samples, X_val and y_val, or "
-                "early_stopping=False."
+                f"{n} samples that have a weight: {error} Pass a larger validation_fraction, more samples, X_val and "
+                "y_val, or early_stopping=False."
             ) from error
+
+
+def _counted(samples, values, weights, name="X, y"):
+    """Leave out rows of weight 0: in a held-out part, a batch or the statistics of a layer they would count."""
+    rows = np.flatnonzero(weights)
+    if not len(rows):
+        raise ValueError(
+            f"{name}: all rows have weight 0 by class_weight and sample_weight, so that there is nothing to learn or "
+            "to measure. Give a class that has rows a weight above 0."
+        )
+    return (
+        (samples, values, weights) if len(rows) == len(weights) else (samples.take(rows), values[rows], weights[rows])
+    )

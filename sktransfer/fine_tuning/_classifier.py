@@ -97,7 +97,7 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
     label_smoothing : float, default=0.0
         Share in [0, 1) of each target that is spread evenly over all classes.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes in the loss; ``"balanced"`` is inversely proportional to their frequencies.
+        Weights of the classes in the loss, at least 0; ``"balanced"`` is inversely proportional to their frequencies.
     sampler : {"balanced"} or None, default=None
         ``"balanced"`` draws the pictures of an epoch with replacement, all classes equally often.
     validation_fraction : float, default=0.1
@@ -316,7 +316,8 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Labels of any kind, at least two different ones; or an indicator matrix, several labels a picture.
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            How much each picture counts in the loss, beside `class_weight`.
+            How much each picture counts in the loss, beside `class_weight`. Pictures of weight 0 are left out: neither
+            learned from nor held out.
         X_val, y_val : pictures and their labels, or None, default=None
             Held-out pictures for ``valid_loss`` and `early_stopping`, in place of a part of X.
 
@@ -337,14 +338,12 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
             )
         self.classes_, self._multilabel = classes, y.ndim == 2
         values = encode(self, y)
-        weights = self._weights(sample_weight, len(samples)) * class_weights(self, y)
         return self._fit(
             samples,
             values,
-            weights,
-            draw=1 / np.bincount(values)[values] if self.sampler is not None else None,
+            self._row_weights(sample_weight, y),
             valid=self._held_out(X_val, y_val),
-            stratify=None if self._multilabel else values,
+            stratify=not self._multilabel,
             reported=(X, y),
         )
 
@@ -375,10 +374,16 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         if first:
             self._multilabel = y.ndim == 2
             self.classes_ = learn_classes(self, y if classes is None else column_or_1d(classes))
-        values = encode(self, y)
-        weights = self._weights(sample_weight, len(samples)) * class_weights(self, y)
-        draw = 1 / np.bincount(values)[values] if self.sampler is not None else None
-        return self._partial_fit(samples, values, weights, draw)
+        return self._partial_fit(samples, encode(self, y), self._row_weights(sample_weight, y))
+
+    def _row_weights(self, sample_weight, y):
+        weights = self._weights(sample_weight, len(y))
+        counted = weights > 0  # the others are no rows of their class when classes are counted
+        weights[counted] *= class_weights(self, y[counted])
+        return weights
+
+    def _draw(self, values):
+        return None if self.sampler is None else 1 / np.bincount(values)[values]
 
     def _held_out_targets(self, y_val):
         y_val = check_labels(self, y_val, name="y_val")

@@ -290,7 +290,8 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Numbers.
         sample_weight : array-like of shape (n_samples,) or None, default=None
-            How much each picture counts in the loss.
+            How much each picture counts in the loss. Pictures of weight 0 are left out: neither learned from nor held
+            out.
         X_val, y_val : pictures and their targets, or None, default=None
             Held-out pictures for ``valid_loss`` and `early_stopping`, in place of a part of X.
 

@@ -10,6 +10,8 @@ from sklearn.utils import compute_class_weight, compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d, validate_data
 
+from sktransfer.utils._labels import check_class_weight
+
 __all__ = ["check_labels", "class_weights", "encode", "learn_classes"]
 
 
@@ -76,6 +78,7 @@ def class_weights(estimator: Any, y: np.ndarray) -> np.ndarray:
         return compute_sample_weight("balanced", y)
     present = np.unique(y)
     weight = estimator.class_weight
+    check_class_weight(weight)
     if not isinstance(weight, str):
         weight = {label: w for label, w in weight.items() if label in present or label not in estimator.classes_}
     by_class = compute_class_weight(weight, classes=present, y=y)

@@ -1,7 +1,9 @@
 """Labels of classes and domains: read without change, missing ones recognised and written."""
 
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Set
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from sktransfer.exceptions import DomainError
 __all__ = [
     "as_labels",
     "check_class_labels",
+    "check_class_weight",
     "check_number_labels",
     "is_missing",
     "label_kind",
@@ -89,6 +92,16 @@ def check_class_labels(labels: np.ndarray) -> None:
     if labels.dtype.kind == "f":
         assert_all_finite(labels, input_name="y")
     check_classification_targets(labels)
+
+
+def check_class_weight(class_weight: Mapping[Any, float] | str | None) -> None:
+    """Raise a ValueError if a dict of class weights holds one that is no finite number of at least 0."""
+    for label, weight in class_weight.items() if isinstance(class_weight, Mapping) else ():
+        if not (isinstance(weight, Real) and 0 <= weight < math.inf):
+            raise ValueError(
+                f"class_weight gives class {label!r} the weight {weight!r}: pass a finite number of at least 0, where "
+                "0 leaves the class out of the loss."
+            )
 
 
 def check_number_labels(labels: np.ndarray) -> None:

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from skorch.callbacks import Callback
 
-from sktransfer import DANNClassifier, DANNRegressor, DeepCORALClassifier, FineTunedClassifier, make_domain_shift
+from sktransfer import (
+    DANNClassifier,
+    DANNRegressor,
+    DeepCORALClassifier,
+    FineTunedClassifier,
+    OSBPClassifier,
+    make_domain_shift,
+)
 from sktransfer.exceptions import DomainError
 
 FAST = {"bottleneck": 8, "max_epochs": 2, "random_state": 0}
@@ -75,6 +82,17 @@ def test_class_weights_and_smoothing_count(table):
         assert not np.allclose(other, plain)
     heavy = DANNClassifier(None, **FAST, class_weight={0: 1, 1: 99}).fit(X, y, sample_domain=domain)
     assert heavy.predict_proba(X)[:, 1].mean() > plain[:, 1].mean()
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "text"),
+    [({0: -1, 1: 1}, "class 0 the weight -1"), ({0: 0, 1: 0}, "all classes the weight 0")],
+)
+@pytest.mark.parametrize("kind", [DANNClassifier, OSBPClassifier])
+def test_class_weights_that_are_none_are_refused(table, kind, class_weight, text):
+    X, y, domain = table
+    with pytest.raises(ValueError, match=text):
+        kind(None, **FAST, class_weight=class_weight).fit(X, y, sample_domain=domain)
 
 
 def test_labelled_target_rows_are_learned_from():

@@ -132,6 +132,59 @@ def test_bad_weights_are_refused(few, kind, weights, message):
 
 
 @pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("options", [{"early_stopping": True, "validation_fraction": 0.25}, {"lr": "auto"}, {}])
+def test_rows_of_weight_0_are_as_if_they_were_not_there(few, kind, options):
+    X, y = few[0], few[1] % 2
+    weights = np.zeros(len(X))
+    weights[:24] = 1
+    options = {**TINY, "batch_size": 24, **options}
+    weighted = kind(**options).fit(X, y, sample_weight=weights)
+    alone = kind(**options).fit(X[:24], y[:24])
+    np.testing.assert_array_equal(weighted.predict(X), alone.predict(X))
+    assert [row["train_loss"] for row in weighted.history_] == [row["train_loss"] for row in alone.history_]
+
+
+def test_early_stopping_never_holds_out_rows_without_weight(few):
+    X, y = few[0][:20], np.arange(20) % 2
+    weights = np.zeros(20)
+    weights[:6] = 1
+    options = {**TINY, "early_stopping": True}
+    with pytest.raises(ValueError, match="of 6 samples that have a weight"):
+        FineTunedClassifier(**options).fit(X, y, sample_weight=weights)
+    clf = FineTunedClassifier(**options, validation_fraction=0.4).fit(X, y, sample_weight=weights)
+    assert all(row["valid_loss"] > 0 for row in clf.history_)
+
+
+def test_held_out_loss_is_a_weighted_mean_of_the_losses_of_its_rows(few):
+    X, y = few[0], few[1] % 2
+    options = {**TINY, "max_epochs": 1, "class_weight": {0: 1.0, 1: 1e-6}}
+    clf = FineTunedClassifier(**options).fit(X[:40], y[:40], X_val=X[40:], y_val=y[40:])
+    losses, weights = -np.log(clf.predict_proba(X[40:])[np.arange(20), y[40:]]), np.where(y[40:], 1e-6, 1.0)
+    assert clf.history_[-1]["valid_loss"] == pytest.approx(np.average(losses, weights=weights), rel=1e-5)
+    light = y == 1  # nothing but rows of next to no weight
+    clf = FineTunedClassifier(**options).fit(X[:40], y[:40], X_val=X[light], y_val=y[light])
+    losses = -np.log(clf.predict_proba(X[light])[:, 1])
+    assert clf.history_[-1]["valid_loss"] == pytest.approx(losses.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_classes_of_weight_0_are_neither_learned_nor_held_out(few, early_stopping):
+    X, y = few[0], few[1] % 3
+    options = {**TINY, "early_stopping": early_stopping, "validation_fraction": 0.2}
+    clf = FineTunedClassifier(**options, class_weight={2: 0}).fit(X, y)
+    counted = y < 2
+    alone = FineTunedClassifier(**options).fit(X[counted], y[counted])
+    assert clf.history_[0]["train_batch_count"] == alone.history_[0]["train_batch_count"]
+    assert clf.classes_.tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="X_val, y_val: all rows have weight 0"):
+        clf.fit(X, y, X_val=X[~counted], y_val=y[~counted])
+    with pytest.raises(ValueError, match="X, y: all rows have weight 0"):
+        clf.set_params(class_weight={0: 0, 1: 0, 2: 0}).fit(X, y)
+    with pytest.raises(ValueError, match="X, y: all rows have weight 0"):
+        clf.set_params(early_stopping=False).partial_fit(X, y)
+
+
+@pytest.mark.parametrize("kind", BOTH)
 def test_held_out_pictures_of_the_user(few, kind):
     X, y = few
     model = kind(**TINY).fit(X[:40], y[:40], X_val=X[40:], y_val=y[40:])

@@ -82,6 +82,12 @@ def test_class_weights_of_a_part_without_some_class():
     assert weights.tolist() == [2, 4]
 
 
+@pytest.mark.parametrize("weight", [-1.0, np.inf, np.nan, "much", None])
+def test_class_weight_that_is_no_weight_is_named(weight):
+    with pytest.raises(ValueError, match=r"class_weight gives class 1 the weight .*at least 0"):
+        class_weights(estimator([0, 1], class_weight={0: 1, 1: weight}), np.array([0, 1]))
+
+
 def test_weights_by_class_have_no_meaning_for_several_labels():
     with pytest.raises(ValueError, match="only 'balanced' and None"):
         class_weights(estimator([0, 1], multilabel=True, class_weight={0: 1}), np.eye(2))
