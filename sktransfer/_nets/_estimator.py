@@ -12,9 +12,9 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._nets._persistence import PersistenceMixin
+from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.inputs import check_samples
 from sktransfer.utils._compat import CallbackSupportMixin, Interval, StrOptions
-from sktransfer.utils._persistence import BackboneHolderMixin
 
 __all__ = ["NetEstimator"]
 

@@ -135,12 +135,9 @@ class PersistenceMixin:
     def __getstate__(self):
         state = dict(super().__getstate__())
         if "net_" in state:
-            from sktransfer.backbones import network_state
-
             arrays = {name: tensor.detach().cpu().numpy() for name, tensor in self.net_.module_.state_dict().items()}
             state["net_"] = {**_net_settings(self.net_), "arrays": arrays}
             state["plan_"] = {**dataclasses.asdict(self.plan_), "learns": sorted(self.plan_.learns)}
-            state["backbone_"] = None if self.backbone_ is None else network_state(self.backbone_)
         return state
 
     def __setstate__(self, state):
@@ -148,11 +145,8 @@ class PersistenceMixin:
         if isinstance(state.get("net_"), dict):
             import torch
 
-            from sktransfer.backbones import network_from_state
-
             settings = dict(state["net_"])
             tensors = {name: torch.tensor(array) for name, array in settings.pop("arrays").items()}
-            self.backbone_ = None if state["backbone_"] is None else network_from_state(state["backbone_"])
             self._restore_net(state["plan_"], tensors, settings)
 
     def _restore_net(self, plan, tensors, settings):

@@ -1,46 +1,28 @@
 """Networks that turn pictures into features: timm's, a bundled one, or the user's own."""
 
-from sktransfer.backbones._backbone import Backbone, Tap
-from sktransfer.backbones._load import forget_backbones, load_backbone
-from sktransfer.backbones._onnx import to_onnx
-from sktransfer.backbones._plain import to_plain
-from sktransfer.backbones._saved import (
-    build_network,
-    describe_network,
-    network_from_state,
-    network_state,
-    read_saved,
-    write_saved,
-)
-from sktransfer.backbones._split import last_map, outputs_from
-from sktransfer.backbones._suffix import Suffix
-from sktransfer.backbones._timm import (
-    create_average,
-    create_mixer,
-    create_optimizer,
-    list_backbones,
-    train_transform,
-)
+from sktransfer.utils._lazy import lazy_names
 
-__all__ = [
-    "Backbone",
-    "Suffix",
-    "Tap",
-    "build_network",
-    "create_average",
-    "create_mixer",
-    "create_optimizer",
-    "describe_network",
-    "forget_backbones",
-    "last_map",
-    "list_backbones",
-    "load_backbone",
-    "network_from_state",
-    "network_state",
-    "outputs_from",
-    "read_saved",
-    "to_onnx",
-    "to_plain",
-    "train_transform",
-    "write_saved",
-]
+# Imported on first use: estimators take BackboneHolderMixin as a base, and are imported without torch.
+_PLACES = {
+    "Backbone": "_backbone",
+    "BackboneHolderMixin": "_holder",
+    "Suffix": "_suffix",
+    "Tap": "_backbone",
+    "build_network": "_saved",
+    "create_average": "_timm",
+    "create_mixer": "_timm",
+    "create_optimizer": "_timm",
+    "describe_network": "_saved",
+    "forget_backbones": "_load",
+    "last_map": "_split",
+    "list_backbones": "_timm",
+    "load_backbone": "_load",
+    "outputs_from": "_split",
+    "read_saved": "_saved",
+    "to_onnx": "_onnx",
+    "to_plain": "_plain",
+    "train_transform": "_timm",
+    "write_saved": "_saved",
+}
+__all__ = sorted(_PLACES)
+__getattr__, __dir__ = lazy_names(__name__, _PLACES)

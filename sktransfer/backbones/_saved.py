@@ -34,8 +34,6 @@ from sktransfer.utils._messages import first_line
 __all__ = [
     "build_network",
     "describe_network",
-    "network_from_state",
-    "network_state",
     "read_saved",
     "resize_input",
     "saved_network",
@@ -292,34 +290,3 @@ def saved_network(path: "str | os.PathLike[str]") -> Backbone:
 
 def _below(prefix, tensors):
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def network_state(backbone: Backbone) -> "dict[str, Any] | Backbone":
-    """Turn a backbone into plain values and arrays, for pickle and skops.
-
-    Returns
-    -------
-    dict or Backbone
-        Where its weights can be had by name, that name and their fingerprint; the whole network as arrays where it is
-        one of timm's; the backbone itself, for pickle alone, where it is the user's own.
-    """
-    if backbone.reference is not None:
-        return {"reference": backbone.reference, "fingerprint": backbone.fingerprint}
-    try:
-        description = describe_network(backbone)
-    except ValueError:
-        return backbone
-    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in backbone.module.state_dict().items()}
-    return {"description": description, "arrays": arrays}
-
-
-def network_from_state(state: "dict[str, Any] | Backbone") -> Backbone:
-    """Bring back what :func:`network_state` gave."""
-    if isinstance(state, Backbone):
-        return state
-    if "reference" in state:
-        from sktransfer.backbones._load import restore
-
-        return restore(state["reference"], state["fingerprint"])
-    tensors = {name: torch.tensor(array) for name, array in state["arrays"].items()}
-    return build_network(state["description"], tensors, "The pickled estimator")

@@ -11,10 +11,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.feature_extraction._lazy import first_rows, is_lazy, transform_lazily
 from sktransfer.inputs import ImagePreprocessor, check_samples
 from sktransfer.utils._compat import Interval, StrOptions, fit_context
-from sktransfer.utils._persistence import BackboneHolderMixin
 
 if TYPE_CHECKING:
     from torch import nn

@@ -17,12 +17,12 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_consistent_length, column_or_1d, get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
 from sktransfer.model_selection._ranking import SCORES, Candidate, as_ranking, best_first, rank, read_candidates
 from sktransfer.model_selection._winner import WinnerMixin
 from sktransfer.utils._compat import HasMethods, Interval, StrOptions, fit_context
 from sktransfer.utils._labels import check_class_labels, labels_of_fit
-from sktransfer.utils._persistence import BackboneHolderMixin
 
 __all__ = ["BackboneSearch"]
 

@@ -16,8 +16,6 @@ from sktransfer.backbones import Tap, forget_backbones
 from sktransfer.backbones._saved import (
     build_network,
     describe_network,
-    network_from_state,
-    network_state,
     read_saved,
     write_saved,
 )
@@ -185,16 +183,6 @@ class TestNetwork:
         description = {**describe_network(resnet), "arguments": {"checkpoint_path": "/tmp/evil.pth"}}
         with pytest.raises(WeightsMismatchError, match="checkpoint_path"):
             build_network(description, resnet.module.state_dict(), "here")
-
-    def test_state_is_a_reference_or_arrays_or_the_network_itself(self, resnet):
-        named = load_backbone("test_resnet", weights=None, image_size=64)
-        assert network_state(named) == {"reference": named.reference, "fingerprint": named.fingerprint}
-        assert network_from_state(network_state(named)) is named
-        state = network_state(resnet)
-        assert all(type(array) is np.ndarray for array in state["arrays"].values())
-        assert network_from_state(state).key == resnet.key
-        plain = load_backbone(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)), image_size=16)
-        assert network_from_state(network_state(plain)) is plain
 
 
 class TestAsBackbone:

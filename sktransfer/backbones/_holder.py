@@ -1,0 +1,69 @@
+"""Cloning and pickling of estimators that hold networks, with pickle and without."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from sktransfer.utils._persistence import NetworkPreamble
+
+__all__ = ["BackboneHolderMixin"]
+
+
+class BackboneHolderMixin:
+    """Estimators with a parameter, ``backbone`` or that named by `_held`, that may be a network or a fitted estimator.
+
+    A clone shares the object passed: it is never changed, copying it would cost a network a candidate, and cloning a
+    fitted estimator would lose what it learned.
+    """
+
+    _held = "backbone"
+
+    def __sklearn_clone__(self) -> Any:
+        held = getattr(self, self._held)
+        if isinstance(held, str):
+            return super().__sklearn_clone__()
+        blank = object.__new__(type(self))
+        blank.__dict__.update(self.__dict__, **{self._held: ""})
+        clone = super(BackboneHolderMixin, blank).__sklearn_clone__()
+        setattr(clone, self._held, held)
+        return clone
+
+    def __reduce__(self):
+        return _new, (NetworkPreamble(), type(self)), self.__getstate__()
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        for name in (self._held, "backbone_"):
+            if name in state:
+                state[name] = _packed(state[name])
+        return state
+
+    def __setstate__(self, state):
+        state = {**state, **{name: _unpacked(state[name]) for name in (self._held, "backbone_") if name in state}}
+        super().__setstate__(state)
+
+
+def _new(_preamble, cls):
+    return object.__new__(cls)
+
+
+def _packed(value):
+    """Put the networks in a value, or in a list or dict of them, into what pickle and skops can write."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(_packed, value))
+    if isinstance(value, dict):
+        return {key: _packed(item) for key, item in value.items()}
+    if value is None or isinstance(value, str | os.PathLike) or hasattr(value, "get_params"):
+        return value
+    from sktransfer.backbones._held import HeldNetwork, is_network
+
+    return HeldNetwork(value) if is_network(value) else value
+
+
+def _unpacked(value):
+    if isinstance(value, list | tuple):
+        return type(value)(map(_unpacked, value))
+    if isinstance(value, dict):
+        return {key: _unpacked(item) for key, item in value.items()}
+    return getattr(value, "held_network", value)
