@@ -3,15 +3,17 @@
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.base import BaseAdapter
+from sktransfer.utils._compat import check_feature_names_in
 from sktransfer.utils._domains import Domains
 
 __all__ = ["FeatureAugmentationAdapter", "augment_features"]
 
 
 def augment_features(X: np.ndarray, blocks: np.ndarray, n_blocks: int) -> np.ndarray:
-    """Return [x, 0, ..., x, ..., 0] for each row x: the features, and once more in the block of the row.
+    """Return [x, 0, ..., x, ..., 0] for each row x: the features, and once more, with a 1, in the block of the row.
 
     Parameters
     ----------
@@ -24,24 +26,25 @@ def augment_features(X: np.ndarray, blocks: np.ndarray, n_blocks: int) -> np.nda
 
     Returns
     -------
-    Z : ndarray of shape (n_samples, (1 + n_blocks) * n_features)
+    Z : ndarray of shape (n_samples, n_features + n_blocks * (n_features + 1))
         In the dtype of `X`.
     """
     n, d = X.shape
-    Z = np.zeros((n, 1 + n_blocks, d), dtype=X.dtype)
-    Z[:, 0] = X
+    own = np.zeros((n, n_blocks, d + 1), dtype=X.dtype)
     rows = np.flatnonzero(blocks >= 0)
-    Z[rows, 1 + blocks[rows]] = X[rows]
-    return Z.reshape(n, -1)
+    own[rows, blocks[rows], :d] = X[rows]
+    own[rows, blocks[rows], d] = 1.0
+    return np.hstack([X, own.reshape(n, -1)])
 
 
 class FeatureAugmentationAdapter(BaseAdapter):
     """Copy the features, once for all domains and once for each: EasyAdapt [1]_, for labelled target rows.
 
-    A row x of the first of two source domains becomes [x, x, 0, 0], a target row [x, 0, 0, x]. A linear model then
-    learns what is common and what is particular to each domain. This pays where some target rows have labels and the
-    estimator learns from them too: ``AdaptedClassifier(estimator, FeatureAugmentationAdapter(),
-    use_target_labels=True)``. The adapter itself reads no labels.
+    A row x of the first of two source domains becomes [x, x, 1, 0, 0, 0, 0], a target row [x, 0, 0, 0, 0, x, 1]: the
+    ones let each domain have an intercept of its own. A linear model then learns what is common and what is particular
+    to each domain. This pays where some target rows have labels and the estimator learns from them too:
+    ``AdaptedClassifier(estimator, FeatureAugmentationAdapter(), use_target_labels=True)``. The adapter itself reads no
+    labels.
 
     Parameters
     ----------
@@ -51,7 +54,7 @@ class FeatureAugmentationAdapter(BaseAdapter):
     Attributes
     ----------
     n_features_out_ : int
-        n_features_in_ times two more than there are source domains.
+        n_features_in_ for all domains, and n_features_in_ and one for each source domain and for the target.
     source_domains_ : list
         Names of the source domains, in the order of their blocks; the block of the target is the last.
     n_features_in_ : int
@@ -65,6 +68,9 @@ class FeatureAugmentationAdapter(BaseAdapter):
 
     Notes
     -----
+    Output features are named by their block and their feature: ``common__age``, ``clinic_a__age``, ``target__age``, and
+    ``target__intercept`` for the ones; a target of several domains is named by all, as in ``a+b__age``.
+
     Rows of a source domain that was not in the training data keep the common block only. Without labelled target rows
     the block of the target learns nothing, and predictions are those of the common block.
 
@@ -76,15 +82,37 @@ class FeatureAugmentationAdapter(BaseAdapter):
     --------
     >>> from sktransfer.adaptation import FeatureAugmentationAdapter
     >>> FeatureAugmentationAdapter().fit_transform([[1.0, 2.0], [3.0, 4.0]], sample_domain=["source", "target"])
-    array([[1., 2., 1., 2., 0., 0.],
-           [3., 4., 0., 0., 3., 4.]])
+    array([[1., 2., 1., 2., 1., 0., 0., 0.],
+           [3., 4., 0., 0., 0., 3., 4., 1.]])
     """
 
     def __init__(self, *, target_domain: Any = "target") -> None:
         self.target_domain = target_domain
 
     def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
-        self.n_features_out_ = (len(domains.source_names) + 2) * X.shape[1]
+        d = X.shape[1]
+        self.n_features_out_ = d + (len(domains.source_names) + 1) * (d + 1)
+        self._target_names_ = list(domains.target_names)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the output features, each with its block and its feature.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Names of the features; None takes those seen in fit, or ``x0``, ``x1``, ... where there were none.
+
+        Returns
+        -------
+        names : ndarray of object of shape (n_features_out_,)
+            Names, all different.
+        """
+        check_is_fitted(self)
+        features = check_feature_names_in(self, input_features)
+        names = [f"common__{feature}" for feature in features]
+        for domain in (*self.source_domains_, "+".join(map(str, self._target_names_))):
+            names += [f"{domain}__{feature}" for feature in (*features, "intercept")]
+        return np.asarray(_all_different(names), dtype=object)
 
     def _transform_rows(self, X: np.ndarray, is_target: np.ndarray) -> np.ndarray:
         n_sources = len(self.source_domains_)
@@ -99,3 +127,13 @@ class FeatureAugmentationAdapter(BaseAdapter):
             if name in self.source_domains_:
                 blocks[domains.rows_of(name)] = self.source_domains_.index(name)
         return augment_features(X, blocks, n_sources + 1)
+
+
+def _all_different(names: list[str]) -> list[str]:
+    """Mark later ones of equal names: a domain may be called "common", a feature "intercept"."""
+    found: dict[str, None] = {}
+    for name in names:
+        while name in found:
+            name += "_"
+        found[name] = None
+    return list(found)

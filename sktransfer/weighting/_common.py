@@ -10,6 +10,7 @@ from sktransfer.utils._kernels import kernel_blocks, pairwise_kernel
 
 __all__ = [
     "candidate_gammas",
+    "deal_rows",
     "gaussian_features",
     "gaussian_mixture",
     "mean_weight",
@@ -73,6 +74,30 @@ def spread_rows(X: np.ndarray, n_rows: int) -> np.ndarray:
         return X.copy()
     order = spread_order(X)
     return X[order[np.linspace(0, len(X) - 1, n_rows).round().astype(int)]]
+
+
+def deal_rows(X: np.ndarray, n_folds: int) -> np.ndarray:
+    """Deal rows out to folds in :func:`spread_order`, so that nothing is drawn; equal rows go to one fold.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows, at least two different ones.
+    n_folds : int
+        How many folds at most; there are no more than different rows.
+
+    Returns
+    -------
+    folds : ndarray of int of shape (n_samples,)
+        Fold of each row, from 0; none is empty.
+    """
+    # The same sample may come out of a product of matrices with other last digits.
+    centered = X - X.mean(axis=0)
+    size = float(np.abs(centered).max()) or 1.0
+    _, first, inverse = np.unique(np.round(centered / size, 9), axis=0, return_index=True, return_inverse=True)
+    folds = np.empty(len(first), dtype=int)
+    folds[spread_order(X[first])] = np.arange(len(first)) % n_folds
+    return folds[inverse.ravel()]
 
 
 def candidate_gammas(gamma: Any, median: Callable[[], float]) -> np.ndarray:

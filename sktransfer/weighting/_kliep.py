@@ -13,10 +13,10 @@ from sktransfer.utils._domains import Domains
 from sktransfer.utils._kernels import median_gamma
 from sktransfer.weighting._common import (
     candidate_gammas,
+    deal_rows,
     gaussian_features,
     gaussian_mixture,
     mean_weight,
-    spread_order,
     spread_rows,
 )
 
@@ -72,30 +72,25 @@ def kliep_coefficients(
 
 
 def likelihood_cross_validation(
-    Xs: np.ndarray,
-    Xt: np.ndarray,
-    centers: np.ndarray,
-    gammas: np.ndarray,
-    *,
-    cv: int,
-    tol: float,
-    max_iter: int,
+    Xs: np.ndarray, Xt: np.ndarray, gammas: np.ndarray, *, n_centers: int, cv: int, tol: float, max_iter: int
 ) -> np.ndarray:
     """Return the mean log weight of held-out target rows for each candidate width.
+
+    The centres of each fold are rows of its training part, and equal rows are in one fold. A held-out row that stayed a
+    centre, or whose double did, would lie on top of a kernel, and the narrowest one would look best.
 
     Parameters
     ----------
     Xs : ndarray of shape (n_source, n_features)
         Source rows.
     Xt : ndarray of shape (n_target, n_features)
-        Target rows, at least two.
-    centers : ndarray of shape (n_centers, n_features)
-        Kernel centres.
+        Target rows, at least two different ones.
     gammas : ndarray of shape (n_candidates,)
         Candidate coefficients.
+    n_centers : int
+        Number of kernel centres, see :func:`spread_rows`.
     cv : int
-        Number of folds of the target rows, at most n_target. They are dealt out in order of their distance from the
-        mean, so that nothing is drawn.
+        Number of folds of the target rows, see :func:`deal_rows`.
     tol, max_iter : float, int
         As in :func:`kliep_coefficients`.
 
@@ -104,19 +99,19 @@ def likelihood_cross_validation(
     scores : ndarray of shape (n_candidates,)
         Mean log-likelihoods.
     """
-    folds = np.empty(len(Xt), dtype=int)
-    folds[spread_order(Xt)] = np.arange(len(Xt)) % cv
-    scores = np.empty(len(gammas))
-    for position, gamma in enumerate(gammas):
-        source_mean = gaussian_features(Xs, centers, gamma).mean(axis=0)
-        features = gaussian_features(Xt, centers, gamma)
-        held_out = np.empty(len(Xt))
-        for fold in range(cv):
-            out = folds == fold
+    folds = deal_rows(Xt, cv)
+    held_out = np.empty((len(gammas), len(Xt)))
+    for fold in range(folds.max() + 1):
+        out = folds == fold
+        centers = spread_rows(Xt[~out], n_centers)
+        for position, gamma in enumerate(gammas):
+            source_mean = gaussian_features(Xs, centers, gamma).mean(axis=0)
+            features = gaussian_features(Xt, centers, gamma)
             alpha, _ = kliep_coefficients(features[~out], source_mean, tol=tol, max_iter=max_iter)
-            held_out[out] = np.log(np.maximum(features[out] @ alpha, _TINY))
-        scores[position] = held_out.mean()
-    return scores
+            # Of weights with mean one none is above the number of rows: what is more tells of rows that are nearly
+            # equal, a few of which would decide.
+            held_out[position, out] = np.log(np.clip(features[out] @ alpha, _TINY, len(Xs)))
+    return held_out.mean(axis=1)
 
 
 class KLIEPWeighter(BaseWeighter):
@@ -130,13 +125,13 @@ class KLIEPWeighter(BaseWeighter):
     ----------
     gamma : float, sequence of float or None, default=None
         Coefficient of the kernels, in units of one over squared feature units. Of several, the one is taken under which
-        held-out target rows are likeliest (likelihood cross-validation [1]_). None tries widths from a sixteenth of the
-        median distance of training rows to four times that distance.
+        held-out target rows, none of them a kernel centre, are likeliest (likelihood cross-validation [1]_). None tries
+        widths from a sixteenth of the median distance of training rows to four times that distance.
     n_centers : int, default=100
         Number of kernel centres: target rows, spread evenly over their distances from the target mean; all of them
         where there are not more.
     cv : int, default=5
-        Number of folds of the target rows, at least 2; lowered to the number of target rows.
+        Number of folds of the target rows, at least 2; lowered to the number of different target rows.
     tol : float, default=1e-3
         Largest bound on the mean log-likelihood that is still missing at which the solver stops.
     max_iter : int, default=5000
@@ -157,7 +152,8 @@ class KLIEPWeighter(BaseWeighter):
     gammas_ : ndarray of shape (n_candidates,)
         The coefficients that were compared.
     cv_scores_ : ndarray of shape (n_candidates,) or None
-        Mean log weight of held-out target rows under each; None where there was nothing to choose, or one target row.
+        Mean log weight of held-out target rows under each; None where there was nothing to choose, or one target row
+        (others that equal it do not count).
     gap_ : float
         Bound on the mean log-likelihood that is still missing.
     scale_ : float
@@ -227,9 +223,10 @@ class KLIEPWeighter(BaseWeighter):
         self.centers_ = spread_rows(Xt, self.n_centers)
         params = {"tol": self.tol, "max_iter": self.max_iter}
         best, self.cv_scores_ = 0, None
-        if len(self.gammas_) > 1 and len(Xt) > 1:
-            folds = min(self.cv, len(Xt))
-            self.cv_scores_ = likelihood_cross_validation(Xs, Xt, self.centers_, self.gammas_, cv=folds, **params)
+        if len(self.gammas_) > 1 and (Xt != Xt[0]).any():
+            self.cv_scores_ = likelihood_cross_validation(
+                Xs, Xt, self.gammas_, n_centers=self.n_centers, cv=self.cv, **params
+            )
             best = int(np.argmax(self.cv_scores_))
         elif len(self.gammas_) > 1:
             best = len(self.gammas_) // 2

@@ -1,5 +1,6 @@
 """What TrAdaBoost for classes and for numbers share: the rows they read, and learners fitted on weighted rows."""
 
+import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -18,6 +19,8 @@ __all__ = ["SMALLEST_ERROR", "LabelledRows", "TrAdaBoostBase", "first_weights", 
 
 # A learner without an error on the target would have an infinite vote.
 SMALLEST_ERROR = 1e-10
+# Boosting that moves less of all weight than this might as well not have happened.
+_LEAST_MOVED = 0.05
 
 
 def source_factor(n_source: int, n_estimators: int) -> float:
@@ -134,6 +137,24 @@ class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
             )
         set_random_states(learner, rng)
         return learner.fit(X, y, **{name: weights / weights.mean()})
+
+    def _warn_of_standstill(self, first: np.ndarray, last: np.ndarray, target_errors: np.ndarray) -> None:
+        """Warn where a learner without an error on the target leaves the weights, each of sum one, as they were."""
+        # What is too easy for the default estimator needs no boosting.
+        if self.estimator is None:
+            return
+        moved = 0.5 * float(np.abs(last - first).sum())
+        if moved < _LEAST_MOVED and (target_errors <= SMALLEST_ERROR).all():
+            learner = type(self.estimator).__name__
+            warnings.warn(
+                f"{learner} fits the labelled target rows without an error in every round, so that only {moved:.1%} of "
+                f"all weight has moved: {type(self).__name__} is hardly more than this estimator fitted on source and "
+                f"target rows alike. Pass a simpler estimator, which cannot learn the rows by heart (a tree of "
+                f"max_depth=3, a larger min_samples_leaf, a stronger penalty), and compare with it fitted on the "
+                f"target rows alone.",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _check_new_rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)

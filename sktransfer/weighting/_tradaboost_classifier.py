@@ -89,8 +89,9 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoostBase):
     Parameters
     ----------
     estimator : classifier or None, default=None
-        Any classifier whose ``fit`` takes `sample_weight`, or a pipeline that ends in one. None takes
-        ``DecisionTreeClassifier(max_depth=3)``.
+        Any classifier whose ``fit`` takes `sample_weight`, or a pipeline that ends in one. It must be too simple to
+        learn the rows by heart: where it is right in all target rows, none gains weight, and a warning says so. None
+        takes ``DecisionTreeClassifier(max_depth=3)``.
     n_estimators : int, default=50
         Number of rounds.
     target_share : float or None, default=None
@@ -208,13 +209,15 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoostBase):
             np.add(times_wrong, wrong, out=times_wrong)
             return wrong
 
+        first = first_weights(data.n_source, data.n_target, self.target_share)
         weights, votes, self.estimator_errors_ = tradaboost(
             fit_round,
-            first_weights(data.n_source, data.n_target, self.target_share),
+            first,
             n_source=data.n_source,
             n_classes=len(self.classes_),
             n_estimators=self.n_estimators,
         )
+        self._warn_of_standstill(first, weights, self.estimator_errors_)
         self.estimator_weights_ = second_half(votes)
         mean = weights[: data.n_source].mean()
         self.weights_, self.target_weights_ = weights[: data.n_source] / mean, weights[data.n_source :] / mean

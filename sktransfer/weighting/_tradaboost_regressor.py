@@ -43,8 +43,9 @@ class TrAdaBoostRegressor(RegressorMixin, TrAdaBoostBase):
     Parameters
     ----------
     estimator : regressor or None, default=None
-        Any regressor whose ``fit`` takes `sample_weight`, or a pipeline that ends in one. None takes
-        ``DecisionTreeRegressor(max_depth=3)``.
+        Any regressor whose ``fit`` takes `sample_weight`, or a pipeline that ends in one. It must be too simple to
+        learn the rows by heart: where it is right in all target rows, none gains weight, and a warning says so. None
+        takes ``DecisionTreeRegressor(max_depth=3)``.
     n_estimators : int, default=50
         Number of rounds; of each boosting in two stages, the most.
     target_share : float or None, default=None
@@ -173,25 +174,27 @@ class TrAdaBoostRegressor(RegressorMixin, TrAdaBoostBase):
         """
         data = self._labelled_rows(X, y, sample_domain)
         rng = check_random_state(self.random_state)
-        raw_weights = self._fit_two_stage(data, rng) if self.two_stage else self._fit_rounds(data, rng)
+        first = first_weights(data.n_source, data.n_target, self.target_share)
+        fit_weights = self._fit_two_stage if self.two_stage else self._fit_rounds
+        raw_weights, last, target_errors = fit_weights(data, first.copy(), rng)
+        self._warn_of_standstill(first, last / last.sum(), target_errors)
         self.scale_ = float(raw_weights.mean())
         self.weights_ = raw_weights / self.scale_ if self.scale_ else raw_weights
         return self
 
-    def _fit_rounds(self, data: LabelledRows, rng: np.random.RandomState) -> np.ndarray:
+    def _fit_rounds(self, data: LabelledRows, weights: np.ndarray, rng: np.random.RandomState) -> tuple:
+        """Return the weights of source rows that were 1 at first, those of all rows, and the target errors."""
         self.estimators_, n = [], data.n_source
         fit_round = self._make_round(data, self.estimators_, rng)
-        weights, params = self._first_weights(data), {"n_estimators": self.n_estimators, "loss": self.loss}
-        _, votes, self.estimator_errors_, largest = tradaboost_r2(fit_round, weights, n_source=n, **params)
+        params = {"n_estimators": self.n_estimators, "loss": self.loss}
+        last, votes, self.estimator_errors_, largest = tradaboost_r2(fit_round, weights, n_source=n, **params)
         self.estimator_weights_, self.step_errors_, self.step_ = second_half(votes), None, None
         beta = source_factor(n, self.n_estimators)
         self._source_steps_ = [(*step, beta) for step in zip(self.estimators_, largest, strict=True)]
-        return self._replay(data.X[:n], data.y[:n])
+        return self._replay(data.X[:n], data.y[:n]), last, self.estimator_errors_
 
-    def _first_weights(self, data: LabelledRows) -> np.ndarray:
-        return first_weights(data.n_source, data.n_target, self.target_share)
-
-    def _fit_two_stage(self, data: LabelledRows, rng: np.random.RandomState) -> np.ndarray:
+    def _fit_two_stage(self, data: LabelledRows, weights: np.ndarray, rng: np.random.RandomState) -> tuple:
+        """Return what :meth:`_fit_rounds` does, with the weights of the last step and the errors of all steps."""
         if data.n_target < 2:
             raise ValueError(
                 "two_stage=True cross-validates over labelled target rows and needs at least two, got one. Label more, "
@@ -200,30 +203,35 @@ class TrAdaBoostRegressor(RegressorMixin, TrAdaBoostBase):
         n, m, params = data.n_source, data.n_target, {"n_estimators": self.n_estimators, "loss": self.loss}
         folds = KFold(min(self.cv, m), shuffle=True, random_state=rng.randint(2**31 - 1))
         folds = [(np.r_[:n, n + train], n + test) for train, test in folds.split(np.arange(m))]
-        weights, errors, steps, weights_of_step = self._first_weights(data), [], [], []
+        errors, steps, weights_of_step, target_errors = [], [], [], []
         first_share = weights[n:].sum()
-        for step in range(self.n_steps):
+        for position in range(self.n_steps):
             weights_of_step.append(weights.copy())
             errors.append(np.mean(np.concatenate([self._held_out(data, weights, *fold, rng) for fold in folds]) ** 2))
-            if step + 1 < self.n_steps:
-                share = first_share + (step + 1) / (self.n_steps - 1) * (1.0 - first_share)
-                steps.append(self._lower_source(data, weights, share, rng))
+            if position + 1 < self.n_steps:
+                share = first_share + (position + 1) / (self.n_steps - 1) * (1.0 - first_share)
+                step, target_error = self._lower_source(data, weights, share, rng)
+                steps.append(step)
+                target_errors.append(target_error)
         self.step_errors_, self.step_ = np.array(errors), int(np.argmin(errors))
-        self._source_steps_ = steps[: self.step_]
+        self._source_steps_, last = steps[: self.step_], weights
         weights, self.estimators_ = weights_of_step[self.step_], []
         fit_round = self._make_round(data, self.estimators_, rng)
         self.estimator_weights_, self.estimator_errors_ = adaboost_r2(fit_round, weights, n_source=n, **params)
-        return self._replay(data.X[:n], data.y[:n])
+        return self._replay(data.X[:n], data.y[:n]), last, np.array(target_errors)
 
     def _lower_source(self, data, weights, share, rng):
-        """Lower source weights in place until the target has its share; return learner, largest error and beta."""
+        """Lower source weights in place until the target has its share.
+
+        Return learner, largest error and beta, and the mean error of target rows.
+        """
         learner, n = self._fit_learner(data.X, data.y, weights, rng), data.n_source
         residuals = learner.predict(data.X) - data.y
         largest = float(np.abs(residuals).max())
-        errors = adjusted_errors(residuals[:n], largest, loss=self.loss)
-        beta = share_factor(weights[:n], errors, float(weights[n:].sum()), share)
-        weights[:n] *= beta**errors
-        return learner, largest, beta
+        errors = adjusted_errors(residuals, largest, loss=self.loss)
+        beta = share_factor(weights[:n], errors[:n], float(weights[n:].sum()), share)
+        weights[:n] *= beta ** errors[:n]
+        return (learner, largest, beta), errors[n:].mean()
 
     def _held_out(self, data, weights, train, test, rng):
         """Return the errors at the rows `test` of a boosted model fitted on the rows `train`."""

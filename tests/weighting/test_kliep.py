@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import optimize
 from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 
 from sktransfer.datasets import make_domain_shift
 from sktransfer.weighting import KLIEPWeighter
+from sktransfer.weighting._common import deal_rows
 from sktransfer.weighting._kliep import kliep_coefficients, likelihood_cross_validation
 
 
@@ -80,17 +81,68 @@ def test_held_out_likelihood_against_a_loop():
     rng = np.random.default_rng(0)
     Xs, Xt, gamma = rng.normal(size=(20, 1)), rng.normal(size=(6, 1)), 0.7
     params = {"tol": 1e-8, "max_iter": 100000}
-    scores = likelihood_cross_validation(Xs, Xt, Xt, np.array([gamma]), cv=6, **params)
+    scores = likelihood_cross_validation(Xs, Xt, np.array([gamma]), n_centers=6, cv=6, **params)
 
-    def kernel(A):
-        return np.exp(-gamma * (A - Xt.T) ** 2)
+    def kernel(A, centers):
+        return np.exp(-gamma * (A - centers.T) ** 2)
 
     held_out = []
     for left_out in range(6):
-        rest = np.delete(np.arange(6), left_out)
-        alpha, _ = kliep_coefficients(kernel(Xt[rest]), kernel(Xs).mean(axis=0), **params)
-        held_out.append(np.log(kernel(Xt[[left_out]]) @ alpha)[0])
+        rest = np.delete(Xt, left_out, axis=0)
+        alpha, _ = kliep_coefficients(kernel(rest, rest), kernel(Xs, rest).mean(axis=0), **params)
+        held_out.append(np.log(kernel(Xt[[left_out]], rest) @ alpha)[0])
     assert_allclose(scores, np.mean(held_out), rtol=1e-6)
+
+
+def _shifted_normals(n_features, seed):
+    """Two normals, one mean shifted by 1, 400 rows each; domains; the true density ratio at the source rows."""
+    rng = np.random.RandomState(seed)
+    X = rng.randn(800, n_features)
+    X[400:, 0] += 1.0
+    return X, np.repeat(["source", "target"], 400), np.exp(X[:400, 0] - 0.5)
+
+
+@pytest.mark.parametrize(("n_features", "least"), [(5, 0.65), (20, 0.4)])
+def test_width_chosen_by_folds_without_held_out_centres_is_near_the_true_ratio(n_features, least):
+    """With held-out rows among the centres the means were .48 and .15, by the narrowest width."""
+    correlations = []
+    for seed in range(3):
+        X, d, true = _shifted_normals(n_features, seed)
+        weighter = KLIEPWeighter().fit(X, sample_domain=d)
+        assert np.argmax(weighter.cv_scores_) < 5
+        correlations.append(np.corrcoef(weighter.weights_, true)[0, 1])
+    assert np.mean(correlations) > least
+
+
+def test_rows_that_come_twice_do_not_make_the_narrowest_width_look_best():
+    """Doubles are in one fold; of rows that differ a little, none counts for more than the number of source rows."""
+    X, d, _ = _shifted_normals(5, 0)
+    for difference in (0.0, 1e-4):
+        rows, domains = np.vstack([X, X[400:440] + difference]), np.append(d, ["target"] * 40)
+        scores = KLIEPWeighter().fit(rows, sample_domain=domains).cv_scores_
+        assert np.argmax(scores) < 5
+
+
+def test_equal_rows_are_dealt_to_one_fold():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    folds = deal_rows(np.vstack([X, X * (1 + 1e-15)]), 5)
+    assert_array_equal(folds[:20], folds[20:])
+    assert_array_equal(np.bincount(folds), np.full(5, 8))
+    assert_array_equal(np.unique(deal_rows(np.array([[1.0], [2.0], [1.0]]), 5)), [0, 1])
+
+
+def test_target_rows_that_are_all_equal_have_no_width_to_choose_by():
+    X, d = np.array([[0.0], [1.0], [2.0], [1.0], [1.0]]), ["s", "s", "s", "target", "target"]
+    weighter = KLIEPWeighter().fit(X, sample_domain=d)
+    assert weighter.cv_scores_ is None
+    assert np.argmax(weighter.weights_) == 1
+
+
+def test_no_held_out_row_is_a_centre_of_its_fold():
+    """Rows far from each other: of a row that is no centre nothing is known, whatever the width."""
+    Xs, Xt = np.linspace(0.0, 1e3, 11)[:, np.newaxis], 100.0 * np.arange(10.0)[:, np.newaxis]
+    scores = likelihood_cross_validation(Xs, Xt, np.array([1.0, 100.0]), n_centers=10, cv=5, tol=1e-3, max_iter=100)
+    assert (scores < -100).all()
 
 
 def test_number_of_centers():

@@ -197,7 +197,7 @@ def test_seed_refit_and_pickle(data):
     X, y, d, known = data
     for part in (X, y, d):
         part.setflags(write=False)
-    learner = DecisionTreeClassifier(max_features=1)
+    learner = DecisionTreeClassifier(max_features=1, max_depth=3)
     model = TrAdaBoostClassifier(learner, n_estimators=5, random_state=3)
     expected = model.fit(X[known], y[known], sample_domain=d[known]).predict_proba(X)
     assert_allclose(model.fit(X[known], y[known], sample_domain=d[known]).predict_proba(X), expected)
