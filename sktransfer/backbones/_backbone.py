@@ -15,7 +15,7 @@ from torch import nn
 from sktransfer.backbones._inference import InferenceCopy, inference_copy
 from sktransfer.backbones._stages import Chain, find_chain, forward_features, pre_logits
 from sktransfer.backbones._suffix import Suffix
-from sktransfer.backbones._timm import data_config
+from sktransfer.backbones._timm import data_config, reset_classifier
 from sktransfer.backbones._weights import architecture_digest, classifier_names, fingerprint
 from sktransfer.utils._device import rows_at_once
 from sktransfer.utils._messages import first_line
@@ -282,8 +282,8 @@ class Backbone:
             module.load_state_dict(suffix.model.state_dict(), strict=False)
         names = classifier_names(module) if head is not None else ()
         if names:
-            module.reset_classifier(head.out_features)
-        parts = [module.get_submodule(name) for name in names]
+            reset_classifier(module, head.out_features)
+        parts = [part for name, part in module.named_modules() if name in names]
         fits = bool(parts) and all(isinstance(p, nn.Linear) and p.in_features == head.in_features for p in parts)
         for part in parts if fits else ():
             part.load_state_dict(head.state_dict())

@@ -13,10 +13,19 @@ from torch import nn
 
 from sktransfer.backbones._backbone import Backbone
 from sktransfer.backbones._build import without_drawing
+from sktransfer.backbones._folder import LOCAL, weights_in
 from sktransfer.backbones._saved import resize_input, saved_network
-from sktransfer.backbones._timm import BUNDLED, create_timm_model, is_architecture
-from sktransfer.backbones._weights import classifier_names, load_state, read_state
-from sktransfer.exceptions import WeightsMismatchError
+from sktransfer.backbones._timm import (
+    BUNDLED,
+    convert_state,
+    create_timm_model,
+    first_layer,
+    folder_of,
+    is_architecture,
+)
+from sktransfer.backbones._weight_files import WeightFile, choose_state, read_weight_file
+from sktransfer.backbones._weights import classifier_names, load_state, misfits
+from sktransfer.exceptions import WeightsMismatchError, WeightsNotFoundError
 from sktransfer.utils._device import isolated_rng
 
 __all__ = ["forget_backbones", "load_backbone", "restore"]
@@ -96,15 +105,29 @@ def forget_backbones() -> None:
 
 
 def restore(reference: dict[str, Any], expected: str) -> Backbone:
-    """Load what a pickled backbone refers to; its weights must be those it was saved with."""
-    loaded = load_backbone(**reference)
-    if loaded.fingerprint != expected:
-        raise WeightsMismatchError(
-            f"The weights of backbone={reference['backbone']!r} (weights={reference['weights']!r}) are not those that "
-            f"this estimator was fitted with: fingerprint {loaded.fingerprint}, expected {expected}. Put the old "
-            "weight file back, or fit the estimator again."
+    """Load what a pickled backbone refers to; its weights must be those it was saved with.
+
+    A relative path is looked for in the current folder first, then where it was when the backbone was loaded.
+    """
+    given = {name: value for name, value in reference.items() if name != "absolute"}
+    tries = [given, {**given, **reference["absolute"]}] if reference.get("absolute") else [given]
+    errors = []
+    for arguments in tries:
+        try:
+            loaded = load_backbone(**arguments)
+        except (WeightsNotFoundError, ValueError) as error:
+            errors.append(error)
+            continue
+        if loaded.fingerprint == expected:
+            return loaded
+        errors.append(
+            WeightsMismatchError(
+                f"The weights of backbone={arguments['backbone']!r} (weights={arguments['weights']!r}) are not those "
+                f"that this estimator was fitted with: fingerprint {loaded.fingerprint}, expected {expected}. Put the "
+                "old weight file back, or fit the estimator again."
+            )
         )
-    return loaded
+    raise errors[-1]
 
 
 def _check_size(image_size):
@@ -125,8 +148,9 @@ def _from_module(module, weights, size):
     module = copy.deepcopy(module).float()
     has_classifier = bool(classifier_names(module))
     if weights != "pretrained":
-        has_classifier = load_state(module, read_state(weights), str(weights))
-    resize_input(module, size)
+        has_classifier = _fill(module, read_weight_file(weights), size)
+    else:
+        resize_input(module, size)
     return Backbone(module, name=type(module).__name__, has_source_classifier=has_classifier, image_size=size)
 
 
@@ -154,12 +178,16 @@ def _resized(backbone, size, reference=None):
 
 
 def _from_name(name, weights, size, random_state):
+    if isinstance(name, os.PathLike) and Path(name).expanduser().is_dir():
+        name = LOCAL + os.fspath(name)
     saved = _is_saved(name, weights)
     name = os.fspath(name)
     weights = weights if weights in ("pretrained", None) else os.fspath(weights)
     seed = random_state if weights is None else 0  # pretrained weights are the same whatever the seed
-    reference = {"backbone": name, "weights": weights, "image_size": size, "random_state": seed}
-    key = (*reference.values(), *_file_states(name, weights))
+    arguments = {"backbone": name, "weights": weights, "image_size": size, "random_state": seed}
+    absolute = _absolute(name, weights, saved)
+    reference = {**arguments, "absolute": absolute} if absolute else arguments
+    key = (*{**arguments, **absolute}.values(), *_file_states(name, weights))
     with _lock:
         if key not in _loaded:
             if saved:
@@ -170,6 +198,19 @@ def _from_name(name, weights, size, random_state):
                 _loaded.popitem(last=False)
         _loaded.move_to_end(key)
         return _loaded[key]
+
+
+def _absolute(name, weights, saved):
+    """Give those of both that are paths and not absolute as they are without the current folder."""
+    found = {}
+    if saved:
+        found["backbone"] = os.path.abspath(name)  # noqa: PTH100 - Path.absolute leaves ".." in
+    elif name.startswith(LOCAL):
+        found["backbone"] = LOCAL + os.path.abspath(Path(name.removeprefix(LOCAL)).expanduser())  # noqa: PTH100
+    if weights not in ("pretrained", None):
+        found["weights"] = os.path.abspath(Path(weights).expanduser())  # noqa: PTH100
+    given = {"backbone": name, "weights": weights}
+    return {argument: path for argument, path in found.items() if path != given[argument]}
 
 
 def _is_saved(name, weights):
@@ -185,31 +226,35 @@ def _is_saved(name, weights):
 
 
 def _named(name, weights, size, seed, reference):
-    module, has_classifier = _build(name, weights, seed)
-    resize_input(module, size)
+    module, has_classifier = _build(name, weights, size, seed)
     return Backbone(module, name=name, reference=reference, has_source_classifier=has_classifier, image_size=size)
 
 
 def _file_states(name, weights):
     """Size and time of the files behind a backbone: one that was written anew is loaded anew."""
-    files = [] if weights in ("pretrained", None) else [Path(weights)]
-    if name.startswith("local-dir:"):
-        files += sorted(Path(name.removeprefix("local-dir:")).glob("*"))
-    elif name in BUNDLED:
-        files += sorted(BUNDLED[name].glob("*"))
+    files = [] if weights in ("pretrained", None) else [Path(weights).expanduser()]
+    folder = folder_of(name)
+    if folder is not None:
+        files += sorted(Path(folder).expanduser().glob("*"))
     elif not is_architecture(name):
         files.append(Path(name))
     return tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file())
 
 
-def _build(name, weights, seed):
+def _build(name, weights, size, seed):
+    """Build the network at its input size and give it its weights; tell whether its classifier came with them."""
+    folder = folder_of(name)
     with isolated_rng(seed):  # what a file does not hold (a classifier) is drawn alike every time
-        if weights == "pretrained":
-            return without_drawing(lambda: _published(name))
         if weights is None:
-            return create_timm_model(name, pretrained=False), False
-        state = read_state(weights)
-        return without_drawing(lambda: _build_for(name, state, weights))
+            module = create_timm_model(name, pretrained=False)
+        elif weights == "pretrained" and folder is None:
+            module, has_classifier = without_drawing(lambda: _published(name))
+        else:
+            file = read_weight_file(weights_in(folder) if weights == "pretrained" else weights)
+            states = []
+            return without_drawing(lambda: _build_for(name, file, size, states))
+        resize_input(module, size)
+        return module, weights is not None and has_classifier
 
 
 def _published(name):
@@ -217,12 +262,17 @@ def _published(name):
     return module, getattr(module, "num_classes", 0) > 0
 
 
-def _build_for(name, state, source):
-    """Build the network with as many input channels and classes as the weights have, and load them."""
+def _build_for(name, file, size, states):
+    """Build the network with as many input channels and classes as the weights have, and load them.
+
+    What was found in the file is kept in `states`: a choice between networks is told once.
+    """
     module = create_timm_model(name, pretrained=False)
-    options = {}
+    if not states:
+        states.append(choose_state(file, module.state_dict()))
+    state, options = states[0], {}
     for option, layer, axis in (
-        ("in_chans", (getattr(module, "pretrained_cfg", None) or {}).get("first_conv"), 1),
+        ("in_chans", first_layer(module), 1),
         ("num_classes", next(iter(classifier_names(module)), None), 0),
     ):
         own, given = module.state_dict().get(f"{layer}.weight"), state.get(f"{layer}.weight")
@@ -230,4 +280,23 @@ def _build_for(name, state, source):
             options[option] = given.shape[axis]
     if options:
         module = create_timm_model(name, pretrained=False, **options)
-    return module, load_state(module, state, str(source))
+    return module, _fill(module, file, size, state)
+
+
+def _fill(module, file: WeightFile, size, state=None):
+    """Load the weights of a file into a network that takes pictures of `size`; tell whether a classifier came along.
+
+    Weights for pictures of `size` are loaded after the network was made for them, others are made for them as timm
+    does it.
+    """
+    state = choose_state(file, module.state_dict()) if state is None else state
+    fits = not any(misfits(module, state))
+    if not fits:
+        resize_input(module, size)
+    if any(misfits(module, state)):
+        converted = [convert_state(module, candidate) for candidate in (state, *file.networks.values())]
+        state = next((c for c in converted if c is not None and not any(misfits(module, c))), state)
+    has_classifier = load_state(module, state, file.path, file.architecture)
+    if fits:
+        resize_input(module, size)
+    return has_classifier

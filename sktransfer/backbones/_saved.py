@@ -23,6 +23,7 @@ from torch import nn
 
 from sktransfer.backbones._backbone import Backbone
 from sktransfer.backbones._build import NoDrawing
+from sktransfer.backbones._folder import REACHES_OUT
 from sktransfer.backbones._plain import from_plain, to_plain
 from sktransfer.backbones._timm import create_timm_model, is_architecture
 from sktransfer.backbones._weights import architecture_digest
@@ -43,8 +44,6 @@ __all__ = [
 _KEY, _DIGEST = "sktransfer", "sktransfer_digest"  # entries of the header's metadata
 _FORMAT = 1
 _INPUT = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
-# Arguments of timm's create_model that read further files.
-_REACHES_OUT = {"checkpoint_path", "cache_dir", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"}
 _described: "weakref.WeakKeyDictionary[Backbone, dict]" = weakref.WeakKeyDictionary()
 
 
@@ -254,7 +253,7 @@ def build_network(description: dict[str, Any], tensors: Mapping[str, torch.Tenso
 
 def _blank(description):
     """Build the network of a description, whose weights are all loaded afterwards."""
-    unsafe = _REACHES_OUT.intersection(description["arguments"])
+    unsafe = REACHES_OUT.intersection(description["arguments"])
     if unsafe:
         raise WeightsMismatchError(f"A network described with {sorted(unsafe)} is not one that sktransfer wrote.")
     with isolated_rng(0), NoDrawing():
@@ -271,7 +270,10 @@ def resize_input(module: nn.Module, size: tuple[int, int] | None) -> None:
     """Prepare a network for pictures of another ``(height, width)``, in place."""
     # Transformers hold one position embedding a patch: timm resamples it for another grid.
     if size is not None and hasattr(module, "set_input_size"):
+        built_with = dict(getattr(module, "_model_args", {}))
         module.set_input_size(img_size=size)
+        # timm notes the windows that fit the size; a network built with them is shifted by less than one resized.
+        module._model_args = built_with
 
 
 def saved_network(path: "str | os.PathLike[str]") -> Backbone:

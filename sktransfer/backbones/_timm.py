@@ -3,10 +3,10 @@
 import difflib
 import fnmatch
 import inspect
-import json
 import socket
+import sys
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import huggingface_hub
 import torch
 from torch import nn
 
+from sktransfer.backbones._folder import LOCAL, read_folder
 from sktransfer.exceptions import WeightsNotFoundError
 from sktransfer.utils._compat import load_torchvision_operators
 from sktransfer.utils._messages import first_line
@@ -30,13 +31,17 @@ import timm.utils  # noqa: E402
 
 __all__ = [
     "BUNDLED",
+    "convert_state",
     "create_average",
     "create_mixer",
     "create_optimizer",
     "create_timm_model",
     "data_config",
+    "first_layer",
+    "folder_of",
     "is_architecture",
     "list_backbones",
+    "reset_classifier",
     "train_transform",
 ]
 
@@ -97,8 +102,9 @@ def create_timm_model(name: str, *, pretrained: bool, **kwargs: Any) -> nn.Modul
     WeightsNotFoundError
         If the weights cannot be had, within seconds.
     """
-    if name in BUNDLED:
-        name = f"local-dir:{BUNDLED[name]}"
+    folder = folder_of(name)
+    if folder is not None:
+        return _from_folder(name, folder, kwargs)
     try:
         with _no_hopeless_downloads(name, pretrained):
             model = timm.create_model(name, pretrained=pretrained, **kwargs)
@@ -110,6 +116,52 @@ def create_timm_model(name: str, *, pretrained: bool, **kwargs: Any) -> nn.Modul
         raise weights_not_found(name, error) from error
 
 
+def folder_of(name: str) -> str | None:
+    """Folder in timm's layout that a name stands for: that of a bundled network, or of ``"local-dir:folder"``."""
+    if name in BUNDLED:
+        return str(BUNDLED[name])
+    return name.removeprefix(LOCAL) if name.startswith(LOCAL) else None
+
+
+def _from_folder(name: str, folder: str, kwargs: dict[str, Any]) -> nn.Module:
+    """Build what a folder describes, without its weights, which are read by :func:`read_weight_file` alone."""
+    described = read_folder(folder)
+    if not timm.is_model(described.architecture):
+        raise _unknown_name(described.architecture, ValueError(f"config.json of {name} names it"))
+    own = timm.get_pretrained_cfg(described.architecture)
+    known = {key: getattr(own, key, None) for key in ("first_conv", "classifier", "fixed_input_size", "pool_size")}
+    cfg = {**{key: value for key, value in known.items() if value is not None}, **described.pretrained_cfg}
+    try:
+        model = timm.create_model(
+            described.architecture, pretrained=False, pretrained_cfg=cfg, **{**described.arguments, **kwargs}
+        )
+    except (RuntimeError, TypeError, ValueError, AssertionError, ArithmeticError, LookupError, AttributeError) as error:
+        raise ValueError(
+            f"backbone={name!r}: {described.architecture} cannot be built with the model_args in its config.json "
+            f"({described.arguments}): {first_line(error)}."
+        ) from error
+    model._model_args = {key: value for key, value in described.arguments.items() if key != "num_classes"}
+    return model
+
+
+def convert_state(model: nn.Module, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
+    """Turn weights by other names, or for pictures of another size, into those of `model`, by timm's own rules.
+
+    Returns
+    -------
+    dict or None
+        None where timm has no rule for this family, or its rule does not apply.
+    """
+    convert = getattr(sys.modules.get(type(model).__module__), "checkpoint_filter_fn", None)
+    if convert is None:
+        return None
+    try:
+        converted = convert(dict(state), model)
+    except (RuntimeError, TypeError, ValueError, AssertionError, ArithmeticError, LookupError, AttributeError):
+        return None  # weights of something else
+    return converted if isinstance(converted, dict) else None
+
+
 def is_architecture(name: object) -> bool:
     """Whether `name` is a network of timm's, with or without a weight tag."""
     return isinstance(name, str) and timm.is_model(name)
@@ -118,9 +170,6 @@ def is_architecture(name: object) -> bool:
 def _model_args(name: str) -> dict[str, Any]:
     """Arguments of the architecture that stand in the config.json behind `name`; a saved network needs them."""
     source, _, where = name.partition(":")
-    if source == "local-dir":
-        config = json.loads((Path(where) / "config.json").read_text(encoding="utf-8"))
-        return config.get("model_args") or {}
     return timm.models.load_model_config_from_hf(where)[2] or {} if source in ("hf-hub", "hf_hub") else {}
 
 
@@ -129,11 +178,25 @@ def data_config(model: nn.Module) -> dict[str, Any]:
     cfg = getattr(model, "pretrained_cfg", None) or {"input_size": (3, 224, 224)}
     config = timm.data.resolve_data_config(pretrained_cfg=cfg)
     config["input_size"] = tuple(config["input_size"])  # a list where it was read from a config.json
-    first = dict(model.named_modules()).get(cfg.get("first_conv") or "")
+    first = dict(model.named_modules()).get(first_layer(model))
     if isinstance(first, nn.Conv2d) and first.in_channels == 1:  # built for grey, whatever the configuration says
         config["input_size"] = (1, *config["input_size"][1:])
         config.update({key: (sum(config[key]) / len(config[key]),) for key in ("mean", "std")})
     return config
+
+
+def first_layer(model: nn.Module) -> str | None:
+    """Name of the first convolution of a timm model; None where it does not say."""
+    name = (getattr(model, "pretrained_cfg", None) or {}).get("first_conv")
+    return name[0] if isinstance(name, tuple | list) and name else name or None
+
+
+def reset_classifier(model: nn.Module, n_classes: int) -> None:
+    """Give a timm network a new classifier, with a second head for distillation where it has one."""
+    options = inspect.signature(model.reset_classifier).parameters
+    heads = (getattr(model, "pretrained_cfg", None) or {}).get("classifier")
+    distilled = isinstance(heads, tuple | list) and len(heads) == 2
+    model.reset_classifier(n_classes, **({"distillation": True} if distilled and "distillation" in options else {}))
 
 
 def train_transform(config: dict[str, Any], augment: str) -> Callable:
@@ -255,6 +318,8 @@ def _is_missing_weights(error: Exception) -> bool:
 
 
 def _unknown_name(name: str, error: Exception) -> ValueError:
+    if Path(name).is_dir():
+        return ValueError(f"backbone={name!r} is a folder. Pass backbone={LOCAL + name!r}.")
     stem = name.rpartition(":")[2].partition(".")[0]
     hint = "" if timm.is_model(stem) else _suggest(stem, list_backbones())
     return ValueError(
@@ -264,7 +329,7 @@ def _unknown_name(name: str, error: Exception) -> ValueError:
 
 
 def _suggest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=3)
+    close = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=3)
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
@@ -274,7 +339,7 @@ def _no_hopeless_downloads(name: str, pretrained: bool) -> Iterator[None]:
 
     Its client would otherwise retry every file for half a minute before it gives up.
     """
-    if name.startswith("local-dir:") or not (pretrained or name.startswith("hf-hub:")):
+    if not (pretrained or name.startswith("hf-hub:")):
         yield
         return
     constants = huggingface_hub.constants

@@ -1,70 +1,15 @@
-"""Weight files: reading them safely, fitting them to a network, and the fingerprint of what was loaded."""
+"""Weights and their network: fitting one to the other, and the fingerprint of what was loaded."""
 
 import hashlib
-import os
-import warnings
 from collections.abc import Mapping
-from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 import xxhash
 from torch import nn
 
-from sktransfer.exceptions import WeightsMismatchError, WeightsNotFoundError
-from sktransfer.utils._messages import first_line
+from sktransfer.exceptions import WeightsMismatchError
 
-__all__ = ["architecture_digest", "classifier_names", "fingerprint", "load_state", "read_state"]
-
-# Where training scripts put the state dict in their checkpoints, most specific first.
-_WRAPPERS = ("state_dict_ema", "state_dict", "model_state_dict", "model_ema", "model")
-
-
-def read_state(path: "str | os.PathLike[str]") -> dict[str, torch.Tensor]:
-    """Read a state dict from a ``.safetensors`` or ``.pth`` file without running any code in it.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file. Checkpoints that wrap the state dict (``{"state_dict": ...}``) and ``module.`` prefixes are unwrapped.
-
-    Returns
-    -------
-    dict of str to torch.Tensor
-
-    Raises
-    ------
-    WeightsNotFoundError
-        If there is no such file.
-    WeightsMismatchError
-        If the file holds no state dict, is damaged, or would need arbitrary pickles to load.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsNotFoundError(
-            f"weights={str(path)!r} is not a file. Pass the path of a .safetensors or .pth file, 'pretrained' for the "
-            "published weights, or None for random ones."
-        )
-    try:
-        if path.suffix == ".safetensors":
-            state = safetensors.torch.load_file(path)
-        else:
-            with warnings.catch_warnings():  # torch warns of a pickle it does not know before it refuses it
-                warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-                state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpicklers and zip readers raise whatever noise makes them stumble over
-        raise WeightsMismatchError(
-            f"weights={str(path)!r} cannot be read as a weight file: {first_line(error)}. Expected a state "
-            "dict saved with safetensors or torch.save (tensors only; other pickled objects are never loaded)."
-        ) from error
-    for wrapper in _WRAPPERS:
-        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
-            state = state[wrapper]
-            break
-    if not isinstance(state, Mapping) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise WeightsMismatchError(f"weights={str(path)!r} holds no state dict (names to tensors).")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+__all__ = ["architecture_digest", "classifier_names", "fingerprint", "load_state", "misfits"]
 
 
 def classifier_names(model: nn.Module) -> tuple[str, ...]:
@@ -73,8 +18,19 @@ def classifier_names(model: nn.Module) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def load_state(model: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> bool:
+def load_state(
+    model: nn.Module, state: Mapping[str, torch.Tensor], source: str, architecture: str | None = None
+) -> bool:
     """Load `state` into `model` in place; every layer must fit, only the classifier may be missing.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    state : mapping of str to torch.Tensor
+    source : str
+        Where it comes from, for messages.
+    architecture : str or None, default=None
+        What the file says that it is of.
 
     Returns
     -------
@@ -87,30 +43,54 @@ def load_state(model: nn.Module, state: Mapping[str, torch.Tensor], source: str)
         Names the missing, unexpected and differently shaped entries.
     """
     own = model.state_dict()
-    heads = tuple(f"{name}." for name in classifier_names(model))
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-    has_classifier = bool(heads) and not any(key.startswith(heads) for key in missing)
-    missing = [key for key in missing if not (heads and key.startswith(heads))]
-    unexpected = [key for key in state if key not in own]
-    if not any(key.startswith(heads) for key in own):  # the model was built without a classifier
-        unexpected = [key for key in unexpected if not (heads and key.startswith(heads))]
-    shapes = [
-        f"{key} is {tuple(state[key].shape)}, the backbone has {tuple(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
-    problems = [
-        f"{len(keys)} {what} ({', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''})"
-        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
-        if keys
-    ]
-    if problems:
+    missing, unexpected, shapes = misfits(model, state)
+    if missing or unexpected or shapes:
+        shapes = [f"{k} is {tuple(state[k].shape)}, the backbone has {tuple(own[k].shape)}" for k in shapes]
+        problems = [
+            f"{len(keys)} {what} ({', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''})"
+            for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+            if keys
+        ]
+        advice = _advice(own, state, missing, unexpected, architecture)
         raise WeightsMismatchError(
-            f"weights={source!r} do not fit the backbone {type(model).__name__}: {'; '.join(problems)}. "
-            "Pass the architecture that the file was saved from as backbone=."
+            f"weights={source!r} do not fit the backbone {type(model).__name__}: {'; '.join(problems)}. {advice}"
         )
     model.load_state_dict({key: state[key] for key in own if key in state}, strict=False)
-    return has_classifier
+    heads = _head_keys(model, own)
+    return bool(heads) and all(key in state for key in heads)
+
+
+def misfits(model: nn.Module, state: Mapping[str, torch.Tensor]) -> tuple[list[str], list[str], list[str]]:
+    """Names in which weights and network differ: missing in the file, unexpected there, of another shape."""
+    own = model.state_dict()
+    prefixes = tuple(f"{name}." for name in classifier_names(model))
+    heads = _head_keys(model, own)
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked") and key not in heads]
+    unexpected = [key for key in state if key not in own]
+    if not heads:  # the model was built without a classifier
+        unexpected = [key for key in unexpected if not (prefixes and key.startswith(prefixes))]
+    return missing, unexpected, [key for key in own if key in state and state[key].shape != own[key].shape]
+
+
+def _head_keys(model, own):
+    prefixes = tuple(f"{name}." for name in classifier_names(model))
+    return [key for key in own if prefixes and key.startswith(prefixes)]
+
+
+def _advice(own, state, missing, unexpected, architecture):
+    if architecture is not None:
+        return f"The file says that it is of {architecture!r}: pass that as backbone=."
+    if not any(key in own for key in state):
+        return (
+            f"No name in the file is one of the backbone's: it has names like {next(iter(state))!r}, the backbone like "
+            f"{next(iter(own))!r}. Pass the architecture that it was saved from as backbone=, or rename its entries."
+        )
+    if not missing and not unexpected:
+        return (
+            "All names agree, so that it is of the same family in another size: pass that architecture as backbone=, "
+            "or the image_size at which it was trained."
+        )
+    return "Pass the architecture that the file was saved from as backbone=."
 
 
 def fingerprint(module: nn.Module) -> str:

@@ -1,47 +1,18 @@
-"""Weight files: what loads, what is refused and how."""
-
-import pickle
+"""Weights and their network: what fits, what does not and how that is said."""
 
 import pytest
-import safetensors.torch
 import torch
 
+from sktransfer import load_backbone
 from sktransfer.backbones._timm import create_timm_model
-from sktransfer.backbones._weights import fingerprint, load_state, read_state
-from sktransfer.exceptions import WeightsMismatchError, WeightsNotFoundError
+from sktransfer.backbones._weights import fingerprint, load_state
+from sktransfer.exceptions import WeightsMismatchError
 
 
 @pytest.fixture
 def model():
     torch.manual_seed(0)
     return create_timm_model("test_resnet", pretrained=False)
-
-
-def save(state, path):
-    if path.suffix == ".safetensors":
-        safetensors.torch.save_file(state, path)
-    else:
-        torch.save(state, path)
-    return path
-
-
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_file_gives_back_the_weights(model, tmp_path, suffix, dtype):
-    state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in model.state_dict().items()}
-    path = save(state, tmp_path / f"weights{suffix}")
-    other = create_timm_model("test_resnet", pretrained=False)
-    assert load_state(other, read_state(path), "here")
-    for name, tensor in other.state_dict().items():
-        torch.testing.assert_close(tensor, state[name].to(tensor.dtype))
-        assert tensor.dtype == model.state_dict()[name].dtype
-
-
-@pytest.mark.parametrize("wrapper", ["state_dict", "model", "state_dict_ema"])
-def test_checkpoint_wrappers_and_data_parallel_prefixes_are_taken_off(model, tmp_path, wrapper):
-    inner = {f"module.{key}": value for key, value in model.state_dict().items()}
-    path = save({wrapper: inner, "epoch": 3}, tmp_path / "checkpoint.pth")
-    assert read_state(path).keys() == model.state_dict().keys()
 
 
 def test_classifier_may_be_missing_and_is_reported(model):
@@ -70,42 +41,34 @@ def test_misfit_leaves_the_network_as_it_was(model):
     assert fingerprint(model) == before
 
 
-class Bomb:
-    def __reduce__(self):
-        return exec, ("raise SystemExit('code in a weight file was run')",)
+def mismatch(name, state, tmp_path, **beside):
+    torch.save({"state_dict": state, **beside}, tmp_path / "w.pth")
+    with pytest.raises(WeightsMismatchError, match=r"w\.pth") as caught:
+        load_backbone(name, weights=tmp_path / "w.pth")
+    return str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("empty.pth", b""),
-        ("noise.pth", bytes(range(256))),
-        ("noise.safetensors", bytes(range(256))),
-        ("bomb.pth", pickle.dumps(Bomb())),
-    ],
-)
-def test_damaged_or_hostile_files_are_refused_by_name(tmp_path, name, content):
-    path = tmp_path / name
-    path.write_bytes(content)
-    with pytest.raises(WeightsMismatchError, match=name):
-        read_state(path)
+def test_the_real_cause_is_said_when_weights_do_not_fit(model, tmp_path):
+    state = model.state_dict()
+    other = mismatch("test_vit", state, tmp_path)
+    assert "names like 'conv1.0.weight', the backbone like 'cls_token'" in other
+    wide = {key: torch.zeros(2 * len(v)) if v.ndim == 1 else v for key, v in state.items()}
+    assert "of the same family in another size" in mismatch("test_resnet", wide, tmp_path)
+    told = mismatch("test_vit", state, tmp_path, arch="test_resnet")
+    assert "says that it is of 'test_resnet': pass that as backbone=" in told
 
 
-def test_pickled_objects_are_never_loaded(tmp_path):
-    torch.save({"model": Bomb()}, tmp_path / "bomb.pth")
-    with pytest.raises(WeightsMismatchError, match="never loaded"):
-        read_state(tmp_path / "bomb.pth")
-
-
-def test_file_without_tensors_is_no_state_dict(tmp_path):
-    torch.save({"epoch": 3}, tmp_path / "log.pth")
-    with pytest.raises(WeightsMismatchError, match="no state dict"):
-        read_state(tmp_path / "log.pth")
-
-
-def test_missing_file(tmp_path):
-    with pytest.raises(WeightsNotFoundError, match="nowhere"):
-        read_state(tmp_path / "nowhere.pth")
+@pytest.mark.parametrize("size", [96, 128, None])
+def test_a_vit_trained_at_96_px_is_built_at_image_size_first_and_else_resized_as_timm_does(tmp_path, size):
+    torch.manual_seed(0)
+    trained = create_timm_model("test_vit", pretrained=False, img_size=96, num_classes=5).eval()
+    torch.save(trained.state_dict(), tmp_path / "w.pth")
+    backbone = load_backbone("test_vit", weights=tmp_path / "w.pth", image_size=size)
+    assert backbone.config["input_size"][1:] == ((size, size) if size else (160, 160))
+    trained.set_input_size(img_size=size or 160)
+    x = torch.randn(1, 3, size or 160, size or 160)
+    with torch.no_grad():
+        torch.testing.assert_close(backbone.source_proba(x), trained(x).softmax(1), atol=1e-6, rtol=1e-4)
 
 
 def test_fingerprint_sees_every_weight(model):
