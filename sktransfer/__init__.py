@@ -41,6 +41,7 @@ _ROOM_OF = {
     "FourierAdapter": "deep_adaptation",
     "GFKAdapter": "adaptation",
     "GradCAMDisplay": "inspection",
+    "ImageBackbone": "backbones",
     "ImportanceWeightedScorer": "model_selection",
     "InformationMaximizationScorer": "model_selection",
     "JANClassifier": "deep_adaptation",

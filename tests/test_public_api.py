@@ -45,6 +45,7 @@ CLASSES = (
     "FourierAdapter",
     "GFKAdapter",
     "GradCAMDisplay",
+    "ImageBackbone",
     "ImportanceWeightedScorer",
     "InformationMaximizationScorer",
     "JANClassifier",

@@ -42,7 +42,7 @@ class FrozenPartMixin:
         return extract(
             samples,
             compute,
-            ImagePreprocessor(**self.backbone_.preprocessing),
+            ImagePreprocessor(**self.backbone_.preprocessing, resize=self.input_spec_.resize),
             batch_size=self.batch_size,
             device=self.device,
             precision=self.precision,

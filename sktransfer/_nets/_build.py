@@ -249,7 +249,12 @@ def _prefix(backbone, start, recipe):
 
 
 def _preparation(samples, backbone, augment):
-    preprocess = ImagePreprocessor(**backbone.preprocessing)
+    preprocess = ImagePreprocessor(**backbone.preprocessing, resize=samples.reader.spec.resize)
+    if augment is not None and backbone.in_chans not in (1, 3):
+        raise ValueError(
+            f"augment={augment!r} changes pictures of one or three channels, and the network sees "
+            f"{backbone.in_chans}. Pass augment=None, or pick three channels: ImageBackbone(name, channels=(0, 1, 2))."
+        )
 
     def tensor(picture):
         return torch.from_numpy(preprocess(picture))

@@ -88,11 +88,16 @@ class NetEstimator(
     def _penalty(self) -> Any:
         """Give what a training adds to the loss, a Penalty or None."""
 
+    @property
+    def _description(self) -> Any:
+        """What the network is and how it reads its samples."""
+        from sktransfer.backbones import ImageBackbone
+
+        return ImageBackbone.of(self)
+
     def _load_backbone(self, seed: int) -> Any:
         """Load the network that training starts from."""
-        from sktransfer.backbones import load_backbone
-
-        return load_backbone(self.backbone, weights=self.weights, image_size=self.image_size, random_state=seed)
+        return self._description.load(self.input_spec_.in_chans, random_state=seed)
 
     @property
     def _trunk(self) -> Any:
@@ -110,7 +115,7 @@ class NetEstimator(
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
 
     def _samples(self, X, *, reset):
-        return check_samples(self, X, reset=reset, image_shape=self.image_shape)
+        return check_samples(self, X, reset=reset, **(self._description.reading if reset else {}))
 
     def _train(self, job, train, valid, *, reported):
         """Run a whole training and keep its history."""

@@ -80,11 +80,20 @@ def _whole_network(estimator):
 
 
 def _metadata(estimator):
-    metadata = {"preprocessing": {**estimator.backbone_.preprocessing, "color": _color(estimator)}}
+    spec = estimator.input_spec_
+    metadata = {
+        "preprocessing": {
+            **estimator.backbone_.preprocessing,
+            "color": _color(estimator),
+            "channels": spec.select,
+            "value_range": spec.stated_range or spec.value_range,
+        }
+    }
     if is_classifier(estimator):
         metadata["classes"] = np.asarray(estimator.classes_).tolist()
     return metadata
 
 
 def _color(estimator):
-    return "RGB" if estimator.backbone_.in_chans == 3 else "L"
+    channels = estimator.backbone_.in_chans
+    return {1: "L", 3: "RGB"}.get(channels, f"{channels} channels")

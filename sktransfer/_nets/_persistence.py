@@ -197,9 +197,18 @@ def _net_settings(net):
 
 def _parameters(estimator):
     """Parts of the document that hold the parameters."""
+    from sktransfer.backbones import ImageBackbone
+
     params = estimator.get_params(deep=False)
     held = estimator._held
+    described = params[held] if isinstance(params[held], ImageBackbone) else None
+    if described is not None:
+        params[held] = described.name
     found = {"is_own_backbone": not isinstance(params[held], str | os.PathLike | None), "regularizers": {}}
+    if described is not None:
+        found["described"] = {key: value for key, value in described.get_params(deep=False).items() if key != "name"}
+        if found["is_own_backbone"]:
+            found["described"]["weights"] = "pretrained"
     if found["is_own_backbone"]:
         params.update({held: None, "weights": "pretrained"} if "weights" in params else {held: None})
     for name in ("regularizer", "regularizer_"):  # as it was passed, and as it was used
@@ -214,6 +223,8 @@ def _parameters(estimator):
             f"{name}={value!r}",
             f"Call set_params({name}={defaults[name].default!r}) before save (the fitted network stays as it is)",
         )
+    for name, value in found.get("described", {}).items():
+        _check_plain(value, f"{held}__{name}={value!r}", "Pass numbers, tuples of numbers or a word")
     return {**found, "params": params}
 
 
@@ -276,11 +287,13 @@ def _rebuilt(cls, document, tensors, path):
 
 
 def _rebuild(cls, document, tensors, path):
-    from sktransfer.backbones import build_network
+    from sktransfer.backbones import ImageBackbone, build_network
 
     params = dict(document["params"])
     if document["is_own_backbone"]:
         params[cls._held] = os.fspath(path)
+    if "described" in document:
+        params[cls._held] = ImageBackbone(params[cls._held], **document["described"])
     regularizers = {name: _regularizer(d, cls._regularizers) for name, d in document["regularizers"].items()}
     if "regularizer" in regularizers:
         params["regularizer"] = regularizers["regularizer"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from sklearn.base import BaseEstimator
+
 from sktransfer.utils._persistence import NetworkPreamble
 
-__all__ = ["BackboneHolderMixin"]
+__all__ = ["BackboneDescription", "BackboneHolderMixin"]
 
 
 class BackboneHolderMixin:
@@ -21,7 +23,7 @@ class BackboneHolderMixin:
 
     def __sklearn_clone__(self) -> Any:
         held = getattr(self, self._held)
-        if isinstance(held, str):
+        if isinstance(held, (str, BackboneDescription)):
             return super().__sklearn_clone__()
         blank = object.__new__(type(self))
         blank.__dict__.update(self.__dict__, **{self._held: ""})
@@ -42,6 +44,12 @@ class BackboneHolderMixin:
     def __setstate__(self, state):
         state = {**state, **{name: _unpacked(state[name]) for name in (self._held, "backbone_") if name in state}}
         super().__setstate__(state)
+
+
+class BackboneDescription(BackboneHolderMixin, BaseEstimator):
+    """A network and how it reads its samples, as plain parameters; a clone shares the network and nothing else."""
+
+    _held = "name"
 
 
 def _new(_preamble, cls):

@@ -13,7 +13,9 @@ from torch import nn
 
 from sktransfer.backbones._backbone import Backbone
 from sktransfer.backbones._build import without_drawing
+from sktransfer.backbones._channels import with_channels
 from sktransfer.backbones._folder import LOCAL, weights_in
+from sktransfer.backbones._image import ImageBackbone
 from sktransfer.backbones._saved import resize_input, saved_network
 from sktransfer.backbones._timm import (
     BUNDLED,
@@ -40,21 +42,26 @@ def load_backbone(
     *,
     weights: "str | os.PathLike[str] | None" = "pretrained",
     image_size: int | tuple[int, int] | None = None,
+    in_chans: int | None = None,
     random_state: int = 0,
 ) -> Backbone:
     """Load a network with its weights, preprocessing and stages; the same arguments give the same object.
 
     Parameters
     ----------
-    backbone : str, path-like, torch.nn.Module or fitted estimator, default="resnet18"
+    backbone : str, path-like, ImageBackbone, torch.nn.Module or fitted estimator, default="resnet18"
         A timm name (``"resnet18"``, ``"resnet18.a1_in1k"``, ``"hf-hub:org/name"``, ``"local-dir:folder"``), the bundled
         ``"sktransfer_mini"``, a network of your own (copied, never changed), or a fitted sktransfer estimator or the
-        path of a file that its ``save`` wrote, whose tuned network is taken.
+        path of a file that its ``save`` wrote, whose tuned network is taken. An :class:`ImageBackbone` says the rest
+        too; where its ``channels`` depend on the pictures (``"adapt"``), pass ``in_chans``.
     weights : str, path-like or None, default="pretrained"
         ``"pretrained"`` for the published weights (or those that a network of your own holds), the path of a
         ``.safetensors`` or ``.pth`` state dict, or None for random weights.
     image_size : int, tuple of int or None, default=None
         Height and width of the input in pixels; None takes the network's own.
+    in_chans : int or None, default=None
+        Channels that the network is to take; None takes its own. The weights of the first layer are summed (for one
+        channel) or repeated, as timm does.
     random_state : int, default=0
         Seed of the random weights where ``weights=None``.
 
@@ -81,7 +88,41 @@ def load_backbone(
     >>> backbone is load_backbone("sktransfer_mini")
     True
     """
-    size = _check_size(image_size)
+    if isinstance(backbone, ImageBackbone):
+        return _described(backbone.with_short_forms(weights=weights, image_size=image_size), in_chans, random_state)
+    loaded = _loaded_as_it_is(backbone, weights, _check_size(image_size), random_state)
+    return loaded if in_chans in (None, loaded.in_chans) else _with_channels(loaded, in_chans)
+
+
+def _described(description, in_chans, random_state):
+    channels = description.channels
+    if in_chans is None and channels is not None and channels != "adapt" and len(channels) not in (1, 3):
+        in_chans = len(channels)
+    return load_backbone(
+        description.name,
+        weights=description.weights,
+        image_size=description.image_size,
+        in_chans=in_chans,
+        random_state=random_state,
+    )
+
+
+def _with_channels(backbone, in_chans):
+    """Give the network for another number of channels, the same one every time where it has a name."""
+    if backbone.reference is None:
+        return with_channels(backbone, in_chans, None)
+    reference = {**backbone.reference, "in_chans": in_chans}
+    key = (repr(reference), backbone.fingerprint)
+    with _lock:
+        if key not in _loaded:
+            _loaded[key] = with_channels(backbone, in_chans, reference)
+            while len(_loaded) > _KEEP:
+                _loaded.popitem(last=False)
+        _loaded.move_to_end(key)
+        return _loaded[key]
+
+
+def _loaded_as_it_is(backbone, weights, size, random_state):
     if isinstance(backbone, FrozenEstimator):
         backbone = backbone.estimator
     if isinstance(backbone, Backbone):

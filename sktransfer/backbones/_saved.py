@@ -33,6 +33,7 @@ from sktransfer.utils._files import replace_file
 from sktransfer.utils._messages import first_line
 
 __all__ = [
+    "blank_network",
     "build_network",
     "describe_network",
     "read_saved",
@@ -205,7 +206,7 @@ def _describe(backbone):
         "fingerprint": backbone.fingerprint,
     }
     why = "is not one of timm's" if not is_architecture(description["architecture"]) else None
-    if why is None and architecture_digest(_blank(description)) != architecture_digest(module):
+    if why is None and architecture_digest(blank_network(description)) != architecture_digest(module):
         why = f"is timm's {description['architecture']} with changes, or arguments, that timm does not remember"
     if why is not None:
         raise ValueError(
@@ -235,7 +236,7 @@ def build_network(description: dict[str, Any], tensors: Mapping[str, torch.Tenso
     name = description["architecture"]
     if not is_architecture(name):
         raise WeightsMismatchError(f"{source} holds a network {name!r}, which this timm does not know. Update timm.")
-    module = _blank(description)
+    module = blank_network(description)
     try:
         module.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
@@ -251,8 +252,8 @@ def build_network(description: dict[str, Any], tensors: Mapping[str, torch.Tenso
     return backbone
 
 
-def _blank(description):
-    """Build the network of a description, whose weights are all loaded afterwards."""
+def blank_network(description: dict[str, Any]) -> nn.Module:
+    """Build the network of a description, whose weights are all to be loaded afterwards."""
     unsafe = REACHES_OUT.intersection(description["arguments"])
     if unsafe:
         raise WeightsMismatchError(f"A network described with {sorted(unsafe)} is not one that sktransfer wrote.")

@@ -39,6 +39,7 @@ __all__ = [
     "data_config",
     "first_layer",
     "folder_of",
+    "for_channels",
     "is_architecture",
     "list_backbones",
     "reset_classifier",
@@ -197,6 +198,17 @@ def reset_classifier(model: nn.Module, n_classes: int) -> None:
     heads = (getattr(model, "pretrained_cfg", None) or {}).get("classifier")
     distilled = isinstance(heads, tuple | list) and len(heads) == 2
     model.reset_classifier(n_classes, **({"distillation": True} if distilled and "distillation" in options else {}))
+
+
+def for_channels(weight: torch.Tensor, in_chans: int) -> torch.Tensor:
+    """Sum or repeat the weights ``(n_outputs, 3, height, width)`` of a first layer for another number of channels.
+
+    Raises
+    ------
+    NotImplementedError
+        If they are not those of three channels.
+    """
+    return timm.models.adapt_input_conv(in_chans, weight)
 
 
 def train_transform(config: dict[str, Any], augment: str) -> Callable:

@@ -7,10 +7,11 @@ import textwrap
 __all__ = ["share_parameters"]
 
 _BACKBONE = """\
-backbone : str, torch.nn.Module, fitted estimator or None, default="resnet18"
+backbone : str, ImageBackbone, torch.nn.Module, fitted estimator or None, default="resnet18"
     A timm name, ``"hf-hub:org/name"``, ``"local-dir:folder"``, the bundled ``"sktransfer_mini"``, a network of your
-    own (copied, never changed), a fitted sktransfer estimator, or the path of a file that :meth:`save` wrote. None for
-    tables: X is then a numeric array of shape (n_samples, n_features), whose rows enter at `bottleneck`.
+    own (copied, never changed), a fitted sktransfer estimator, or the path of a file that :meth:`save` wrote; or an
+    :class:`~sktransfer.ImageBackbone`, which says of these what their channels and values mean, too. None for tables:
+    X is then a numeric array of shape (n_samples, n_features), whose rows enter at `bottleneck`.
 """
 
 _CLASSES = """\

@@ -19,6 +19,8 @@ from sktransfer.utils._compat import Interval, StrOptions, fit_context
 if TYPE_CHECKING:
     from torch import nn
 
+    from sktransfer.backbones import ImageBackbone
+
 __all__ = ["PretrainedFeatureExtractor"]
 
 
@@ -31,9 +33,10 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
 
     Parameters
     ----------
-    backbone : str, torch.nn.Module or fitted estimator, default="resnet18"
+    backbone : str, ImageBackbone, torch.nn.Module or fitted estimator, default="resnet18"
         A timm name, ``"hf-hub:org/name"``, ``"local-dir:folder"``, the bundled ``"sktransfer_mini"``, a network of your
-        own, or a fitted sktransfer estimator. See :func:`~sktransfer.load_backbone`.
+        own, or a fitted sktransfer estimator; see :func:`~sktransfer.load_backbone`. An
+        :class:`~sktransfer.ImageBackbone` says of these what their channels and values mean, too.
     weights : str, path-like or None, default="pretrained"
         ``"pretrained"``, the path of a ``.safetensors`` or ``.pth`` file, or None for random weights (always the same
         ones for one network).
@@ -135,7 +138,7 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
 
     def __init__(
         self,
-        backbone: str | nn.Module | BaseEstimator = "resnet18",
+        backbone: str | ImageBackbone | nn.Module | BaseEstimator = "resnet18",
         *,
         weights: str | os.PathLike[str] | None = "pretrained",
         layer: int | str | Sequence[int | str | None] | None = None,
@@ -215,13 +218,17 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
         return self._features(self._samples(X, reset=False))
 
     def _samples(self, X, *, reset):
-        return check_samples(self, X, reset=reset, image_shape=self.image_shape)
+        return check_samples(self, X, reset=reset, **(self._description.reading if reset else {}))
+
+    @property
+    def _description(self):
+        from sktransfer.backbones import ImageBackbone
+
+        return ImageBackbone.of(self)
 
     def _fit(self, X):
-        from sktransfer.backbones import load_backbone
-
         samples = self._samples(first_rows(X) if is_lazy(X) else X, reset=True)
-        self.backbone_ = load_backbone(self.backbone, weights=self.weights, image_size=self.image_size)
+        self.backbone_ = self._description.load(self.input_spec_.in_chans)
         layers = self.layer if isinstance(self.layer, list | tuple | np.ndarray) else [self.layer]
         if not len(layers) or (self.pooling is None and len(layers) > 1):
             raise ValueError(
@@ -261,7 +268,7 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
         return extract(
             samples,
             self._engine(),
-            ImagePreprocessor(**self.backbone_.preprocessing, resize=self.resize),
+            ImagePreprocessor(**self.backbone_.preprocessing, resize=self.input_spec_.resize),
             batch_size=self.batch_size,
             device=self.device if self.engine == "torch" else "cpu",
             precision=self.precision if self.engine == "torch" else "float32",

@@ -28,10 +28,11 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
 
     Parameters
     ----------
-    backbone : str, torch.nn.Module or fitted estimator, default="resnet18"
+    backbone : str, ImageBackbone, torch.nn.Module or fitted estimator, default="resnet18"
         A timm name, ``"hf-hub:org/name"``, ``"local-dir:folder"``, the bundled ``"sktransfer_mini"``, a network of your
-        own (copied, never changed), a fitted sktransfer estimator, or the path of a file that :meth:`save` wrote. See
-        :func:`~sktransfer.load_backbone`.
+        own (copied, never changed), a fitted sktransfer estimator, or the path of a file that :meth:`save` wrote; see
+        :func:`~sktransfer.load_backbone`. An :class:`~sktransfer.ImageBackbone` says of these what their channels and
+        values mean, too.
     weights : str, path-like or None, default="pretrained"
         ``"pretrained"``, the path of a ``.safetensors`` or ``.pth`` file, or None for random weights.
     trainable : {"head", "all", "norm", "bias", "lora"}, int or list of str, default="head"

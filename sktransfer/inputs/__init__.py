@@ -5,10 +5,10 @@ Imports without torch; the loaders, which need it, are fetched on first use.
 
 import importlib
 
-from sktransfer.inputs._arrays import InputSpec
 from sktransfer.inputs._images import to_pil
 from sktransfer.inputs._preprocess import ImagePreprocessor
 from sktransfer.inputs._samples import Samples, check_samples
+from sktransfer.inputs._spec import InputSpec
 
 _LOADERS = ("iter_batches", "map_ahead", "read_batch", "resolve_threads", "warn_unreadable")
 

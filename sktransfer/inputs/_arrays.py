@@ -1,55 +1,27 @@
-"""Pictures that come as numbers: which axis holds the channels, what black and white are, and the way to RGB."""
+"""Pictures that come as numbers: which axis holds the channels, and what black and white are."""
 
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from PIL import Image
 
-from sktransfer.inputs._images import to_rgb
+from sktransfer.exceptions import InvalidImageError
+from sktransfer.inputs._channels import Doubt, assemble, both_ways, ignore
+from sktransfer.inputs._spec import InputSpec
 
-__all__ = ["InputSpec", "array_picture", "check_values", "learn_range", "picture_axes", "value_limits"]
+__all__ = ["array_picture", "check_values", "learn_range", "picture_axes", "value_limits", "warn_other_scale"]
 
 _CHANNELS = (1, 2, 3, 4)
 _BLOCK_BYTES = 2**24
 _USUAL_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
+_STATE_IT = "backbone=ImageBackbone(name, value_range=(black, white))"
+_PLAIN = InputSpec("pictures")
 
 
-@dataclass(frozen=True)
-class InputSpec:
-    """What ``fit`` learned about the pictures it was given; picklable and hashable.
-
-    Parameters
-    ----------
-    kind : {"pictures", "arrays", "flattened"}
-        Single pictures of any size and form; one array of equally large pictures; a table, one picture a row.
-
-    image_shape : tuple of int, default=None
-        ``(height, width, channels)`` of every picture of an array or table.
-
-    channel_axis : {0, 2}, default=None
-        Where one picture has its channels: first or last. None without a channel axis.
-
-    channels : int, default=None
-        Channels of the arrays in a list, where all have the same number.
-
-    value_range : tuple of float, default=None
-        Black and white of arrays that are neither uint8 nor bool. None when ``fit`` saw none of those.
-
-    n_features : int, default=None
-        Columns of a table.
-    """
-
-    kind: str
-    image_shape: tuple[int, int, int] | None = None
-    channel_axis: int | None = None
-    channels: int | None = None
-    value_range: tuple[float, float] | None = None
-    n_features: int | None = None
-
-
-def picture_axes(shape: tuple[int, ...], *, image_shape: tuple[int, ...] | None, learned: int | None) -> tuple:
+def picture_axes(
+    shape: tuple[int, ...], *, image_shape: tuple[int, ...] | None, learned: int | None, spec: InputSpec = _PLAIN
+) -> tuple:
     """Read the shape of one picture.
 
     Parameters
@@ -63,6 +35,9 @@ def picture_axes(shape: tuple[int, ...], *, image_shape: tuple[int, ...] | None,
     learned : {0, 2} or None
         Channel axis learned in ``fit``; decides where both readings are possible.
 
+    spec : InputSpec, default=InputSpec("pictures")
+        With channels stated there may be any number of them.
+
     Returns
     -------
     image_shape : tuple of int
@@ -73,7 +48,7 @@ def picture_axes(shape: tuple[int, ...], *, image_shape: tuple[int, ...] | None,
     """
     if len(shape) == 2:
         return (*shape, 1), None
-    first, last = shape[0] in _CHANNELS, shape[2] in _CHANNELS
+    first, last = _channel_ends(shape, image_shape, learned, spec)
     if first and last:
         axis = _stated_axis(shape, image_shape) if image_shape is not None else learned
         if axis is None:
@@ -85,11 +60,26 @@ def picture_axes(shape: tuple[int, ...], *, image_shape: tuple[int, ...] | None,
     elif first or last:
         axis = 0 if first else 2
     else:
-        raise ValueError(
-            f"Pictures of shape {tuple(shape)} have no channel axis: expected (height, width, channels) or "
-            f"(channels, height, width) with 1 to 4 channels (grey, grey + alpha, RGB, RGB + alpha)."
+        raise InvalidImageError(
+            f"Pictures of shape {tuple(shape)} have no channel axis that is known: expected (height, width, channels) "
+            f"or (channels, height, width) with 1 channel (grey), 3 (RGB) or 4 (RGB and another). Of pictures with "
+            f"more, {both_ways(5)}."
         )
     return ((*shape[1:], shape[0]) if axis == 0 else tuple(shape)), axis
+
+
+def _channel_ends(shape, image_shape, learned, spec):
+    """Whether the first and whether the last axis of one picture may be that of the channels."""
+    if learned is not None and spec.channels is not None and shape[learned] == spec.channels > max(_CHANNELS):
+        return learned == 0, learned == 2
+    first, last = shape[0] in _CHANNELS, shape[2] in _CHANNELS
+    if first or last or spec.select is None:
+        return first, last
+    if image_shape is not None:
+        axis = _stated_axis(shape, image_shape)
+        return axis == 0, axis == 2
+    # Bands: there are fewer of them than rows and columns.
+    return shape[0] < min(shape[1:]), shape[2] < min(shape[:2])
 
 
 def _stated_axis(shape, image_shape):
@@ -133,18 +123,20 @@ def is_fixed(dtype: np.dtype) -> bool:
     return dtype == np.uint8 or dtype.kind == "b"
 
 
-def range_of(dtype: np.dtype, learned: tuple[float, float] | None) -> tuple[float, float]:
-    """Black and white of arrays of a dtype, given what ``fit`` learned."""
-    if dtype == np.uint8:
-        return 0.0, 255.0
+def range_of(dtype: np.dtype, spec: InputSpec) -> tuple[float, float]:
+    """Black and white of arrays of a dtype, given what ``fit`` learned or was told."""
     if dtype.kind == "b":
         return 0.0, 1.0
-    if learned is not None:
-        return learned
+    if spec.stated_range is not None:
+        return spec.stated_range
+    if dtype == np.uint8:
+        return 0.0, 255.0
+    if spec.value_range is not None:
+        return spec.value_range
     return (0.0, 1.0) if dtype.kind == "f" else (0.0, 255.0)
 
 
-def check_values(low: float, high: float, dtype: np.dtype, learned: tuple[float, float] | None) -> None:
+def check_values(low: float, high: float, dtype: np.dtype, spec: InputSpec) -> None:
     """Refuse values that cannot be on the scale that ``fit`` learned.
 
     Parameters
@@ -155,23 +147,27 @@ def check_values(low: float, high: float, dtype: np.dtype, learned: tuple[float,
     dtype : dtype
         Of the array.
 
-    learned : tuple of float or None
-        ``InputSpec.value_range``.
+    spec : InputSpec
+        Where black and white were stated, all values may come: they are clipped.
     """
-    if is_fixed(dtype):
+    if is_fixed(dtype) or spec.stated_range is not None:
         return
-    black, white = range_of(dtype, learned)
+    black, white = range_of(dtype, spec)
     # A resized or augmented picture may overshoot what fit saw; without anything seen, rounding alone is forgiven.
-    slack = (white - black) * (1.0 if learned is not None else 1e-3)
-    if low < black - slack or high > white + slack:
+    learned, width = spec.value_range, white - black
+    slack = width * (1.0 if learned is not None else 1e-3)
+    # Where 0 is black, values below it come of overshooting alone, or of another scale such as [-1, 1].
+    below = min(slack, width / 4) if learned in _USUAL_RANGES and black == 0 else slack
+    if low < black - below or high > white + slack:
         origin = "the range learned in fit" if learned is not None else f"the range of {dtype} arrays by default"
         raise ValueError(
             f"X holds {dtype} values from {low:g} to {high:g}, far outside {origin}, [{black:g}, {white:g}]. "
-            f"Bring X to that scale, or fit again on arrays of the new one."
+            f"Bring X to that scale, state it and have values outside clipped ({_STATE_IT}), or fit again on arrays of "
+            "the new one."
         )
 
 
-def warn_other_scale(arrays: np.ndarray, low: float, high: float, learned: tuple[float, float] | None) -> None:
+def warn_other_scale(arrays: np.ndarray, low: float, high: float, spec: InputSpec) -> None:
     """Warn of values that fit the scale by their limits but plainly belong to another one.
 
     Parameters
@@ -182,34 +178,62 @@ def warn_other_scale(arrays: np.ndarray, low: float, high: float, learned: tuple
     low, high : float
         Their smallest and largest value.
 
-    learned : tuple of float or None
-        ``InputSpec.value_range``.
+    spec : InputSpec
+        What ``fit`` learned or was told.
     """
-    if learned is None or high == 0:
-        return
-    if arrays.dtype == np.uint8 and learned not in _USUAL_RANGES and high <= learned[1]:
-        advice = (
+    advice = _other_scale(arrays, low, high, spec)
+    if advice is not None:
+        warnings.warn(f"{advice} If this is meant, say so: {_STATE_IT}.", UserWarning, stacklevel=5)
+
+
+def _other_scale(arrays, low, high, spec):
+    learned, kind = spec.value_range, arrays.dtype
+    if spec.stated_range is not None:
+        if kind == np.uint8 and spec.stated_range[1] > 255:
+            return (
+                f"X holds uint8 values, of which none can be above 255, and value_range={spec.stated_range} puts white "
+                f"at {spec.stated_range[1]:g}: these pictures are read as dark ones."
+            )
+        return None
+    if learned is None or high == 0 or kind.kind == "b":
+        return None
+    if kind == np.uint8:
+        if learned in _USUAL_RANGES or high > learned[1]:
+            return None
+        return (
             f"X holds uint8 values up to {high:g}, which are read as grey levels from 0 to 255, and fit saw values "
             f"from {learned[0]:g} to {learned[1]:g}: pass arrays of the dtype that fit saw."
         )
-    elif arrays.dtype.kind == "f" and learned == (0.0, 255.0) and low >= 0 and high <= 1 and _has_fractions(arrays):
-        advice = (
+    if learned == (-1.0, 1.0):
+        if low < 0 or high <= 0:
+            return None
+        return (
+            f"X holds values from {low:g} to {high:g}, none below 0, and fit saw values from -1 to 1: these pictures "
+            "are read as bright ones. Pass 2 * X - 1 where X is on the scale from 0 to 1."
+        )
+    black, white = learned
+    if learned == (0.0, 255.0) and kind.kind == "f" and low >= 0 and high <= 1 and _has_fractions(arrays):
+        return (
             "X holds fractions from 0 to 1, and fit saw grey levels from 0 to 255: these pictures are read as almost "
             "black. Multiply X by 255, or fit on arrays of the same scale."
         )
-    else:
-        return
-    warnings.warn(advice, UserWarning, stacklevel=5)
+    if low >= min(black, 0) and 0 < high - black < (white - black) / 100:
+        return (
+            f"X holds values from {low:g} to {high:g}, and fit saw values from {black:g} to {white:g}: these pictures "
+            f"are read as almost black. Pass arrays of the scale that fit saw, such as X * {(white - black):g} where X "
+            "is on the scale from 0 to 1."
+        )
+    return None
 
 
 def _has_fractions(arrays):
     return any(not np.array_equal(picture, np.rint(picture)) for picture in arrays)
 
 
-def array_picture(array: np.ndarray, channel_axis: int | None, learned: tuple[float, float] | None):
-    """Turn one picture of numbers into RGB.
-
-    Two channels are grey and alpha, four are RGB and alpha; transparent pixels are laid on white, as in files.
+def array_picture(
+    array: np.ndarray, channel_axis: int | None, spec: InputSpec, note: Callable[[Doubt], None] = ignore
+) -> Image.Image | np.ndarray:
+    """Turn one picture of numbers into what the network takes.
 
     Parameters
     ----------
@@ -219,26 +243,19 @@ def array_picture(array: np.ndarray, channel_axis: int | None, learned: tuple[fl
     channel_axis : {0, 2} or None
         None for ``(H, W)``.
 
-    learned : tuple of float or None
-        ``InputSpec.value_range``.
+    spec : InputSpec
+        What ``fit`` learned or was told.
+
+    note : callable, default=ignore
+        Gets a :class:`Doubt` where something is ambiguous.
 
     Returns
     -------
-    PIL.Image.Image or ndarray of shape (H, W, 3), float32
-        An image for uint8 and bool; others keep their precision as grey levels, 0 to 255.
+    PIL.Image.Image or ndarray of shape (H, W, k), float32
+        RGB as a rule. An image for uint8 and bool; others keep their precision as grey levels, 0 to 255.
     """
-    if channel_axis is not None:
-        array = np.moveaxis(array, channel_axis, -1)
-        array = array[..., 0] if array.shape[-1] == 1 else array
-    if array.dtype == bool:
-        array = array.astype(np.uint8) * np.uint8(255)
-    if array.dtype == np.uint8:
-        return to_rgb(Image.fromarray(np.ascontiguousarray(array)))
-    black, white = range_of(array.dtype, learned)
-    levels = ((array.astype(np.float64) - black) * (255.0 / (white - black))).astype(np.float32)
-    if levels.ndim == 2:
-        return np.repeat(levels[..., np.newaxis], 3, axis=-1)
-    if levels.shape[-1] == 3:
-        return np.ascontiguousarray(levels)
-    alpha = np.clip(levels[..., -1:] / np.float32(255), 0, 1)
-    return np.broadcast_to(levels[..., :-1], (*levels.shape[:2], 3)) * alpha + np.float32(255) * (1 - alpha)
+    values = array[..., np.newaxis] if channel_axis is None else np.moveaxis(array, channel_axis, -1)
+    if values.dtype == bool:
+        values = values.astype(np.uint8) * np.uint8(255)
+        return assemble(values, (0.0, 255.0), spec, note)
+    return assemble(values, range_of(values.dtype, spec), spec, note)

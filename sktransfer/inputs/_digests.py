@@ -6,6 +6,8 @@ import numpy as np
 import xxhash
 from PIL import Image
 
+from sktransfer.inputs._formats import check_regular
+
 __all__ = ["array_digest", "bytes_digest", "file_digest", "image_digest"]
 
 
@@ -17,6 +19,7 @@ def bytes_digest(content: bytes) -> bytes:
 def file_digest(path: str) -> bytes:
     """Digest of a file's place, size and times of change, 16 bytes: a file that is as it was need not be read."""
     status = os.stat(path)  # noqa: PTH116 - Path(path).stat() costs five times as much, for each picture of a search
+    check_regular(status.st_mode)
     state = (os.path.abspath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns)  # noqa: PTH100 - likewise
     return xxhash.xxh3_128_digest(repr(state).encode())
 

@@ -3,14 +3,20 @@
 import io
 import os
 import threading
-from pathlib import Path
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from sktransfer.inputs._bands import band_layout, read_bands
+from sktransfer.inputs._channels import Doubt, assemble, file_limits, ignore
+from sktransfer.inputs._formats import open_image, open_regular
+from sktransfer.inputs._spec import InputSpec
+
 __all__ = ["decode", "to_pil", "to_rgb", "upright_copy"]
 
+_PLAIN = InputSpec("pictures")
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -29,8 +35,14 @@ REDUCTION_MARGIN = 1.4
 _USER_IMAGE_LOCK = threading.Lock()
 
 
-def decode(source: str | os.PathLike | bytes, *, min_size: tuple[int, int] | None = None) -> Image.Image:
-    """Decode an image file, or the bytes of one, to an upright RGB picture.
+def decode(
+    source: str | os.PathLike | bytes,
+    *,
+    min_size: tuple[int, int] | None = None,
+    spec: InputSpec = _PLAIN,
+    note: Callable[[Doubt], None] = ignore,
+) -> Image.Image | np.ndarray:
+    """Decode an image file, or the bytes of one, to an upright picture.
 
     The first frame is read of an animation, the first page of a multi-page file. Pillow's settings are left alone: a
     truncated file is refused, and so is a picture of more than twice ``PIL.Image.MAX_IMAGE_PIXELS`` pixels; between
@@ -47,46 +59,103 @@ def decode(source: str | os.PathLike | bytes, *, min_size: tuple[int, int] | Non
         mean absolute difference from a full decode is 0.3 to 0.5 of 255 grey levels for photographs of 2000 pixels,
         and 1.6 for one with detail in every pixel.
 
+    spec : InputSpec, default=InputSpec("pictures")
+        Which channels are taken, and what black and white are where values are no grey levels from 0 to 255.
+
+    note : callable, default=ignore
+        Gets a :class:`Doubt` where something is ambiguous.
+
     Returns
     -------
-    PIL.Image.Image
-        Mode ``"RGB"``.
+    PIL.Image.Image or ndarray of shape (height, width, k), float32
+        See :meth:`Samples.read`.
 
     Raises
     ------
     Exception
         Whatever Pillow or the file system says; :meth:`Samples.read` adds the row and the path.
     """
-    with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as stream:
-        image = Image.open(stream)
-        reduction = None if min_size is None else _draft(image, min_size)
+    with io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as stream:
+        layout = band_layout(stream)
+        if layout is not None and not (layout.is_plain and layout.shape[2] in (1, 3)):
+            values = read_bands(stream, layout)
+            return assemble(values, file_limits(values, spec, note), spec, note, alpha=layout.alpha)
+        image = open_image(stream)
+        reduction = None if min_size is None or spec.select is not None else _draft(image, min_size)
+        deep = _is_deep(image)
         image.load()
         orientation = _orientation(image)
-        picture = _upright(to_rgb(image), orientation)
+        picture = _picture(image, orientation, spec, note, deep=deep)
     if reduction is not None:
         picture.reduction = _upright_reduction(picture, orientation, *reduction)
     return picture
 
 
-def upright_copy(image: Image.Image) -> Image.Image:
-    """Give an upright RGB picture of an image that belongs to the caller.
+def upright_copy(
+    image: Image.Image, spec: InputSpec = _PLAIN, note: Callable[[Doubt], None] = ignore
+) -> Image.Image | np.ndarray:
+    """Give an upright picture of an image that belongs to the caller.
 
     Parameters
     ----------
     image : PIL.Image.Image
         Any mode; the frame it stands at is taken. It is loaded where it was opened lazily, and otherwise unchanged.
 
+    spec, note : object
+        See :func:`decode`.
+
     Returns
     -------
-    PIL.Image.Image
-        Mode ``"RGB"``, a new object.
+    PIL.Image.Image or ndarray of shape (height, width, k), float32
+        A new object.
     """
     with _USER_IMAGE_LOCK:
         image.load()
         orientation = _orientation(image)
         copy = image.copy()
         copy.format = image.format
-    return _upright(to_rgb(copy), orientation)
+    return _picture(copy, orientation, spec, note)
+
+
+def _picture(image, orientation, spec, note, *, deep=False):
+    wide = image.mode in {"I", "F"} or image.mode.startswith("I;")
+    if spec.select is None and not wide and not (deep and spec.stated_range):
+        if deep:
+            _note_deep(image, spec, note)
+        return _upright(to_rgb(image), orientation)
+    values = _raw_channels(image if orientation == 1 else image.transpose(_TRANSPOSITIONS[orientation]))
+    if deep:  # Pillow kept the upper eight bits of sixteen
+        values = values.astype(np.uint16) * np.uint16(257)
+    in_file = image.mode.startswith("I;16") or (image.mode == "I" and image.format in {"PNG", "PPM"})
+    limits = file_limits(values, spec, note, sixteen_bits=in_file)
+    if wide and spec.select is None and spec.stated_range is None:
+        scaled = (values[..., 0].astype(np.float64) - limits[0]) * (255.0 / (limits[1] - limits[0]))
+        return Image.fromarray(np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)).convert("RGB")
+    return assemble(values, limits, spec, note)
+
+
+def _is_deep(image):
+    """Whether a PNG holds colours of 16 bits, of which Pillow keeps the upper eight."""
+    arguments = image.tile[0][3] if image.format == "PNG" and image.tile else ""
+    return isinstance(arguments, str) and arguments in {"RGB;16B", "RGBA;16B", "LA;16B"}
+
+
+def _note_deep(image, spec, note):
+    brightest = max(high for _, high in image.getextrema()[:3])
+    if 0 < brightest < 16:
+        file_limits(np.array([brightest * 256 + 255], dtype=np.uint16), spec, note)
+
+
+def _raw_channels(image):
+    """All channels ``(height, width, C)`` as they are stored, but for palettes and colours that are not RGB."""
+    if image.mode in {"P", "PA"}:
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    elif image.mode in {"La", "RGBa"}:
+        image = image.convert(image.mode.upper())
+    elif image.mode not in {"L", "LA", "RGB", "RGBA", "I", "F"} and not image.mode.startswith("I;"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    values = np.asarray(image)
+    return values[..., np.newaxis] if values.ndim == 2 else values
 
 
 def to_pil(picture: Image.Image | np.ndarray) -> Image.Image:
@@ -94,64 +163,43 @@ def to_pil(picture: Image.Image | np.ndarray) -> Image.Image:
 
     Parameters
     ----------
-    picture : PIL.Image.Image or ndarray of shape (height, width, 3)
-        Arrays hold grey levels 0 to 255 as floats; they are rounded, and clipped where they lie outside.
+    picture : PIL.Image.Image or ndarray of shape (height, width, k)
+        Arrays hold grey levels 0 to 255 as floats, of one or three channels; they are rounded, and clipped where they
+        lie outside.
 
     Returns
     -------
     PIL.Image.Image
-        Mode ``"RGB"``.
+        Mode ``"RGB"``, or ``"L"`` of one channel.
     """
     if isinstance(picture, Image.Image):
         return picture
-    return Image.fromarray(np.clip(np.rint(picture), 0, 255).astype(np.uint8))
+    levels = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    return Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert a loaded image of any mode to RGB.
+    """Convert a loaded image of 8 bits a channel to RGB.
 
     Transparent pictures (alpha channel, transparent palette entry or colour key) are laid on white, as a page or a
-    browser shows them: the colour hidden under a transparent pixel never counts. 16-bit grey is divided by 257, not
-    clipped; 32-bit and floating-point grey follow :func:`_wide_grey`; CMYK is converted without its colour profile.
+    browser shows them: the colour hidden under a transparent pixel never counts. CMYK is converted without its colour
+    profile.
 
     Parameters
     ----------
     image : PIL.Image.Image
-        Any mode that Pillow can convert.
+        Of 8 bits a channel.
 
     Returns
     -------
     PIL.Image.Image
         Mode ``"RGB"``; the image itself where it has that mode already and no transparency.
     """
-    if image.mode in {"I", "F"} or image.mode.startswith("I;"):
-        return Image.fromarray(_wide_grey(image)).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _wide_grey(image: Image.Image) -> np.ndarray:
-    """Scale 16-bit, 32-bit and floating-point grey to uint8 by a rule that looks at this picture alone.
-
-    16-bit files: 65535 is white. Other 32-bit integers: 255 is white where no value is above 255, else 65535 where no
-    value is above that. Floats: 1 is white where all lie in [0, 1], 255 where all lie in [0, 255]. Everything else is
-    stretched from its own minimum to its own maximum.
-    """
-    values = np.asarray(image)
-    if not np.isfinite(values).all():
-        raise ValueError("the picture holds NaN or infinite values")
-    low, high = float(values.min()), float(values.max())
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in {"PNG", "PPM"}):
-        low, high = 0.0, 65535.0
-    elif low >= 0 and high <= 1 and image.mode == "F":
-        low, high = 0.0, 1.0
-    elif low >= 0 and high <= 65535:
-        low, high = 0.0, 255.0 if high <= 255 else 65535.0 if image.mode == "I" else high
-    scaled = (values.astype(np.float64) - low) * (255.0 / ((high - low) or 1.0))
-    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 
 def _orientation(image: Image.Image) -> int:

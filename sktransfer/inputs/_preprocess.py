@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 from PIL import Image
 
+from sktransfer.exceptions import InvalidImageError
 from sktransfer.inputs._images import Reduction
 
 __all__ = ["ImagePreprocessor"]
@@ -55,8 +56,8 @@ class ImagePreprocessor:
         ``"center"`` keeps the aspect ratio and cuts what sticks out, ``"squash"`` gives up the aspect ratio, and
         ``"border"`` keeps the whole picture between borders in the colour of `mean`.
 
-    in_chans : {1, 3}, default=3
-        Channels of the result; 1 takes the luminance.
+    in_chans : int, default=3
+        Channels of the result; 1 takes the luminance, other numbers than 1 and 3 need pictures of that many channels.
 
     resize : {"fast", "exact"}, default="fast"
         ``"exact"`` gives the numbers of timm's transform, by Pillow's resampling of the whole picture. ``"fast"``
@@ -92,8 +93,8 @@ class ImagePreprocessor:
             raise ValueError(f"crop_mode={self.crop_mode!r}: expected one of {list(_CROP_MODES)}.")
         if self.resize not in ("fast", "exact"):
             raise ValueError(f"resize={self.resize!r}: expected 'fast' or 'exact'.")
-        if self.in_chans not in (1, 3):
-            raise ValueError(f"in_chans={self.in_chans!r}: expected 1 (luminance) or 3 (RGB).")
+        if self.in_chans < 1:
+            raise ValueError(f"in_chans={self.in_chans!r}: expected 1 (luminance), 3 (RGB) or another number above 0.")
         if not self.crop_pct > 0:
             raise ValueError(f"crop_pct={self.crop_pct!r}: expected a share above 0, such as 0.875.")
         size = tuple(int(side) for side in self.input_size)
@@ -109,15 +110,15 @@ class ImagePreprocessor:
 
         Parameters
         ----------
-        picture : PIL.Image.Image or ndarray of shape (height, width, 3)
-            As :meth:`Samples.read` gives it: an RGB image, or grey levels 0 to 255 as floats.
+        picture : PIL.Image.Image or ndarray of shape (height, width, k)
+            As :meth:`Samples.read` gives it: an RGB or grey image, or levels 0 to 255 as floats.
 
         Returns
         -------
         ndarray of shape (in_chans, height, width), float32
             The input of the network.
         """
-        if isinstance(picture, Image.Image):
+        if isinstance(picture, Image.Image) and self.in_chans in (1, 3):
             mode = "L" if self.in_chans == 1 else "RGB"
             image = picture if picture.mode == mode else picture.convert(mode)
             reduction = getattr(picture, "reduction", None)
@@ -125,9 +126,7 @@ class ImagePreprocessor:
                 return self._fast(image, reduction)
             pixels = np.asarray(self._resize(image, reduction))
             return self._normalise_levels(self._crop(pixels.reshape(*pixels.shape[:2], self.in_chans)))
-        planes = np.moveaxis(np.asarray(picture, dtype=np.float32), -1, 0)
-        if self.in_chans == 1:
-            planes = np.tensordot(_LUMINANCE, planes, axes=1)[np.newaxis]
+        planes = self._planes(np.asarray(picture, dtype=np.float32))
         resized = [np.asarray(self._resize(Image.fromarray(np.ascontiguousarray(plane)))) for plane in planes]
         pixels = np.moveaxis(self._crop(np.stack(resized, axis=-1)), -1, 0) / np.float32(255)
         mean, std = (np.array(values, dtype=np.float32)[:, None, None] for values in (self.mean, self.std))
@@ -144,7 +143,20 @@ class ImagePreprocessor:
 
     def key(self) -> str:
         """Name everything that decides the result, for cache keys."""
-        return f"image/2:{astuple(self)!r}"
+        return f"image/3:{astuple(self)!r}"
+
+    def _planes(self, levels):
+        planes = np.moveaxis(np.atleast_3d(levels), -1, 0)
+        if self.in_chans == 1 and len(planes) == 3:
+            return np.tensordot(_LUMINANCE, planes, axes=1)[np.newaxis]
+        if self.in_chans == 3 and len(planes) == 1:
+            return np.repeat(planes, 3, axis=0)
+        if len(planes) != self.in_chans:
+            raise InvalidImageError(
+                f"it has {len(planes)} channels, and the network takes {self.in_chans}: pass "
+                "backbone=ImageBackbone(name, channels=...) with as many numbers of channels, counted from 0."
+            )
+        return planes
 
     def _per_channel(self, name: str) -> tuple[float, ...]:
         values = tuple(float(value) for value in np.atleast_1d(getattr(self, name)))

@@ -1,8 +1,10 @@
 """The one door for X: whatever the user holds becomes an indexable set of samples that are read when needed."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from math import isqrt, prod
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -10,17 +12,17 @@ from sklearn.utils.validation import validate_data
 
 from sktransfer.exceptions import InvalidImageError
 from sktransfer.inputs._arrays import picture_axes
+from sktransfer.inputs._channels import Doubt
 from sktransfer.inputs._containers import ACCEPTED, is_column_frame, open_container
-from sktransfer.inputs._pictures import (
-    READ_ERRORS,
-    LazyItems,
-    PictureReader,
-    learn_from_list,
-    learn_from_probes,
-    learn_from_stack,
-)
+from sktransfer.inputs._learn import learn_from_list, learn_from_probes, learn_from_stack
+from sktransfer.inputs._pictures import READ_ERRORS, LazyItems, PictureReader
+from sktransfer.inputs._spec import InputSpec
 
 __all__ = ["Samples", "check_samples"]
+
+# What was ambiguous in pictures by their digests, so that it is said again where their features come from a cache.
+_remembered: dict[bytes, set[Doubt]] = {}
+_MOST_REMEMBERED = 2**16
 
 
 class Samples:
@@ -43,6 +45,7 @@ class Samples:
         self.reader = reader
         self.rows = np.arange(len(items)) if rows is None else rows
         self._digests: dict[int, bytes] = {}
+        self._doubts: set[str] = set()  # kinds of which was warned, once for all that was taken of one X
 
     def __len__(self) -> int:
         """Count the samples."""
@@ -65,7 +68,7 @@ class Samples:
             indices = np.asarray(indices)
             indices = indices.astype(np.intp) if indices.size == 0 else indices
         taken = Samples(self.items, self.reader, self.rows[indices])
-        taken._digests = self._digests
+        taken._digests, taken._doubts = self._digests, self._doubts
         return taken
 
     @property
@@ -78,7 +81,7 @@ class Samples:
             return self.__dict__
         # The rows that are meant and no others, under the numbers by which messages name them.
         items = {row: self.items[row] for row in self.rows.tolist()}
-        return {**self.__dict__, "items": items, "_digests": {}}
+        return {**self.__dict__, "items": items, "_digests": {}, "_doubts": set()}
 
     def read(self, i: int, min_size: tuple[int, int] | None = None):
         """Read one sample.
@@ -93,15 +96,22 @@ class Samples:
 
         Returns
         -------
-        PIL.Image.Image or ndarray of shape (height, width, 3), float32
-            RGB. Arrays, on the scale 0 to 255, come from arrays that are neither uint8 nor bool.
+        PIL.Image.Image or ndarray of shape (height, width, k), float32
+            RGB, or the channels that were stated. Arrays, on the scale 0 to 255, come of what has more than 8 bits a
+            channel, and of channels that are no colours.
 
         Raises
         ------
         InvalidImageError
             The sample cannot be read; the message names its row in X and, for a file, its path.
         """
-        return self._call("read", i, min_size=min_size)
+        doubts = []
+        picture = self._call("read", i, min_size=min_size, note=doubts.append)
+        row = int(self.rows[i])
+        for doubt in doubts:
+            _remember(self._digests.get(row), doubt)
+            self._warn_of(row, doubt)
+        return picture
 
     def digest(self, i: int) -> bytes:
         """Name the content of one sample by 16 bytes.
@@ -124,7 +134,14 @@ class Samples:
         row = int(self.rows[i])
         if row not in self._digests:
             self._digests[row] = self._call("digest", i)
+        for doubt in _remembered.get(self._digests[row], ()):
+            self._warn_of(row, doubt)  # the features may come from the cache: nothing is read
         return self._digests[row]
+
+    def _warn_of(self, row, doubt):
+        if doubt.kind not in self._doubts:
+            self._doubts.add(doubt.kind)
+            warnings.warn(f"Row {row} of X can be read in two ways: {doubt.text}", UserWarning, stacklevel=4)
 
     def _call(self, method, i, **options):
         row = int(self.rows[i])
@@ -136,8 +153,20 @@ class Samples:
             raise InvalidImageError(f"Row {row} of X cannot be read as a picture: {reason}") from cause
 
 
+def _remember(digest, doubt):
+    if digest is not None and len(_remembered) < _MOST_REMEMBERED:
+        _remembered.setdefault(digest, set()).add(doubt)
+
+
 def check_samples(
-    estimator: BaseEstimator, X: object, *, reset: bool, image_shape: tuple[int, ...] | None = None
+    estimator: BaseEstimator,
+    X: object,
+    *,
+    reset: bool,
+    image_shape: tuple[int, ...] | None = None,
+    channels: tuple[int, ...] | str | None = None,
+    value_range: tuple[float, float] | None = None,
+    resize: str = "fast",
 ) -> Samples:
     """Check X of an image estimator and make it readable sample by sample.
 
@@ -159,7 +188,18 @@ def check_samples(
 
     image_shape : tuple of int, default=None
         ``(height, width)``, ``(height, width, channels)`` or ``(channels, height, width)`` of flattened pictures, and
-        of arrays whose channel axis could be either. None reads a row of ``k * k`` numbers as a grey square.
+        of arrays whose channel axis could be either. None reads a row of ``k * k`` numbers as a grey square. With
+        ``reset=False`` None stands for what `fit` was told.
+
+    channels : tuple of int, "adapt" or None, default=None
+        Channels to take of each picture, counted from 0, or all of them; None makes pictures RGB. Read with
+        ``reset=True`` and kept in ``input_spec_``, as are the following two.
+
+    value_range : tuple of float, default=None
+        Black and white of arrays and of files with more than 8 bits a channel; values outside are clipped.
+
+    resize : {"fast", "exact"}, default="fast"
+        See :class:`ImagePreprocessor`.
 
     Returns
     -------
@@ -177,8 +217,9 @@ def check_samples(
     -----
     uint8 arrays are grey levels from 0 to 255 and bool arrays black and white. The range of other arrays is learned
     in ``fit``: [0, 1], [-1, 1] or [0, 255] (where a value is above 127) if the values lie in it, else from their
-    smallest to their largest. Values beyond it by more than its width are refused later. Arrays have one (grey), two
-    (grey, alpha), three (RGB) or four (RGB, alpha) channels; an axis of size 1 to 4 is the channel axis.
+    smallest to their largest. Values beyond it by more than a quarter of its width (by more than its width, where it is
+    the values' own) are refused later. Arrays have one channel (grey), three (RGB) or four (RGB and another one, which
+    is left out with a warning) unless `channels` says what to take; an axis of size 1 to 4 is the channel axis.
 
     The code of a Dataset runs in one thread at a time; files, bytes and images are decoded in several.
 
@@ -196,11 +237,13 @@ def check_samples(
         if reset:
             estimator.input_spec_ = X.reader.spec
         return X
-    image_shape = _checked_shape(image_shape)
     learned = None if reset else estimator.input_spec_
+    told = InputSpec("pictures", **_checked_reading(channels, value_range), resize=resize) if reset else learned
+    image_shape = _checked_shape(image_shape, told) or told.stated_shape
+    told = replace(told, stated_shape=image_shape)
     form, items = open_container(X)
     if form == "table":
-        return _check_table(estimator, items, learned, image_shape)
+        return _check_table(estimator, items, told, learned)
     if is_column_frame(X):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
     elif reset:
@@ -209,23 +252,23 @@ def check_samples(
         raise ValueError(f"Found array with 0 sample(s): X is an empty {type(X).__name__}. {ACCEPTED}")
     name = type(estimator).__name__
     if form == "stack":
-        spec = learn_from_stack(items, image_shape, learned, name)
+        spec = learn_from_stack(items, told, learned, name)
     elif form == "list":
-        spec = learn_from_list(items, image_shape, learned, name)
+        spec = learn_from_list(items, told, learned, name)
     else:
         items = LazyItems(items)
-        spec = learn_from_probes(items, image_shape) if reset else learned
+        spec = learn_from_probes(items, told, name) if reset else learned
     if reset:
         estimator.input_spec_ = spec
     return Samples(items, PictureReader(spec, name))
 
 
-def _check_table(estimator, X, learned, image_shape):
+def _check_table(estimator, X, told, learned):
     table = validate_data(estimator, X, reset=learned is None)
     n_features = table.shape[1]
-    shape = _row_shape(n_features, image_shape, learned)
+    shape = _row_shape(n_features, told.stated_shape, learned)
     stack = table.reshape(len(table), *shape)
-    spec = learn_from_stack(stack, image_shape, learned, type(estimator).__name__)
+    spec = learn_from_stack(stack, told, learned, type(estimator).__name__)
     if learned is None:
         spec = estimator.input_spec_ = replace(spec, kind="flattened", n_features=n_features)
     return Samples(stack, PictureReader(spec, type(estimator).__name__))
@@ -252,7 +295,29 @@ def _row_shape(n_features, image_shape, learned):
     return shape
 
 
-def _checked_shape(image_shape):
+def _checked_reading(channels, value_range):
+    """Check what the user says of channels and values."""
+    if channels is not None and channels != "adapt":
+        whole = not isinstance(channels, str) and all(isinstance(c, Integral) and c >= 0 for c in channels)
+        if not whole or not len(channels):
+            raise ValueError(
+                f"channels={channels!r}: expected numbers of channels, counted from 0, such as (3, 2, 1), 'adapt' for "
+                "all of them, or None for RGB."
+            )
+        channels = tuple(int(c) for c in channels)
+    if value_range is not None:
+        limits = tuple(value_range) if isinstance(value_range, Sequence | np.ndarray) else ()
+        real = len(limits) == 2 and all(isinstance(limit, Real) and np.isfinite(limit) for limit in limits)
+        if not real or not limits[0] < limits[1]:
+            raise ValueError(
+                f"value_range={value_range!r}: expected (black, white), two numbers of which the second is larger, "
+                "such as (0, 4095)."
+            )
+        value_range = tuple(float(limit) for limit in limits)
+    return {"select": "all" if channels == "adapt" else channels, "stated_range": value_range}
+
+
+def _checked_shape(image_shape, spec):
     if image_shape is None:
         return None
     shape = tuple(image_shape)
@@ -261,7 +326,7 @@ def _checked_shape(image_shape):
             f"image_shape={image_shape!r}: expected (height, width), (height, width, channels) or "
             f"(channels, height, width), whole numbers above 0."
         )
-    picture_axes(shape, image_shape=shape, learned=None)
+    picture_axes(shape, image_shape=shape, learned=None, spec=spec)
     return tuple(int(side) for side in shape)
 
 

@@ -121,9 +121,9 @@ def explain(estimator: Any, X: Any, *, target: Any, layer: int | str | None) -> 
 
     parts = _take_apart(estimator, X, layer)
     reader, backbone = parts.reader, parts.backbone
-    samples = check_samples(reader, parts.X, reset=False, image_shape=reader.image_shape)
+    samples = check_samples(reader, parts.X, reset=False)
     columns = _columns(estimator, target, len(samples))
-    preprocess = ImagePreprocessor(**backbone.preprocessing)
+    preprocess = ImagePreprocessor(**backbone.preprocessing, resize=reader.input_spec_.resize)
     size = (len(samples), *preprocess.input_size)
     out = Explanation(np.zeros(size, np.float32), np.zeros((*size, 3), np.float32), np.zeros(len(samples), np.intp))
     device = resolve_device(reader.device)
@@ -178,6 +178,8 @@ def _as_seen(pictures, preprocess):
     """Pictures ``(n, C, H, W)`` as the network takes them, back as colours from 0 to 1, ``(n, H, W, 3)``."""
     mean, std = (np.reshape(values, (1, -1, 1, 1)) for values in (preprocess.mean, preprocess.std))
     colors = np.moveaxis(np.clip(pictures * std + mean, 0, 1), 1, -1)
+    if colors.shape[3] not in (1, 3):  # bands: the first three as colours, the first of two as grey
+        colors = colors[..., : 3 if colors.shape[3] > 3 else 1]
     return np.broadcast_to(colors, (*colors.shape[:3], 3))
 
 

@@ -86,7 +86,7 @@ def rank_backbones(
     ----------
     backbones : list or dict
         Backbones as :func:`load_backbone` takes them (timm names, ``"local-dir:folder"``, networks, fitted
-        estimators), or pairs ``(backbone, weights)``. A dict gives them names of your own.
+        estimators, :class:`ImageBackbone`), or pairs ``(backbone, weights)``. A dict gives them names of your own.
     X : pictures
         Paths, encoded bytes, PIL images, arrays, flattened arrays or a torch Dataset.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
@@ -221,7 +221,8 @@ def _read_candidate(name, entry, weights):
         if not isinstance(entry, str | os.PathLike):
             own = "pretrained"  # networks and fitted estimators bring their own
     if name is None:
-        name = os.fspath(backbone) if isinstance(backbone, str | os.PathLike) else type(backbone).__name__
+        named = getattr(backbone, "name", backbone)  # of a description
+        name = os.fspath(named) if isinstance(named, str | os.PathLike) else type(named).__name__
         name += suffix
     return Candidate(str(name), backbone, own)
 
@@ -350,9 +351,9 @@ def _source_proba(extractor, X, candidate):
             "weights that hold it (published ImageNet weights do), or take another score, such as 'logme'."
         )
     return extract(
-        check_samples(extractor, X, reset=False, image_shape=extractor.image_shape),
+        check_samples(extractor, X, reset=False),
         SourceProba(backbone),
-        ImagePreprocessor(**backbone.preprocessing),
+        ImagePreprocessor(**backbone.preprocessing, resize=extractor.input_spec_.resize),
         batch_size=extractor.batch_size,
         device=extractor.device,
         precision=extractor.precision,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -106,7 +107,7 @@ def _tuned(training, with_target):
         "full": FineTunedClassifier(**whole, trainable="all"),
         "lp_ft": FineTunedClassifier(**whole, trainable="all", probe_epochs=training["max_epochs"]),
         "from_scratch": FineTunedClassifier(
-            **{**training, "weights": None}, trainable="all", schedule="cosine", lr=3e-3
+            **_altered(training, weights=None), trainable="all", schedule="cosine", lr=3e-3
         ),
     }
 
@@ -115,6 +116,17 @@ def _pixels(reading):
     """Read the pixels of thumbnails: what is known of pictures without any other data."""
     from torch import nn
 
-    options = {name: value for name, value in reading.items() if name not in ("backbone", "weights", "image_size")}
     shrink = nn.Sequential(nn.AdaptiveAvgPool2d(_THUMBNAIL), nn.Flatten())
-    return PretrainedFeatureExtractor(shrink, image_size=4 * _THUMBNAIL, **options)
+    options = _altered(reading, weights="pretrained", image_size=4 * _THUMBNAIL)
+    if hasattr(options["backbone"], "reading"):
+        return PretrainedFeatureExtractor(**options).set_params(backbone__name=shrink)
+    return PretrainedFeatureExtractor(**{**options, "backbone": shrink})
+
+
+def _altered(options: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
+    """Change `weights` or `image_size` where they are said: in a description of the backbone, or beside it."""
+    described = options["backbone"]
+    if not hasattr(described, "reading"):
+        return {**options, **changes}
+    nothing = {"weights": "pretrained", "image_size": None}
+    return {**options, **{name: nothing[name] for name in changes}, "backbone": clone(described).set_params(**changes)}

@@ -57,7 +57,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
 
     Parameters
     ----------
-    backbone : str, torch.nn.Module, fitted estimator or None, default="resnet18"
+    backbone : str, ImageBackbone, torch.nn.Module, fitted estimator or None, default="resnet18"
         The pretrained network, as in :class:`FineTunedClassifier`. None searches on tables of numbers, which needs a
         target domain.
     strategies : "auto", list of str or dict of str to classifier or "auto", default="auto"
@@ -277,7 +277,9 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
     def _check_rows(self, X: Any, *, reset: bool) -> Any:
         if self.backbone is None:
             return validate_data(self, X, reset=reset)
-        check_samples(self, X, reset=reset, image_shape=self.image_shape)
+        from sktransfer.backbones import ImageBackbone
+
+        check_samples(self, X, reset=reset, **(ImageBackbone.of(self).reading if reset else {}))
         return X
 
     @property

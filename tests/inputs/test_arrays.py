@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from PIL import Image
 from sklearn.datasets import load_digits
 
 from sktransfer.inputs import check_samples
@@ -16,14 +15,6 @@ def test_grey_arrays(colours, fitted):
         pixels = np.asarray(fitted(X, **options)[1].read(0))
         assert_allclose(pixels, np.repeat(colours[..., :1], 3, axis=-1), atol=1e-3)
     assert_array_equal(np.asarray(fitted(grey > 99)[1].read(0))[..., 0], (grey[0] > 99) * 255)
-
-
-def test_alpha_of_arrays_is_that_of_files(colours, save, read):
-    alpha = colours[..., 1:2]
-    for layers in (np.dstack([colours, alpha]), np.dstack([colours[..., :1], alpha])):
-        from_file = read([save(Image.fromarray(layers), "a.png")])
-        assert_array_equal(read(layers[None]), from_file)
-        assert_allclose(read(layers[None] / 255), from_file, atol=1.01)
 
 
 def test_float_arrays_keep_their_precision(fitted):

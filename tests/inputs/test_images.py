@@ -7,6 +7,7 @@ import sys
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -80,20 +81,22 @@ def test_16_bit_portable_grey_map(tmp_path, read):
 
 
 @pytest.mark.parametrize(
-    ("values", "levels"),
+    ("values", "levels", "doubt"),
     [
-        (np.array([[0, 200]], dtype=np.int32), [0, 200]),
-        (np.array([[0, 65535]], dtype=np.int32), [0, 255]),
-        (np.array([[-100, 100_000]], dtype=np.int32), [0, 255]),
-        (np.array([[0, 0.5, 1]], dtype=np.float32), [0, 128, 255]),
-        (np.array([[0, 200.4]], dtype=np.float32), [0, 200]),
-        (np.array([[-2, 0, 2]], dtype=np.float32), [0, 128, 255]),
-        (np.array([[7.5, 7.5]], dtype=np.float32), [8, 8]),
-        (np.array([[-7.5, -7.5]], dtype=np.float32), [0, 0]),
+        (np.array([[0, 200]], dtype=np.int32), [0, 200], None),
+        (np.array([[0, 65535]], dtype=np.int32), [0, 255], None),
+        (np.array([[-100, 100_000]], dtype=np.int32), [0, 255], "stretched"),
+        (np.array([[0, 0.5, 1]], dtype=np.float32), [0, 128, 255], None),
+        (np.array([[0, 200.4]], dtype=np.float32), [0, 200], None),
+        (np.array([[-2, 0, 2]], dtype=np.float32), [0, 128, 255], "stretched"),
+        (np.array([[7.5, 7.5]], dtype=np.float32), [8, 8], "a dark picture"),
+        (np.array([[-7.5, -7.5]], dtype=np.float32), [0, 0], "stretched"),
     ],
 )
-def test_32_bit_and_float_grey_follow_the_stated_rule(values, levels, save, read):
-    assert_array_equal(read([save(Image.fromarray(values), "a.tif")])[0, :, 0], levels)
+def test_32_bit_and_float_grey_follow_the_stated_rule(values, levels, doubt, save, read):
+    path = save(Image.fromarray(values), "a.tif")
+    with pytest.warns(UserWarning, match=f"Row 0 of X.*{doubt}.*value_range=") if doubt else nullcontext():
+        assert_array_equal(read([path])[0, :, 0], levels)
 
 
 def test_float_grey_with_nan_is_refused(save, read):

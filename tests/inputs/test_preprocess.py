@@ -135,7 +135,7 @@ def test_equality_and_key():
         ({"interpolation": "cubic"}, r"interpolation='cubic': expected one of .*bicubic"),
         ({"crop_mode": "middle"}, "crop_mode='middle': expected one of"),
         ({"resize": "quick"}, "resize='quick': expected 'fast' or 'exact'"),
-        ({"in_chans": 4}, "in_chans=4: expected 1"),
+        ({"in_chans": 0}, "in_chans=0: expected 1"),
         ({"crop_pct": 0}, "crop_pct=0: expected a share"),
         ({"input_size": (224,)}, "input_size=.*expected .height, width."),
         ({"mean": (0.5, 0.5)}, "mean=.*expected one number, or 3"),
