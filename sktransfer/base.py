@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sktransfer.utils._callers import refuse_pipeline
 from sktransfer.utils._compat import fit_context
 from sktransfer.utils._domains import Domains, check_domains
 from sktransfer.utils._labels import as_labels, missing_labels, plain_labels
@@ -120,6 +121,7 @@ class BaseAdapter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _DomainEsti
         Z : ndarray of shape (n_samples, n_features_out)
             Adapted rows, in the order of `X`.
         """
+        refuse_pipeline(self, y, sample_domain)
         X, domains = self._fit_domains(X, y, sample_domain)
         return self._adapt_training_rows(X, domains)
 

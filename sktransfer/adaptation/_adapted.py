@@ -13,9 +13,10 @@ from sktransfer.adaptation._adapted_mixin import AdaptedMixin
 from sktransfer.adaptation._standardizer import DomainStandardizer
 from sktransfer.exceptions import NegativeTransferWarning
 from sktransfer.metrics import transfer_evidence
+from sktransfer.utils._compat import EstimatorOf
 from sktransfer.utils._domains import read_source_labels
 from sktransfer.utils._features import as_table
-from sktransfer.utils._labels import check_class_labels, check_number_labels
+from sktransfer.utils._labels import check_class_labels, check_number_labels, holds_minus_one
 from sktransfer.utils._stacking import take_rows
 
 __all__ = ["AdaptedClassifier", "AdaptedRegressor"]
@@ -99,7 +100,11 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
     True
     """
 
-    _parameter_constraints: dict = {**AdaptedMixin._parameter_constraints, "guard": ["boolean"]}
+    _parameter_constraints: dict = {
+        **AdaptedMixin._parameter_constraints,
+        "estimator": [EstimatorOf(("classifier",), otherwise="AdaptedRegressor takes regressors"), None],
+        "guard": ["boolean"],
+    }
 
     def __init__(
         self,
@@ -149,7 +154,7 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
 
     @staticmethod
     def _holds_minus_one(labels: np.ndarray) -> bool:
-        return -1 in labels.tolist()
+        return holds_minus_one(labels)
 
     @staticmethod
     def _score(y_true: np.ndarray, y_pred: np.ndarray, *, sample_weight: np.ndarray | None) -> float:
@@ -210,6 +215,11 @@ class AdaptedRegressor(AdaptedMixin, RegressorMixin, BaseEstimator):
     >>> model.predict(X[:3]).shape
     (3,)
     """
+
+    _parameter_constraints: dict = {
+        **AdaptedMixin._parameter_constraints,
+        "estimator": [EstimatorOf(("regressor",), otherwise="AdaptedClassifier takes classifiers"), None],
+    }
 
     def _default_estimator(self) -> Ridge:
         return Ridge()

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.adaptation._mmd import MMDAdapter
 from sktransfer.adaptation._weighted_fit import fit_weighted
+from sktransfer.utils._callers import refuse_scoring, refuse_wrapper
 from sktransfer.utils._compat import HasMethods, fit_context
 from sktransfer.utils._domains import Domains, check_domains, read_source_labels
 from sktransfer.utils._labels import as_labels, labels_of_fit, mask_labels, missing_labels, plain_labels
@@ -47,7 +48,6 @@ class AdaptedMixin(MetaEstimatorMixin):
     __metadata_request__score = _REQUEST
 
     _parameter_constraints: dict = {
-        "estimator": [HasMethods(["fit", "predict"]), None],
         "adapter": [HasMethods(["fit", "transform"]), HasMethods(["fit", "predict_weights"]), None],
         "use_target_labels": ["boolean"],
         "random_state": ["random_state"],
@@ -95,6 +95,7 @@ class AdaptedMixin(MetaEstimatorMixin):
         """
         y = labels_of_fit(y, caller=type(self).__name__)
         check_consistent_length(X, y)
+        self._refuse_wrapper(y, sample_domain)
         fit_params = self._route(fit_params)
         domains = self._read_domains(X, y, sample_domain)
         labels, rows = read_source_labels(y, domains)
@@ -123,8 +124,22 @@ class AdaptedMixin(MetaEstimatorMixin):
 
     def _read_domains(self, X: Any, y: np.ndarray, sample_domain: Any) -> Domains:
         """Return the roles of the training rows."""
-        target_domain = getattr(self._current("adapter", fitted=False), "target_domain", "target")
-        return check_domains(sample_domain, y, target_domain=target_domain, n_samples=len(y))
+        return check_domains(sample_domain, y, target_domain=self._target_domain, n_samples=len(y))
+
+    @property
+    def _target_domain(self) -> Any:
+        return getattr(self._current("adapter", fitted=False), "target_domain", "target")
+
+    def _refuse_wrapper(self, y: np.ndarray, sample_domain: Any) -> None:
+        inner, adapter = (type(self._current(role, fitted=False)).__name__ for role in ("estimator", "adapter"))
+        refuse_wrapper(
+            self,
+            y,
+            sample_domain,
+            target_domain=self._target_domain,
+            holds_minus_one=self._holds_minus_one,
+            inside=(f"{inner}()", f"{type(self).__name__}({{}}, {adapter}())"),
+        )
 
     def _route(self, fit_params: dict) -> dict:
         if fit_params and get_config()["enable_metadata_routing"]:
@@ -195,6 +210,7 @@ class AdaptedMixin(MetaEstimatorMixin):
 
     def _delegate(self, method: str, X: Any, sample_domain: Any) -> np.ndarray:
         Z = self._adapt(X, sample_domain)
+        refuse_scoring(self)
         return getattr(self.estimator_, method)(Z)
 
     @available_if(_estimator_has("predict_proba"))

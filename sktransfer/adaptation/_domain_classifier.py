@@ -10,9 +10,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.adaptation._pseudo_labels import read_classes
 from sktransfer.base import _DomainEstimator
+from sktransfer.utils._callers import refuse_scoring, refuse_wrapper
 from sktransfer.utils._compat import fit_context
 from sktransfer.utils._domains import Domains
-from sktransfer.utils._labels import as_labels, labels_of_fit, missing_labels, plain_labels
+from sktransfer.utils._labels import as_labels, holds_minus_one, labels_of_fit, missing_labels, plain_labels
 from sktransfer.utils._stacking import take_rows
 
 __all__ = ["DomainClassifier"]
@@ -57,16 +58,24 @@ class DomainClassifier(ClassifierMixin, _DomainEstimator, metaclass=ABCMeta):
             If there is no source row or no target row, or if a source row has no label.
         """
         y = labels_of_fit(y, caller=type(self).__name__)
+        refuse_wrapper(
+            self,
+            y,
+            sample_domain,
+            target_domain=self.target_domain,
+            holds_minus_one=holds_minus_one,
+        )
         self._fit_domains(X, y, sample_domain)
         return self
 
     def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
         self.classes_, codes = read_classes(X, y, domains, caller=type(self).__name__)
-        self.minus_one_is_missing_ = -1 not in self.classes_.tolist()
+        self.minus_one_is_missing_ = not holds_minus_one(self.classes_)
         self._fit_classes(X.astype(np.float64, copy=False), domains, codes)
 
     def _scores(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
+        refuse_scoring(self)
         return self._class_scores(self._check_rows(X).astype(np.float64, copy=False))
 
     def decision_function(self, X: Any) -> np.ndarray:

@@ -13,7 +13,7 @@ from sktransfer.adaptation._domain_classifier import DomainClassifier
 from sktransfer.adaptation._gfk import geodesic_flow_map
 from sktransfer.adaptation._pseudo_labels import balance_factor, domain_distance, mean_differences, nearest_neighbor
 from sktransfer.adaptation._subspace import principal_subspaces
-from sktransfer.utils._compat import HasMethods, Interval, StrOptions
+from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions
 from sktransfer.utils._domains import Domains
 from sktransfer.utils._kernels import kernel_blocks, pairwise_kernel, resolve_gamma
 
@@ -193,7 +193,7 @@ class MEDAClassifier(DomainClassifier):
         "laplacian_weight": [Interval(Real, 0, None, closed="left")],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "conditional": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
-        "estimator": [HasMethods(["fit", "predict"]), None],
+        "estimator": [EstimatorOf(("classifier",)), None],
         "n_iter": [Interval(Integral, 1, None, closed="left")],
     }
 

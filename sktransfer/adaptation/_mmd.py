@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 
 from sktransfer.adaptation._pseudo_labels import balance_factor, mean_differences, nearest_neighbor, read_classes
 from sktransfer.base import BaseAdapter
-from sktransfer.utils._compat import HasMethods, Interval, StrOptions
+from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions
 from sktransfer.utils._domains import Domains
 from sktransfer.utils._kernels import (
     kernel_blocks,
@@ -199,7 +199,7 @@ class MMDAdapter(BaseAdapter):
         "mu": [Interval(Real, 0, None, closed="neither")],
         "conditional": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
         "class_weighting": ["boolean"],
-        "estimator": [HasMethods(["fit", "predict"]), None],
+        "estimator": [EstimatorOf(("classifier",)), None],
         "n_iter": [Interval(Integral, 1, None, closed="left")],
         "solver": [StrOptions({"exact", "nystroem"})],
         "n_landmarks": [Interval(Integral, 1, None, closed="left")],

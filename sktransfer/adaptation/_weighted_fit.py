@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from sktransfer.utils._estimators import weight_parameter
 from sktransfer.utils._stacking import take_if_per_row, take_rows
+from sktransfer.utils._weights import fit_with_weights, weight_route
 
 __all__ = ["fit_weighted", "resample_by_weight"]
 
@@ -74,16 +74,16 @@ def fit_weighted(
     if weights is None:
         return estimator.fit(X, y, **fit_params)
     _check_weights(weights)
-    name = weight_parameter(estimator)
-    given = fit_params.get(name or "sample_weight")
+    given = fit_params.get(weight_route(estimator).name or "sample_weight")
     if given is not None:
         weights = weights * np.asarray(given)
         _check_weights(weights)
-    if name is not None:
-        return estimator.fit(X, y, **{**fit_params, name: weights})
+    reason = fit_with_weights(estimator, X, y, weights, **fit_params)
+    if reason is None:
+        return estimator
     warnings.warn(
-        f"The fit of {type(estimator).__name__} takes no sample_weight; it is fitted on {len(weights)} source rows "
-        f"resampled by their weights instead. random_state seeds the resampling.",
+        f"{reason[0].upper()}{reason[1:]}; {type(estimator).__name__} is fitted on {len(weights)} source rows "
+        "resampled by their weights instead. random_state seeds the resampling.",
         UserWarning,
         stacklevel=4,
     )

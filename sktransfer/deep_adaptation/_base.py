@@ -28,12 +28,14 @@ from sktransfer.base import LabelledScoreMixin
 from sktransfer.deep_adaptation._alignment import Alignment
 from sktransfer.deep_adaptation._shared_parameters import share_parameters
 from sktransfer.exceptions import DomainError
+from sktransfer.utils._callers import refuse_scoring, refuse_wrapper
 from sktransfer.utils._compat import Interval, StrOptions, fit_context, with_callbacks
 from sktransfer.utils._domains import Domains, check_domains, read_source_labels
 from sktransfer.utils._labels import (
     check_class_labels,
     check_class_weight,
     check_number_labels,
+    holds_minus_one,
     labels_of_fit,
     missing_labels,
     plain_labels,
@@ -209,6 +211,13 @@ class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
         self._begin(X, y)
         self._check_settings()
         y = labels_of_fit(y, caller=type(self).__name__)
+        refuse_wrapper(
+            self,
+            y,
+            sample_domain,
+            target_domain=self.target_domain,
+            holds_minus_one=lambda labels: not self._minus_one_is_missing(labels),
+        )
         samples = self._samples(X, reset=True)
         check_consistent_length(samples, y)
         domains = self._read_domains(X, y, sample_domain)
@@ -315,7 +324,7 @@ class DeepClassifier(LabelledScoreMixin, ClassifierMixin, _BaseDeepAdapted):
         self.label_smoothing = label_smoothing
 
     def _minus_one_is_missing(self, labels):
-        return -1 not in labels.tolist()
+        return not holds_minus_one(labels)
 
     def _learn_targets(self, labels):
         check_class_labels(labels)
@@ -360,6 +369,7 @@ class DeepClassifier(LabelledScoreMixin, ClassifierMixin, _BaseDeepAdapted):
         ndarray of shape (n_samples, n_classes)
             Columns in the order of ``classes_``; rows sum to one.
         """
+        refuse_scoring(self)
         return softmax(self._outputs(X, "scores").astype(np.float64), axis=1)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -376,6 +386,7 @@ class DeepClassifier(LabelledScoreMixin, ClassifierMixin, _BaseDeepAdapted):
             Values of ``classes_``.
         """
         check_is_fitted(self)
+        refuse_scoring(self)
         return self.classes_[self._outputs(X, "scores").argmax(1)]
 
 
@@ -408,6 +419,8 @@ class DeepRegressor(ScaledTargetsMixin, LabelledScoreMixin, RegressorMixin, _Bas
         ndarray of shape (n_samples,)
             In the units of y.
         """
+        check_is_fitted(self)
+        refuse_scoring(self)
         return self._unscaled(self._outputs(X, "scores"))
 
 

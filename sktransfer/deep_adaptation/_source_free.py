@@ -33,9 +33,12 @@ from sktransfer._nets import (
     load_saved,
     plain_set,
 )
+from sktransfer.base import LabelledScoreMixin
 from sktransfer.inputs import Samples
+from sktransfer.utils._callers import refuse_scoring
 from sktransfer.utils._compat import Interval, fit_context, with_callbacks
 from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._labels import holds_minus_one
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,7 +65,7 @@ def entropy_loss(scores: torch.Tensor) -> torch.Tensor:
     return -(log_p.exp() * log_p).sum(1).mean()
 
 
-class SourceFreeClassifier(ClassifierMixin, FrozenPartMixin, NetEstimator):
+class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, FrozenPartMixin, NetEstimator):
     """Adapts a fitted classifier; the base of those that need no source rows.
 
     A subclass stores its parameters and writes ``_plan_adaptation`` and ``_adapt``.
@@ -132,6 +135,7 @@ class SourceFreeClassifier(ClassifierMixin, FrozenPartMixin, NetEstimator):
         source = load_source(self.estimator, type(self).__name__)
         samples = self._target_samples(source, X)
         self.classes_, trained = source.classes_, source.net_.module_
+        self.minus_one_is_missing_ = not holds_minus_one(self.classes_)
         with isolated_rng(0):  # layers are drawn and then filled; the generators of others stay as they are
             self.backbone_ = None if source.backbone_ is None else source._as_backbone()
             self.plan_ = self._plan_adaptation(trained.neck)
@@ -206,6 +210,7 @@ class SourceFreeClassifier(ClassifierMixin, FrozenPartMixin, NetEstimator):
         ndarray of shape (n_samples, n_classes)
             Columns in the order of ``classes_``; rows sum to one. No row depends on the others.
         """
+        refuse_scoring(self)
         return softmax(self._outputs(X, "scores").astype(np.float64), axis=1)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -222,6 +227,7 @@ class SourceFreeClassifier(ClassifierMixin, FrozenPartMixin, NetEstimator):
             Values of ``classes_``.
         """
         check_is_fitted(self)
+        refuse_scoring(self)
         return self.classes_[self._outputs(X, "scores").argmax(1)]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:

@@ -83,6 +83,8 @@ class TENTClassifier(SourceFreeClassifier):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels, those of `estimator`.
+    minus_one_is_missing_ : bool
+        Whether -1 in integer labels means "no label" in :meth:`score`; not where it is one of the classes.
     backbone_ : Backbone or None
         The network of the source model.
     net_ : skorch.NeuralNet

@@ -21,7 +21,7 @@ from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
 from sktransfer.model_selection._ranking import SCORES, Candidate, as_ranking, best_first, rank, read_candidates
 from sktransfer.model_selection._winner import WinnerMixin
-from sktransfer.utils._compat import HasMethods, Interval, StrOptions, fit_context
+from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions, fit_context
 from sktransfer.utils._labels import check_class_labels, labels_of_fit
 
 __all__ = ["BackboneSearch"]
@@ -143,7 +143,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         *("device", "precision", "cache", "n_jobs", "verbose"),
     )
     _parameter_constraints = {
-        "estimator": [HasMethods(["fit", "predict"]), None],
+        "estimator": [EstimatorOf(("classifier", "regressor")), None],
         "backbones": "no_validation",  # read_candidates says more than a type list could
         "score": [StrOptions(set(SCORES)), callable],
         "refine": [Interval(Integral, 0, None, closed="left")],

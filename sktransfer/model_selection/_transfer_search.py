@@ -26,10 +26,11 @@ from sktransfer.model_selection._halving import Candidate, Clock, halve, lead, t
 from sktransfer.model_selection._neighborhood_scorer import TransferEvidenceScorer
 from sktransfer.model_selection._strategies import ON_REQUEST, features_of, make_strategies
 from sktransfer.model_selection._winner import WinnerMixin
+from sktransfer.utils._callers import refuse_wrapper
 from sktransfer.utils._compat import Interval, fit_context
 from sktransfer.utils._domains import Domains, check_domains, read_source_labels
 from sktransfer.utils._folds import domain_folds
-from sktransfer.utils._labels import check_class_labels, labels_of_fit, missing_labels, plain_labels
+from sktransfer.utils._labels import check_class_labels, holds_minus_one, labels_of_fit, missing_labels, plain_labels
 from sktransfer.utils._stacking import take_rows
 
 if TYPE_CHECKING:
@@ -249,10 +250,12 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         clock = Clock(self.time_budget)
         y = labels_of_fit(y, caller=type(self).__name__)
         check_consistent_length(X, y)
+        if sample_domain is not None or missing_labels(y).any():
+            refuse_wrapper(self, y, sample_domain, target_domain=self.target_domain, holds_minus_one=holds_minus_one)
         domains = self._read_domains(X, y, sample_domain)
         labels = y if domains is None else read_source_labels(y, domains)[0]
         check_class_labels(plain_labels(labels))
-        self.minus_one_is_missing_ = -1 not in labels.tolist()
+        self.minus_one_is_missing_ = not holds_minus_one(labels)
         X = self._check_rows(X, reset=True)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         candidates = self._candidates(domains is not None, seed)

@@ -9,6 +9,8 @@ import numpy as np
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sktransfer.utils._callers import refuse_scoring
+
 __all__ = ["WinnerMixin"]
 
 
@@ -27,6 +29,8 @@ class WinnerMixin:
 
     def _delegate(self, method, X):
         check_is_fitted(self)
+        if hasattr(self, "minus_one_is_missing_"):
+            refuse_scoring(self)
         return getattr(self.best_estimator_, method)(X)
 
     def predict(self, X: Any) -> np.ndarray:

@@ -4,9 +4,12 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sklearn.base import BaseEstimator
 from sklearn.base import _fit_context as fit_context
+from sklearn.feature_selection import RFECV
+from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
@@ -26,6 +29,7 @@ except ImportError:  # before scikit-learn 1.9
 
 __all__ = [
     "CallbackSupportMixin",
+    "EstimatorOf",
     "HasMethods",
     "Interval",
     "RealNotInt",
@@ -36,10 +40,62 @@ __all__ = [
     "in_dask_task",
     "load_torchvision_operators",
     "output_container",
+    "own_requests",
     "with_callbacks",
 ]
 
 _torchvision_library = None
+
+
+class EstimatorOf(HasMethods):
+    """A parameter is an estimator of a kind; one that hides its methods before it is fitted counts too.
+
+    Parameters
+    ----------
+    kinds : tuple of {"classifier", "regressor"}
+        What it may be. One of no kind is taken for what it should be, if it has a method.
+    methods : tuple of str
+        It has at least one of them.
+    otherwise : str
+        Where those of another kind go, for the message.
+    """
+
+    def __init__(self, kinds: tuple[str, ...], methods: tuple[str, ...] = ("predict",), otherwise: str = "") -> None:
+        super().__init__(list(methods))
+        self.kinds = kinds
+        self.otherwise = otherwise
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        """Say whether a value may be given."""
+        if isinstance(val, type) or not hasattr(val, "fit"):
+            return False
+        kind = get_tags(val).estimator_type if hasattr(val, "__sklearn_tags__") else None
+        return kind in (None, *self.kinds) and any(_offers(val, method) for method in self.methods)
+
+    def __str__(self) -> str:
+        kind = " or a ".join(self.kinds)
+        more = f" with {' or '.join(self.methods)}" if self.methods != ["predict"] else ""
+        return f"a {kind}{more}{f' ({self.otherwise})' if self.otherwise else ''}"
+
+
+def _offers(estimator, method) -> bool:
+    """Say whether an estimator has a method, or will have it once fitted, as a stack will."""
+    if hasattr(estimator, method):
+        return True
+    if hasattr(estimator, "final_estimator"):
+        return estimator.final_estimator is None or _offers(estimator.final_estimator, method)
+    if hasattr(estimator, "steps"):
+        return _offers(estimator.steps[-1][1], method)
+    inner = getattr(estimator, "estimator", None)
+    return inner is not None and hasattr(inner, "final_estimator") and _offers(inner, method)
+
+
+def own_requests(estimator: Any, method: str) -> dict:
+    """Return what a method of an estimator itself asks for of metadata, without what those inside of it ask for."""
+    # RFECV of scikit-learn 1.9 takes a request back that it does not have, and raises: it asks for nothing itself.
+    if not hasattr(estimator, "_get_metadata_request") or isinstance(estimator, RFECV):
+        return {}
+    return getattr(estimator._get_metadata_request(), method).requests
 
 
 def in_dask_task() -> bool:

@@ -11,29 +11,7 @@ from sklearn.utils.validation import has_fit_parameter
 from sktransfer.utils._domains import Domains, read_source_labels
 from sktransfer.utils._stacking import take_rows
 
-__all__ = ["domain_parameters", "fit_on_domains", "set_random_states", "weight_parameter"]
-
-
-def weight_parameter(estimator: Any) -> str | None:
-    """Return the name by which ``estimator.fit`` takes weights, None if it takes none.
-
-    Parameters
-    ----------
-    estimator : estimator
-        A scikit-learn estimator; of a pipeline, the last step counts.
-
-    Returns
-    -------
-    name : str or None
-        ``"sample_weight"``, or ``"<last step>__sample_weight"`` for a pipeline.
-    """
-    if isinstance(estimator, Pipeline):
-        # With metadata routing a pipeline passes weights only to steps that request them.
-        last_name, last = estimator.steps[-1]
-        routing = get_config()["enable_metadata_routing"]
-        takes = not routing and has_fit_parameter(last, "sample_weight")
-        return f"{last_name}__sample_weight" if takes else None
-    return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
+__all__ = ["domain_parameters", "fit_on_domains", "set_random_states"]
 
 
 def set_random_states(estimator: Any, rng: np.random.RandomState) -> Any:

@@ -18,6 +18,7 @@ __all__ = [
     "check_class_labels",
     "check_class_weight",
     "check_number_labels",
+    "holds_minus_one",
     "is_missing",
     "label_kind",
     "labels_of_fit",
@@ -134,6 +135,11 @@ def missing_labels(y: np.ndarray, *, minus_one: bool = True) -> np.ndarray:
     if y.dtype == object and minus_one and _all_integers(y):
         return np.array([label == -1 for label in y.tolist()], dtype=bool)
     return is_missing(y)
+
+
+def holds_minus_one(labels: np.ndarray) -> bool:
+    """Say whether -1 is one of the class `labels`, shape (n_labels,), so that it does not mean "no label"."""
+    return -1 in labels.tolist()
 
 
 def mask_labels(y: np.ndarray, mask: np.ndarray) -> np.ndarray:

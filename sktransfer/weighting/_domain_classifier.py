@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from sktransfer.base import BaseWeighter
-from sktransfer.utils._compat import HasMethods, Interval, StrOptions
+from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions
 from sktransfer.utils._domains import Domains
 from sktransfer.utils._estimators import set_random_states
 from sktransfer.weighting._common import mean_weight
@@ -138,7 +138,7 @@ class DomainClassifierWeighter(BaseWeighter):
 
     _parameter_constraints: dict = {
         **BaseWeighter._parameter_constraints,
-        "estimator": [HasMethods(["fit", "predict_proba"]), HasMethods(["fit", "decision_function"]), None],
+        "estimator": [EstimatorOf(("classifier",), ("predict_proba", "decision_function")), None],
         "cv": [Interval(Integral, 2, None, closed="left")],
         "calibration": [StrOptions({"sigmoid", "isotonic"}), None],
         "max_weight": [Interval(Real, 0, None, closed="neither"), None],

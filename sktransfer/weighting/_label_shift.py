@@ -9,7 +9,7 @@ from sklearn.utils import assert_all_finite, check_consistent_length, check_rand
 from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer.base import BaseWeighter
-from sktransfer.utils._compat import HasMethods, Interval, StrOptions
+from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions
 from sktransfer.utils._domains import Domains, read_source_labels
 from sktransfer.utils._kernels import resolve_gamma
 from sktransfer.utils._label_shift import (
@@ -128,7 +128,7 @@ class LabelShiftWeighter(BaseWeighter):
 
     _parameter_constraints: dict = {
         **BaseWeighter._parameter_constraints,
-        "estimator": [HasMethods(["fit", "predict"]), None],
+        "estimator": [EstimatorOf(("classifier",)), None],
         "method": [StrOptions({"confusion", "kernel"})],
         "cv": [Interval(Integral, 2, None, closed="left")],
         "soft": ["boolean"],

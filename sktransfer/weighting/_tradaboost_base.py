@@ -10,10 +10,12 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from sktransfer.exceptions import DomainError
-from sktransfer.utils._compat import HasMethods, Interval
+from sktransfer.utils._callers import refuse_scoring, refuse_wrapper
+from sktransfer.utils._compat import Interval
 from sktransfer.utils._domains import Domains, check_domains, read_source_labels
-from sktransfer.utils._estimators import set_random_states, weight_parameter
+from sktransfer.utils._estimators import set_random_states
 from sktransfer.utils._labels import as_labels, labels_of_fit, missing_labels, plain_labels
+from sktransfer.utils._weights import fit_with_weights
 
 __all__ = ["SMALLEST_ERROR", "LabelledRows", "TrAdaBoostBase", "first_weights", "second_half", "source_factor"]
 
@@ -92,7 +94,6 @@ class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
     __metadata_request__fit = {"sample_domain": True}
 
     _parameter_constraints: dict = {
-        "estimator": [HasMethods(["fit", "predict"]), None],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "target_share": [Interval(Real, 0, 1, closed="neither"), None],
         "random_state": ["random_state"],
@@ -105,6 +106,7 @@ class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
 
     def _labelled_rows(self, X: Any, y: Any, sample_domain: Any) -> LabelledRows:
         y = labels_of_fit(y, caller=type(self).__name__)
+        refuse_wrapper(self, y, sample_domain, target_domain=self.target_domain, holds_minus_one=self._holds_minus_one)
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         check_consistent_length(X, y)
         domains = self._read_domains(X, y, sample_domain)
@@ -129,14 +131,14 @@ class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
     def _fit_learner(self, X: np.ndarray, y: np.ndarray, weights: np.ndarray, rng: np.random.RandomState) -> Any:
         """Fit a new learner; the weights reach it with mean one, so that its penalties keep their meaning."""
         learner = self._default_estimator() if self.estimator is None else clone(self.estimator)
-        name = weight_parameter(learner)
-        if name is None:
-            raise ValueError(
-                f"{type(self).__name__} weighs rows anew in every round, but the fit of {type(learner).__name__} takes "
-                f"no sample_weight. Choose an estimator that does, e.g. a tree or a linear model."
-            )
         set_random_states(learner, rng)
-        return learner.fit(X, y, **{name: weights / weights.mean()})
+        reason = fit_with_weights(learner, X, y, weights / weights.mean())
+        if reason is not None:
+            raise ValueError(
+                f"{type(self).__name__} weighs rows anew in every round, but {reason}. Choose an estimator that takes "
+                "weights, e.g. a tree or a linear model."
+            )
+        return learner
 
     def _warn_of_standstill(self, first: np.ndarray, last: np.ndarray, target_errors: np.ndarray) -> None:
         """Warn where a learner without an error on the target leaves the weights, each of sum one, as they were."""
@@ -158,6 +160,7 @@ class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
 
     def _check_new_rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
+        refuse_scoring(self)
         return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
 
     def _check_labelled_rows(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:

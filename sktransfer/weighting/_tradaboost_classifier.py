@@ -10,7 +10,8 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
-from sktransfer.utils._compat import fit_context
+from sktransfer.utils._compat import EstimatorOf, fit_context
+from sktransfer.utils._labels import holds_minus_one
 from sktransfer.utils._stacking import take_rows
 from sktransfer.weighting._tradaboost_base import (
     SMALLEST_ERROR,
@@ -158,6 +159,11 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoostBase):
     True
     """
 
+    _parameter_constraints: dict = {
+        **TrAdaBoostBase._parameter_constraints,
+        "estimator": [EstimatorOf(("classifier",), otherwise="TrAdaBoostRegressor takes regressors"), None],
+    }
+
     def __init__(
         self,
         estimator: Any = None,
@@ -235,7 +241,7 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoostBase):
 
     @staticmethod
     def _holds_minus_one(labels: np.ndarray) -> bool:
-        return -1 in labels.tolist()
+        return holds_minus_one(labels)
 
     def predict_weights(self, X: Any, y: Any) -> np.ndarray:
         """Weigh source rows that were not in the training data, by the rounds that get their label wrong.

@@ -10,7 +10,7 @@ from sklearn.model_selection import KFold
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils import assert_all_finite, check_random_state
 
-from sktransfer.utils._compat import Interval, StrOptions, fit_context
+from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions, fit_context
 from sktransfer.utils._stacking import take_rows
 from sktransfer.weighting._tradaboost_base import (
     LabelledRows,
@@ -117,6 +117,7 @@ class TrAdaBoostRegressor(RegressorMixin, TrAdaBoostBase):
 
     _parameter_constraints: dict = {
         **TrAdaBoostBase._parameter_constraints,
+        "estimator": [EstimatorOf(("regressor",), otherwise="TrAdaBoostClassifier takes classifiers"), None],
         "loss": [StrOptions({"linear", "square", "exponential"})],
         "two_stage": ["boolean"],
         "n_steps": [Interval(Integral, 2, None, closed="left")],

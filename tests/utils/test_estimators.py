@@ -3,25 +3,13 @@ import sklearn
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from sktransfer import AdaptedClassifier, CORALAdapter, make_domain_shift
 from sktransfer.utils._domains import check_domains
-from sktransfer.utils._estimators import domain_parameters, fit_on_domains, set_random_states, weight_parameter
-
-
-def test_weight_parameter():
-    assert weight_parameter(LogisticRegression()) == "sample_weight"
-    assert weight_parameter(KNeighborsClassifier()) is None
-    assert (
-        weight_parameter(make_pipeline(StandardScaler(), LogisticRegression())) == "logisticregression__sample_weight"
-    )
-    assert weight_parameter(make_pipeline(StandardScaler(), KNeighborsClassifier())) is None
-    with sklearn.config_context(enable_metadata_routing=True):
-        assert weight_parameter(make_pipeline(LogisticRegression())) is None
+from sktransfer.utils._estimators import domain_parameters, fit_on_domains, set_random_states
 
 
 def test_only_missing_seeds_are_set():
