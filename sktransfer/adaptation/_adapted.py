@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import Bunch
@@ -64,8 +65,9 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
         back.
     adapter_ : adapter or weighter
         The adapter fitted on all rows; one that changes nothing, if the guard fell back.
-    evidence_ : Bunch
-        What :func:`transfer_evidence` found; with ``guard=True`` only.
+    evidence_ : Bunch or None
+        What :func:`transfer_evidence` found; with ``guard=True`` only, and None where the estimator without adaptation
+        or the evidence failed, with a ``FitFailedWarning``.
     fell_back_ : bool
         Whether the guard fell back; with ``guard=True`` only.
     classes_ : ndarray of shape (n_classes,)
@@ -129,15 +131,25 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
                 f"guard=True compares rows of numbers with their neighbours, but X holds {type(X).__name__}. Put a "
                 "PretrainedFeatureExtractor before this estimator, or set guard=False."
             )
-        baseline = self._fit_estimator(take_rows(X, rows), labels, None, params)
-        source_labels, source_rows = read_source_labels(y, domains)
-        self.evidence_ = transfer_evidence(
-            take_rows(X, source_rows),
-            source_labels,
-            target,
-            y_pred=self.predict(target),
-            y_baseline=baseline.predict(target),
-        )
+        self.evidence_, self.fell_back_ = None, False
+        try:
+            baseline = self._fit_estimator(take_rows(X, rows), labels, None, params)
+            source_labels, source_rows = read_source_labels(y, domains)
+            self.evidence_ = transfer_evidence(
+                take_rows(X, source_rows),
+                source_labels,
+                target,
+                y_pred=self.predict(target),
+                y_baseline=baseline.predict(target),
+            )
+        except Exception as error:
+            # The adapted estimator is fitted; that it cannot be compared is no reason to lose it.
+            warnings.warn(
+                f"There is no evidence for or against adaptation, which is kept: {error!r}",
+                FitFailedWarning,
+                stacklevel=3,
+            )
+            return
         self.fell_back_ = self.evidence_.disagreement > 0 and not self.evidence_.helps
         if self.fell_back_:
             warnings.warn(_fell_back(self.adapter_, self.evidence_), NegativeTransferWarning, stacklevel=3)

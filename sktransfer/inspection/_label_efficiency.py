@@ -77,7 +77,7 @@ def curves_of_fold(
     Returns
     -------
     scores : ndarray of shape (2, n_sizes)
-        NaN where an estimator could not be fitted.
+        NaN where an estimator could not be fitted or scored.
     """
     train, test = fold
     test = test[rows.labelled[test]]
@@ -92,16 +92,18 @@ def curves_of_fold(
                     rows.fit(model, train, chosen)
                 else:
                     rows.fit_alone(model, chosen)
-            except ValueError as error:
+                scores[row, column] = rows.score(model, test)
+            except Exception as error:
+                # As in scikit-learn's searches, one fit that fails is no reason to lose the others.
                 role = ("with", "without")[row]
                 warnings.warn(
                     f"The curve of labels has a gap: {type(estimator).__name__} ({role} transfer) could not be fitted "
-                    f"with {size} labels ({error}). Pass label_sizes with larger numbers, or None.",
+                    f"with {size} labels, or scored ({error}). Pass label_sizes with larger numbers, or None.",
                     FitFailedWarning,
                     stacklevel=2,
                 )
-                continue
-            scores[row, column] = rows.score(model, test)
+    # What is not finite is no point of a curve.
+    scores[~np.isfinite(scores)] = np.nan
     return scores
 
 

@@ -13,7 +13,15 @@ from sklearn.utils.validation import _num_samples
 
 from sktransfer.exceptions import NegativeTransferWarning
 from sktransfer.inspection._label_efficiency import check_label_sizes, curves_of_fold, summarize_curves
-from sktransfer.inspection._paired import Rows, check_folds, corrected_t_test, fit_and_score, make_folds, row_ratio
+from sktransfer.inspection._paired import (
+    Rows,
+    check_folds,
+    compared_folds,
+    corrected_t_test,
+    fit_and_score,
+    make_folds,
+    row_ratio,
+)
 from sktransfer.inspection._report_words import metric_name, summary_of
 from sktransfer.inspection._shift_evidence import class_shares, domain_distances
 from sktransfer.utils._domains import check_domains, read_source_labels
@@ -108,7 +116,8 @@ def negative_transfer_report(
 
         - `verdict` : "helps" or "hurts" where the interval leaves out 0, else "no clear difference";
         - `summary` : str, the findings in plain words;
-        - `scores`, `baseline_scores` : ndarrays of shape (n_folds,);
+        - `scores`, `baseline_scores` : ndarrays of shape (n_folds,), NaN where a fit or its score failed; what follows
+          is of the folds in which both have one;
         - `difference`, `interval`, `p_value` : mean of the paired differences, its interval and two-sided p-value by
           the corrected resampled t test [1]_;
         - `per_class` : dict of arrays `classes`, `with_transfer` and `without_transfer` (recall over all folds),
@@ -126,13 +135,15 @@ def negative_transfer_report(
     Raises
     ------
     ValueError
-        If no target row has a label, if a fold has no labelled target row to be scored on or no row of a domain to be
-        trained on, or if a parameter is out of range.
+        If no target row has a label, if fewer than two folds give a score of both, if a fold has no labelled target row
+        to be scored on or no row of a domain to be trained on, or if a parameter is out of range.
 
     Warns
     -----
     NegativeTransferWarning
         If the verdict is "hurts".
+    FitFailedWarning
+        If a fit or its score failed: its point is NaN, and the report goes on.
 
     See Also
     --------
@@ -185,12 +196,14 @@ def negative_transfer_report(
         delayed(_run_fold)(rows, pair, fold, sizes, seed=seed, **run) for fold, seed in zip(folds, seeds, strict=True)
     )
     scores, baseline_scores = np.array([result[0] for result in results]).T
-    test = corrected_t_test(scores, baseline_scores, row_ratio(rows, folds), confidence=confidence)
+    there = compared_folds(scores, baseline_scores)
+    kept = [folds[number] for number in there]
+    test = corrected_t_test(scores[there], baseline_scores[there], row_ratio(rows, kept), confidence=confidence)
     report = NegativeTransferReport(
         scores=scores, baseline_scores=baseline_scores, difference=test[0], interval=test[1], p_value=test[2]
     )
     report.verdict = "helps" if test[1][0] > 0 else "hurts" if test[1][1] < 0 else "no clear difference"
-    report.per_class = _recalls(rows, folds, [result[1] for result in results])
+    report.per_class = _recalls(rows, kept, [results[number][1] for number in there])
     report.label_efficiency = None
     if sizes:
         kind = {"has_domains": rows.domains is not None, "target_labels": use_target_labels}

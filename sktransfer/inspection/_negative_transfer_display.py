@@ -130,7 +130,7 @@ class NegativeTransferDisplay:
             color = WORSE if with_transfer < without else WITH
             style = {"color": color, "linestyle": "--" if color == WORSE else "-", "alpha": 0.6}
             self.lines_ += ax.plot([0, 1], [without, with_transfer], marker="o", markersize=4, linewidth=1, **style)
-        level = float(report.baseline_scores.mean())
+        level = float(pairs[np.isfinite(pairs).all(axis=1), 0].mean())
         ax.axhline(level, color=WITHOUT, linewidth=1, linestyle=":", zorder=0)
         low, high = (level + end for end in report.interval)
         middle = level + report.difference

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 from sklearn.base import clone
+from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 
 from sktransfer.utils._domains import Domains, check_domains
@@ -16,7 +17,16 @@ from sktransfer.utils._folds import domain_folds
 from sktransfer.utils._labels import mask_labels, plain_labels
 from sktransfer.utils._stacking import take_rows
 
-__all__ = ["Rows", "check_folds", "corrected_t_test", "fit_and_score", "make_folds", "row_ratio", "seeded_clone"]
+__all__ = [
+    "Rows",
+    "check_folds",
+    "compared_folds",
+    "corrected_t_test",
+    "fit_and_score",
+    "make_folds",
+    "row_ratio",
+    "seeded_clone",
+]
 
 # Differences that vary by less than this share of the scores are equal but for rounding.
 _ROUNDING = 1e-12
@@ -210,7 +220,7 @@ def fit_and_score(
     Returns
     -------
     scores : list of two floats
-        On the labelled target rows of the fold.
+        On the labelled target rows of the fold; NaN, with a warning, where a fit or its score failed.
     correct : list of two ndarrays of bool of shape (n_scored,), or None
         Which of these rows they classify right; None for a regression.
     """
@@ -220,17 +230,46 @@ def fit_and_score(
     scores, correct = [], []
     for role, estimator in zip(("estimator", "baseline"), pair, strict=True):
         model = seeded_clone(estimator, seed)
-        if role == "baseline" and target_labels and not rows.takes_domains(model):
-            rows.fit_alone(model, revealed)
-        else:
-            rows.fit(model, train, revealed)
-        scores.append(rows.score(model, test))
-        if not np.isfinite(scores[-1]):
-            raise ValueError(
-                f"scoring gave {scores[-1]} for the {role} in a fold of {len(test)} labelled rows. Ask for fewer folds "
-                "or choose another score."
+        try:
+            if role == "baseline" and target_labels and not rows.takes_domains(model):
+                rows.fit_alone(model, revealed)
+            else:
+                rows.fit(model, train, revealed)
+            score = rows.score(model, test)
+            if not np.isfinite(score):
+                raise ValueError(f"scoring gave {score}; ask for fewer folds, or choose another score")
+            right = None if rows.classes is None else _is_right(model.predict(take_rows(rows.X, test)), rows.y[test])
+        except Exception as error:
+            # As in scikit-learn's searches, one fit that fails is no reason to lose the others.
+            warnings.warn(
+                f"The {role}, {type(estimator).__name__}, has no score in a fold of {len(test)} labelled rows: "
+                f"{error!r}. The comparison goes without this fold.",
+                FitFailedWarning,
+                stacklevel=2,
             )
-        if rows.classes is not None:
-            predicted = np.asarray(model.predict(take_rows(rows.X, test)))
-            correct.append(np.array([a == b for a, b in zip(predicted.tolist(), rows.y[test].tolist(), strict=True)]))
-    return scores, correct or None
+            score, right = np.nan, np.zeros(len(test), dtype=bool)
+        scores.append(score)
+        correct.append(right)
+    return scores, None if rows.classes is None else correct
+
+
+def _is_right(predicted: Any, labels: np.ndarray) -> np.ndarray:
+    pairs = zip(np.asarray(predicted).tolist(), labels.tolist(), strict=True)
+    return np.array([a == b for a, b in pairs], dtype=bool)
+
+
+def compared_folds(scores: np.ndarray, baseline_scores: np.ndarray) -> np.ndarray:
+    """Return the numbers of the folds in which both have a score.
+
+    Raises
+    ------
+    ValueError
+        If these are fewer than two.
+    """
+    there = np.flatnonzero(np.isfinite(scores) & np.isfinite(baseline_scores))
+    if len(there) < 2:
+        raise ValueError(
+            f"estimator and baseline both have a score in {len(there)} of {len(scores)} folds, and a comparison needs "
+            "two; the warnings say why. Ask for fewer folds, give more rows, or choose another score."
+        )
+    return there

@@ -51,12 +51,14 @@ def _verdict(report) -> str:
     units = Units(report.metric)
     where = "" if report.domain_distances is None else " on the target"
     what = f"{report.metric.replace('_', ' ')}{where}"
+    there = np.isfinite(report.scores) & np.isfinite(report.baseline_scores)
     low, high = (units.bare(end) for end in report.interval)
     p = "p < 0.001" if report.p_value < 0.001 else f"p = {report.p_value:.2g}"
-    evidence = f"({100 * report.confidence:g} % interval {low} to {high}, {len(report.scores)} folds, {p})"
-    levels = f"from {units.score(report.baseline_scores.mean())} to {units.score(report.scores.mean())}"
+    evidence = f"({100 * report.confidence:g} % interval {low} to {high}, {there.sum()} folds, {p})"
+    scores, baseline_scores = report.scores[there].mean(), report.baseline_scores[there].mean()
+    levels = f"from {units.score(baseline_scores)} to {units.score(scores)}"
     if report.difference == 0:
-        level = units.score(report.scores.mean())
+        level = units.score(scores)
         return f"No clear difference: {what} is {level} with transfer and without {evidence}."
     if report.verdict == "no clear difference":
         change = "rises" if report.difference >= 0 else "falls"

@@ -1,10 +1,12 @@
 """Numbers about two domains, on rows that may be pictures."""
 
+import warnings
 from collections import Counter
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.exceptions import FitFailedWarning
 from sklearn.pipeline import Pipeline
 
 from sktransfer.metrics import mmd_distance, proxy_a_distance
@@ -81,8 +83,20 @@ def domain_distances(
     Parameters are those of :func:`feature_rows`; `rng` draws the rows and seeds the tests.
     """
     rows = draw_rows(domains, rng)
-    table, origin = feature_rows(X, y, domains, rows, estimator, features)
     is_target = domains.is_target[rows]
+    try:
+        return _measure(*feature_rows(X, y, domains, rows, estimator, features), is_target, rng)
+    except Exception as error:
+        # A number beside the scores; what was found without it is kept.
+        warnings.warn(f"The distances of the domains could not be computed: {error!r}", FitFailedWarning, stacklevel=3)
+        return _without_distances(f"could not be computed: {error}")
+
+
+def _without_distances(why_not):
+    return {**dict.fromkeys(("mmd", "mmd_p_value", "proxy_a_distance", "features")), "left_out": why_not}
+
+
+def _measure(table, origin, is_target, rng):
     why_not = None
     if table is None:
         why_not = origin
@@ -91,7 +105,7 @@ def domain_distances(
     elif min(np.bincount(is_target, minlength=2)) < 2:
         why_not = "a domain has a single row"
     if why_not is not None:
-        return {**dict.fromkeys(("mmd", "mmd_p_value", "proxy_a_distance", "features")), "left_out": why_not}
+        return _without_distances(why_not)
     return {**distances(table, is_target, rng), "features": origin, "left_out": None}
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv, cross_val_score
@@ -87,7 +89,11 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
     n_jobs : int or None, default=None
         Threads that decode pictures ahead of the network.
     on_error : {"raise", "skip"}, default="raise"
-        What a backbone does that cannot be loaded: raise, or be left out with a warning.
+        What a backbone does that cannot be loaded, or whose features cannot be scored: raise, or be left out with a
+        warning.
+    error_score : "raise" or float, default=nan
+        The score of a fold in which the estimator fails, as in scikit-learn's searches; a mean with nan is nan, and
+        loses.
     random_state : int, RandomState or None, default=None
         Seed of the score "nleep".
     verbose : int, default=0
@@ -125,7 +131,8 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
     Examples
     --------
     >>> from sklearn.datasets import load_digits
-    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.exceptions import FitFailedWarning
+    from sklearn.linear_model import LogisticRegression
     >>> from sktransfer import BackboneSearch
     >>> X, y = load_digits(return_X_y=True)
     >>> backbones = {"trained": "sktransfer_mini", "random": ("sktransfer_mini", None)}
@@ -153,6 +160,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         **{name: PretrainedFeatureExtractor._parameter_constraints[name] for name in _extractor_parameters},
         "pooling": [StrOptions({"avg", "max", "avgmax", "gem", "cls", "flatten"})],
         "on_error": [StrOptions({"raise", "skip"})],
+        "error_score": [StrOptions({"raise"}), Real],
         "random_state": ["random_state"],
     }
 
@@ -176,6 +184,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         cache: str | os.PathLike[str] | None = "memory",
         n_jobs: int | None = None,
         on_error: str = "raise",
+        error_score: str | float = np.nan,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ):
@@ -196,6 +205,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         self.cache = cache
         self.n_jobs = n_jobs
         self.on_error = on_error
+        self.error_score = error_score
         self.random_state = random_state
         self.verbose = verbose
 
@@ -285,10 +295,19 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
             folds = list(cv.split(np.zeros(len(y)), y))
         for place, row in enumerate(rows[: self.refine]):
             if row.features is not None:
-                means[place] = np.mean(
-                    cross_val_score(estimator, row.features, y, cv=folds, scoring=self.scoring, error_score="raise")
-                )
+                means[place] = self._mean_score(estimator, row, y, folds)
         return means
+
+    def _mean_score(self, estimator, row, y, folds):
+        options = {"cv": folds, "scoring": self.scoring, "error_score": self.error_score}
+        try:
+            return np.mean(cross_val_score(estimator, row.features, y, **options))
+        except ValueError as error:
+            # scikit-learn gives up where every fold of one candidate fails; here there are others.
+            if self.error_score == "raise":
+                raise
+            warnings.warn(f"Backbone {row.candidate.name!r} has no score: {error}", FitFailedWarning, stacklevel=4)
+            return float(self.error_score)
 
     @property
     def _given(self):

@@ -93,12 +93,14 @@ def halve(
     *,
     factor: int,
     clock: Clock,
+    error_score: str | float = np.nan,
 ) -> Candidate:
     """Run the race and return the winner.
 
     After each fold the best ``1 / factor`` of the candidates go on, by their mean score over the folds so far, the
     cheaper of equals; when one is left, or no time, the race ends. The baseline meets every fold that is run. The
-    winner is who is most ahead of the baseline on the folds that both have met; nobody ahead, the baseline.
+    winner is who is most ahead of the baseline on the folds that both have met; nobody ahead, the baseline. A baseline
+    that fails is out of the race, and mean scores decide.
 
     Parameters
     ----------
@@ -113,19 +115,27 @@ def halve(
         At least 2.
     clock : Clock
         The budget.
+    error_score : "raise" or float, default=nan
+        The score of a fold in which a candidate fails; with nan it is out of the race.
 
     Returns
     -------
     winner : Candidate
+
+    Raises
+    ------
+    ValueError
+        If all candidates failed.
     """
     baseline, *others = candidates
-    contenders, alive = [], others
+    contenders, alive, race = [], others, (candidates, evaluate, clock, error_score)
     for fold, share in enumerate(shares):
-        if fold and clock.left(reserve=_best(candidates).full_seconds) < baseline.seconds_for(share):
+        if fold and clock.left(reserve=_best_seconds(candidates)) < baseline.seconds_for(share):
             break
-        # Without the baseline's score there is nothing to compare with, so that its first fold is run in any case.
-        baseline.record(share, *evaluate(baseline, fold, math.inf))
-        met = [candidate for candidate in alive if _meets(candidate, fold, share, candidates, evaluate, clock)]
+        # Without the baseline's score there is little to compare with, so that its first fold is run in any case.
+        if not baseline.outcome:
+            _tries(baseline, fold, share, math.inf, evaluate, error_score)
+        met = [candidate for candidate in alive if _meets(candidate, fold, share, *race)]
         # Who has run out of time keeps what it has shown.
         contenders += [candidate for candidate in alive if candidate not in met and candidate.scores and fold]
         ranked = sorted(met, key=lambda candidate: -candidate.mean_score)
@@ -138,31 +148,44 @@ def halve(
     contenders = contenders + alive or [candidate for candidate in others if candidate.scores]
     for candidate in contenders:
         candidate.outcome = candidate.outcome or "runner-up"
-    winner = max([baseline, *contenders], key=lambda candidate: lead(candidate, baseline))
-    baseline.outcome, winner.outcome = "baseline", "best"
+    contenders = [candidate for candidate in (baseline, *contenders) if candidate.scores]
+    if not contenders:
+        raise ValueError(f"All {len(candidates)} strategies failed; the warnings say why.")
+    winner = max(contenders, key=lambda candidate: lead(candidate, baseline))
+    if baseline.scores:
+        baseline.outcome = "baseline"
+    winner.outcome = "best"
     return winner
 
 
 def lead(candidate: Candidate, baseline: Candidate) -> float:
-    """Mean difference of the scores to the baseline's on the same folds."""
+    """Mean difference of the scores to the baseline's on the same folds; the mean score if the baseline failed."""
+    if not baseline.scores:
+        return candidate.mean_score
     return float(np.mean(np.subtract(candidate.scores, baseline.scores[: len(candidate.scores)])))
 
 
-def _best(candidates):
-    """Return who is most ahead of the baseline, the first of the candidates."""
-    return max((c for c in candidates if c.scores), key=lambda candidate: lead(candidate, candidates[0]))
+def _best_seconds(candidates):
+    """Return how long who is most ahead of the baseline, the first of the candidates, takes for all rows."""
+    scored = [candidate for candidate in candidates if candidate.scores]
+    return max(scored, key=lambda candidate: lead(candidate, candidates[0])).full_seconds if scored else 0.0
 
 
-def _meets(candidate, fold, share, candidates, evaluate, clock):
+def _meets(candidate, fold, share, candidates, evaluate, clock, error_score):
     """Evaluate on a fold; say whether there was time and it came to an end."""
     # The best so far must still be fitted to all rows, and so must this one if it is the best.
-    left = clock.left(reserve=max(_best(candidates).full_seconds, candidate.full_seconds))
+    left = clock.left(reserve=max(_best_seconds(candidates), candidate.full_seconds))
     if left <= candidate.seconds_for(share):
         candidate.outcome = "no time" if fold == 0 else f"no time for more than {_folds(fold)}"
         return False
+    # Of t seconds for the share, t / share more are needed for all rows.
+    return _tries(candidate, fold, share, left if fold else left * share / (1 + share), evaluate, error_score)
+
+
+def _tries(candidate, fold, share, left, evaluate, error_score):
+    """Evaluate on a fold in the seconds that are left; say whether it came to an end."""
     try:
-        # Of t seconds for the share, t / share more are needed for all rows.
-        score, *seconds = evaluate(candidate, fold, left if fold else left * share / (1 + share))
+        score, *seconds = evaluate(candidate, fold, left)
         if not math.isfinite(score):
             raise ValueError(f"its score is {score}")
     except TimeoutError:
@@ -170,9 +193,14 @@ def _meets(candidate, fold, share, candidates, evaluate, clock):
         return False
     except Exception as error:
         # As in scikit-learn's searches, one candidate that cannot be fitted is no reason to lose the others.
+        if error_score == "raise":
+            raise
+        warnings.warn(f"The strategy {candidate.name!r} failed: {error!r}", FitFailedWarning, stacklevel=4)
+        if math.isfinite(error_score):
+            candidate.record(share, error_score, 0.0, 0.0)
+            return True
         candidate.outcome = f"failed: {error}"
         candidate.scores.clear()
-        warnings.warn(f"The strategy {candidate.name!r} failed: {error!r}", FitFailedWarning, stacklevel=4)
         return False
     candidate.record(share, score, *seconds)
     return True

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.exceptions import FitFailedWarning
 from sklearn.utils import Bunch, check_consistent_length, check_random_state
 
 from sktransfer.exceptions import WeightsMismatchError, WeightsNotFoundError
@@ -120,7 +121,8 @@ def rank_backbones(
     n_jobs : int or None, default=None
         Threads that decode pictures ahead of the network.
     on_error : {"raise", "skip"}, default="raise"
-        What a backbone does that cannot be loaded: raise, or become a last row with NaN as its score, and a warning.
+        What a backbone does that cannot be loaded, or whose features cannot be scored: raise, or become a last row with
+        NaN as its score, and a warning.
     random_state : int, RandomState or None, default=None
         Seed of "nleep"; the same for all backbones.
     verbose : int, default=0
@@ -256,8 +258,14 @@ def rank(
             continue
         n_loaded += 1
         features = extractor.fit_transform(X)
-        seen = _source_proba(extractor, X, candidate) if score in _OF_SOURCE_CLASSES else features
-        value = float(compute(seen, y))
+        try:
+            seen = _source_proba(extractor, X, candidate) if score in _OF_SOURCE_CLASSES else features
+            value = float(compute(seen, y))
+        except Exception as error:
+            if on_error == "raise":
+                raise
+            warnings.warn(f"Backbone {candidate.name!r} has no score: {error!r}", FitFailedWarning, stacklevel=4)
+            seen, value = features, np.nan
         seconds = time.perf_counter() - start
         yield Ranked(candidate, value, seconds, _n_parameters(extractor.backbone_), seen.shape[1], extractor, features)
     if not n_loaded:

@@ -27,7 +27,7 @@ from sktransfer.model_selection._neighborhood_scorer import TransferEvidenceScor
 from sktransfer.model_selection._strategies import ON_REQUEST, features_of, make_strategies
 from sktransfer.model_selection._winner import WinnerMixin
 from sktransfer.utils._callers import refuse_wrapper
-from sktransfer.utils._compat import Interval, fit_context
+from sktransfer.utils._compat import Interval, StrOptions, fit_context
 from sktransfer.utils._domains import Domains, check_domains, read_source_labels
 from sktransfer.utils._folds import domain_folds
 from sktransfer.utils._labels import check_class_labels, holds_minus_one, labels_of_fit, missing_labels, plain_labels
@@ -79,6 +79,9 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         Seconds that the search may take, the last fit included. Strategies that there is no time for are left out, and
         a training that would take longer is stopped and dropped. The baseline is always fitted, so that a very short
         budget is overrun by it. None sets no limit.
+    error_score : "raise" or float, default=nan
+        The score of a fold in which a strategy fails, as in scikit-learn's searches; with nan the strategy is out of
+        the race, with a warning.
     guard : bool, default=False
         With a target domain, whether to fit the baseline too, outside `time_budget`, and to fall back to it, with a
         ``NegativeTransferWarning``, where :func:`transfer_evidence` does not speak for the winner.
@@ -172,6 +175,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         "cv": ["cv_object"],
         "factor": [Interval(Integral, 2, None, closed="left")],
         "time_budget": [Interval(Real, 0, None, closed="neither"), None],
+        "error_score": [StrOptions({"raise"}), Real],
         "guard": ["boolean"],
         "target_domain": "no_validation",
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
@@ -189,6 +193,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         cv: Any = 5,
         factor: int = 3,
         time_budget: float | None = None,
+        error_score: str | float = np.nan,
         guard: bool = False,
         target_domain: Any = "target",
         max_epochs: int = 20,
@@ -208,6 +213,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         self.cv = cv
         self.factor = factor
         self.time_budget = time_budget
+        self.error_score = error_score
         self.guard = guard
         self.target_domain = target_domain
         self.max_epochs = max_epochs
@@ -263,7 +269,8 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         self.scorer_ = self._choose_scorer(baseline.estimator, domains)
         fits = FoldFits(X, y, domains, self._folds(X, y, domains, seed), self.scorer_, show=bool(self.verbose))
         with fits.bar:
-            winner = halve(candidates, fits.shares, fits.evaluate, factor=self.factor, clock=clock)
+            options = {"factor": self.factor, "clock": clock, "error_score": self.error_score}
+            winner = halve(candidates, fits.shares, fits.evaluate, **options)
         self.best_estimator_ = fits.fit(clone(winner.estimator), np.arange(len(y)))
         winner = self._guarded(winner, baseline, fits)
         self.best_strategy_, self.best_score_ = winner.name, winner.mean_score
@@ -347,7 +354,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
     def _guarded(self, winner: Candidate, baseline: Candidate, fits: FoldFits) -> Candidate:
         """Return the baseline, fitted, if the evidence is against the winner."""
         self.evidence_ = None
-        if not self.guard or fits.domains is None or winner is baseline:
+        if not self.guard or fits.domains is None or winner is baseline or not baseline.scores:
             return winner
         unadapted = fits.fit(clone(baseline.estimator), np.arange(len(fits.y)))
         rows = fits.X if self.backbone is None else features_of(self._reading).fit_transform(fits.X)
@@ -378,7 +385,9 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         lines = [
             f"{winner.name} is the strategy used: mean score {winner.mean_score:.3f} on {n} of {self.n_folds_} folds."
         ]
-        if winner is not baseline:
+        if not baseline.scores:
+            lines.append(f"{baseline.name}, the baseline, failed, so that nothing is compared with it.")
+        elif winner is not baseline:
             ahead = lead(winner, baseline)
             lines.append(f"It is {ahead:+.3f} ahead of {baseline.name}, the baseline, on the same folds.")
         else:

@@ -3,6 +3,7 @@ import pytest
 from scipy import integrate, special, stats
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import check_scoring, get_scorer
 from sklearn.model_selection import GroupKFold, KFold
@@ -10,6 +11,7 @@ from sklearn.model_selection import GroupKFold, KFold
 from sktransfer.inspection._paired import (
     Rows,
     check_folds,
+    compared_folds,
     corrected_t_test,
     fit_and_score,
     make_folds,
@@ -253,8 +255,22 @@ def test_one_domain_is_fitted_plainly():
 def test_a_score_that_is_no_number():
     rows = one_domain(classes=False)
     rows = Rows(rows.X, rows.y, rows.labelled, None, check_scoring(NanScore(), None), None)
-    with pytest.raises(ValueError, match=r"scoring gave nan for the estimator in a fold of 3 labelled rows"):
-        fit_and_score(rows, (NanScore(), NanScore()), (np.arange(9), np.arange(9, 12)), target_labels=False, seed=None)
+    with (
+        pytest.warns(FitFailedWarning, match=r"The estimator, NanScore, has no score in a fold of 3 .*gave nan"),
+        pytest.warns(FitFailedWarning, match=r"The baseline"),
+    ):
+        scores, correct = fit_and_score(
+            rows, (NanScore(), NanScore()), (np.arange(9), np.arange(9, 12)), target_labels=False, seed=None
+        )
+    assert np.isnan(scores).all()
+    assert correct is None
+
+
+def test_folds_without_a_score_are_not_compared():
+    nan = np.nan
+    assert compared_folds(np.array([1, nan, 2, 3]), np.array([0, 1, nan, 4])).tolist() == [0, 3]
+    with pytest.raises(ValueError, match="both have a score in 1 of 3 folds, and a comparison needs two"):
+        compared_folds(np.array([1, nan, 2]), np.array([0, 1, nan]))
 
 
 def test_seeds():

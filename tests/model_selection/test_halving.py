@@ -33,10 +33,10 @@ class Track:
         self.now += needed
         return value, needed, 0.0
 
-    def run(self, budget=None, factor=3, n_folds=3, shares=None):
+    def run(self, budget=None, factor=3, n_folds=3, shares=None, **options):
         self.shares = shares or [1.0] * n_folds
         self.candidates = [Candidate(name, None) for name in self.scores]
-        return halve(self.candidates, self.shares, self, factor=factor, clock=Clock(budget)).name
+        return halve(self.candidates, self.shares, self, factor=factor, clock=Clock(budget), **options).name
 
     def outcome(self, name):
         return next(candidate.outcome for candidate in self.candidates if candidate.name == name)
@@ -94,9 +94,26 @@ def test_a_score_that_is_no_number_is_a_failure():
         assert track.run() == "b"
 
 
-def test_a_baseline_that_fails_is_an_error():
+def test_a_baseline_that_fails_is_out_of_the_race():
+    track = Track({"none": [ValueError("odd")] * 3, "a": [0.2] * 3, "b": [0.6] * 3, "c": [0.4] * 3})
+    with pytest.warns(FitFailedWarning, match="'none' failed"):
+        assert track.run(factor=2) == "b"
+    assert track.outcome("none") == "failed: odd"
+
+
+def test_a_search_in_which_all_fits_fail_is_an_error():
+    track = Track({"none": [ValueError("odd")], "a": [ValueError("even")]})
+    with pytest.warns(FitFailedWarning), pytest.raises(ValueError, match="All 2 strategies failed"):
+        track.run(n_folds=1)
+
+
+def test_error_score_of_a_search():
     with pytest.raises(ValueError, match="odd"):
-        Track({"none": [ValueError("odd")], "a": [1.0]}).run()
+        Track({"none": [0.5], "a": [ValueError("odd")]}).run(error_score="raise", n_folds=1)
+    track = Track({"none": [0.5] * 2, "a": [1.0, ValueError("odd")], "b": [0.6] * 2})
+    with pytest.warns(FitFailedWarning, match="'a' failed"):
+        assert track.run(error_score=0.0, factor=1.01, n_folds=2) == "b"
+    assert next(c for c in track.candidates if c.name == "a").scores == [1.0, 0.0]
 
 
 class TestBudget:
