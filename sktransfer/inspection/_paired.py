@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 
+from sktransfer.exceptions import DomainError
 from sktransfer.utils._domains import Domains, check_domains
 from sktransfer.utils._estimators import domain_parameters, fit_on_domains, set_random_states
 from sktransfer.utils._folds import domain_folds
@@ -239,6 +240,8 @@ def fit_and_score(
             if not np.isfinite(score):
                 raise ValueError(f"scoring gave {score}; ask for fewer folds, or choose another score")
             right = None if rows.classes is None else _is_right(model.predict(take_rows(rows.X, test)), rows.y[test])
+        except DomainError:
+            raise  # what it says of how the rows are marked holds in every fold
         except Exception as error:
             # As in scikit-learn's searches, one fit that fails is no reason to lose the others.
             warnings.warn(

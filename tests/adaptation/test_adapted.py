@@ -13,6 +13,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import StackingClassifier, VotingClassifier
+from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut, cross_val_predict, cross_validate
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
@@ -290,6 +291,24 @@ class TestGuard:
             warnings.simplefilter("error", NegativeTransferWarning)
             model = AdaptedClassifier(LogisticRegression(), same, guard=True).fit(X, y, sample_domain=d)
         assert not model.fell_back_
+
+    def test_a_guard_that_fails_does_not_end_the_fit(self, data):
+        X, y, d = data
+
+        class Once(LogisticRegression):
+            fits = 0
+
+            def fit(self, X, y):
+                Once.fits += 1
+                if Once.fits == 2:
+                    raise RuntimeError("no luck")
+                return super().fit(X, y)
+
+        with pytest.warns(FitFailedWarning, match=r"no evidence for or against adaptation.*no luck"):
+            model = AdaptedClassifier(Once(), MMDAdapter(2), guard=True).fit(X, y, sample_domain=d)
+        assert model.evidence_ is None
+        assert not model.fell_back_
+        assert set(model.predict(X)) <= set(y)
 
     def test_samples_without_numbers(self):
         adapter = FourierAdapter(image_size=8)

@@ -1,14 +1,16 @@
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 import sklearn
 from joblib import parallel_config
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import recall_score
 from sklearn.model_selection import KFold
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -18,7 +20,9 @@ from sktransfer import (
     AdaptedClassifier,
     AdaptedRegressor,
     FineTunedClassifier,
+    LabelEfficiencyDisplay,
     MMDAdapter,
+    NegativeTransferDisplay,
     TrAdaBoostClassifier,
     make_domain_shift,
     mmd_distance,
@@ -359,3 +363,66 @@ def test_wrong_lengths_and_labels(subspace):
     floats[3] = np.nan
     with pytest.raises(DomainError, match=r"1 source rows have no label"):
         report_of((X, floats, names))
+
+
+@pytest.mark.filterwarnings("ignore:The curve of labels has a gap")
+def test_one_fit_that_fails_does_not_end_a_report():
+    X, y, d = make_domain_shift(40, 60, shift="subspace", n_features=4, random_state=0)
+    adapted = AdaptedClassifier(LogisticRegression(), MMDAdapter(2))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        report = negative_transfer_report(
+            adapted, KNeighborsClassifier(), X, y, sample_domain=d, cv=3, label_sizes=[2, 20], random_state=0
+        )
+    gaps = [warning for warning in caught if issubclass(warning.category, FitFailedWarning)]
+    assert len(gaps) == 3  # in each fold the neighbours of two rows
+    assert "n_neighbors" in str(gaps[0].message)
+    curve = report.label_efficiency["without_transfer"]
+    assert np.isnan(curve[1])
+    assert np.isfinite(curve[2])
+    assert np.isfinite(report.scores).all()
+    pytest.importorskip("matplotlib").use("agg")
+    assert len(LabelEfficiencyDisplay.from_report(report).lines_) == 2
+
+
+class FailsOnce(LogisticRegression):
+    """Cannot be fitted the second time."""
+
+    fits = 0
+
+    def fit(self, X, y):
+        FailsOnce.fits += 1
+        if FailsOnce.fits == 2:
+            raise RuntimeError("no luck")
+        return super().fit(X, y)
+
+
+def test_a_fold_that_fails_is_left_out_of_the_comparison():
+    X, y, d = make_domain_shift(40, 60, shift="subspace", n_features=4, random_state=0)
+    adapted = AdaptedClassifier(LogisticRegression(), MMDAdapter(2))
+    FailsOnce.fits = 0
+    with pytest.warns(FitFailedWarning, match=r"The baseline, FailsOnce, has no score in a fold .*no luck"):
+        report = negative_transfer_report(
+            adapted, FailsOnce(), X, y, sample_domain=d, cv=4, label_sizes=None, random_state=0
+        )
+    assert np.isnan(report.baseline_scores).tolist() == [False, True, False, False]
+    there = [0, 2, 3]
+    assert report.difference == pytest.approx((report.scores - report.baseline_scores)[there].mean())
+    assert "3 folds" in report.summary
+    assert report.per_class["support"].sum() == 45
+    pytest.importorskip("matplotlib").use("agg")
+    NegativeTransferDisplay.from_report(report)
+
+
+def test_distances_that_fail_are_left_out():
+    X, y, d = make_domain_shift(40, 60, shift="subspace", n_features=4, random_state=0)
+
+    def features(rows):
+        raise RuntimeError("no features")
+
+    adapted = AdaptedClassifier(LogisticRegression(), MMDAdapter(2))
+    with pytest.warns(FitFailedWarning, match="distances of the domains could not be computed.*no features"):
+        report = negative_transfer_report(
+            *(adapted, LogisticRegression(), X, y), sample_domain=d, cv=2, label_sizes=None, features=features
+        )
+    assert report.domain_distances["left_out"] == "could not be computed: no features"

@@ -3,8 +3,10 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from common_frozen import count_pictures, make_pictures
 from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
@@ -192,3 +194,51 @@ def test_labels_are_checked():
         BackboneSearch(None, NAMES, **TINY).fit(X, np.where(Y == "cat", np.nan, 1.0))
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         BackboneSearch(None, NAMES, **TINY).fit(X, Y[:5])
+
+
+class PicksFolds(LogisticRegression):
+    """Cannot be fitted on rows of small norm, as those of one backbone may be."""
+
+    def fit(self, X, y):
+        if np.abs(X).mean() < 1e-6:
+            raise RuntimeError("too small")
+        return super().fit(X, y)
+
+
+class Vanishing(torch.nn.Module):
+    """Features that are next to nothing."""
+
+    def forward(self, x):
+        return 1e-9 * x.mean((2, 3))
+
+
+def test_a_backbone_on_which_every_fit_fails_loses_the_search():
+    X, y = np.random.default_rng(0).integers(0, 255, (12, 32, 32, 3), dtype=np.uint8), np.arange(12) % 2
+    backbones = {"vanishing": Vanishing(), "mini": ("sktransfer_mini", None)}
+    search = BackboneSearch(PicksFolds(), backbones, refine=2, cv=2)
+    with pytest.warns(FitFailedWarning, match="'vanishing' has no score"):
+        search.fit(X, y)
+    assert search.best_backbone_ == "mini"
+    assert np.isnan(dict(zip(search.ranking_.backbone, search.ranking_.cv_score, strict=True))["vanishing"])
+    with pytest.raises(RuntimeError, match="too small"):
+        search.set_params(error_score="raise").fit(X, y)
+    with pytest.warns(FitFailedWarning):
+        search.set_params(error_score=0.0).fit(X, y)
+    assert dict(zip(search.ranking_.backbone, search.ranking_.cv_score, strict=True))["vanishing"] == 0
+
+
+def test_a_score_that_fails_for_one_backbone_leaves_the_others_in_the_ranking():
+    X, y = np.random.default_rng(0).integers(0, 255, (12, 32, 32, 3), dtype=np.uint8), np.arange(12) % 2
+
+    def score(features, y):
+        if np.abs(features).mean() < 1e-6:
+            raise FloatingPointError("too small")
+        return 1.0
+
+    backbones = {"vanishing": Vanishing(), "mini": ("sktransfer_mini", None)}
+    with pytest.warns(FitFailedWarning, match="Backbone 'vanishing' has no score: FloatingPointError"):
+        ranking = rank_backbones(backbones, X, y, score=score, on_error="skip")
+    assert ranking.backbone == ["mini", "vanishing"]
+    assert np.isnan(ranking.score[1])
+    with pytest.raises(FloatingPointError):
+        rank_backbones(backbones, X, y, score=score)

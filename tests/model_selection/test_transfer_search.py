@@ -216,3 +216,18 @@ class TestErrors:
             search.fit(X, y, sample_domain=names)
         assert search.cv_results_["outcome"][2].startswith("failed:")
         assert np.isnan(search.cv_results_["mean_test_score"][2])
+
+
+def test_error_score_is_that_of_scikit_learn():
+    X, y, d = make_domain_shift(40, 40, shift="subspace", n_features=4, random_state=0)
+
+    class Broken(LogisticRegression):
+        def fit(self, X, y):
+            raise RuntimeError("broken")
+
+    params = {"strategies": {"coral": "auto", "broken": Broken()}, "cv": 2, "random_state": 0}
+    with pytest.raises(RuntimeError, match="broken"):
+        TransferSearchCV(None, **params, error_score="raise").fit(X, y, sample_domain=d)
+    with pytest.warns(FitFailedWarning, match="'broken' failed"):
+        search = TransferSearchCV(None, **params, error_score=-1.0).fit(X, y, sample_domain=d)
+    assert search.cv_results_["split0_test_score"][2] == -1
