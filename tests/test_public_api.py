@@ -6,6 +6,7 @@ import inspect
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sktransfer
@@ -235,7 +236,8 @@ def test_documented_parameters_and_defaults_are_those_of_the_signature(name):
             assert stated is None, f"{name}: {parameter.name} has no default"
         else:
             assert stated, f"{name}: the default of {parameter.name} is not documented"
-            assert ast.literal_eval(stated[1]) == parameter.default, f"{name}: {parameter.name}"
+            default = "nan" if parameter.default is np.nan else parameter.default
+            assert (stated[1] if default == "nan" else ast.literal_eval(stated[1])) == default, (name, parameter.name)
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -8,7 +8,6 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 from sklearn.base import _fit_context as fit_context
-from sklearn.feature_selection import RFECV
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
 from sklearn.utils._set_output import _get_output_config
@@ -92,8 +91,7 @@ def _offers(estimator, method) -> bool:
 
 def own_requests(estimator: Any, method: str) -> dict:
     """Return what a method of an estimator itself asks for of metadata, without what those inside of it ask for."""
-    # RFECV of scikit-learn 1.9 takes a request back that it does not have, and raises: it asks for nothing itself.
-    if not hasattr(estimator, "_get_metadata_request") or isinstance(estimator, RFECV):
+    if not hasattr(estimator, "_get_metadata_request"):
         return {}
     return getattr(estimator._get_metadata_request(), method).requests
 
