@@ -144,7 +144,7 @@ class Record(Callback):
             self.rates.append([group["lr"] for group in net.optimizer_.param_groups])
             self.inputs.append(batch[0])
             self.optimizers.append(net.optimizer_)
-            self.phases.append(net.history[-1, "phase"])
+            self.phases.append(net.history[-1, "event_phase"])
 
 
 def recorded(*args, **changes):

@@ -5,6 +5,7 @@ from sktransfer.utils._lazy import lazy_names
 # Imported on first use: estimators take NetEstimator as a base, and are imported without torch.
 _PLACES = {
     "TARGET": "_batches",
+    "Answers": "_answers",
     "Checkpoint": "_checkpoint",
     "Deadline": "_callbacks",
     "NetEstimator": "_estimator",
@@ -25,6 +26,7 @@ _PLACES = {
     "TransferNet": "_net",
     "TunedModule": "_module",
     "WeightedLoss": "_losses",
+    "check_callbacks": "_user_callbacks",
     "cross_entropy": "_losses",
     "focal_loss": "_losses",
     "huber_loss": "_losses",

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from sktransfer._nets._answers import Answers
 from sktransfer._nets._batches import FeatureSet, PhasedSet, PictureSet, Targets
 from sktransfer._nets._callbacks import Diverged
 from sktransfer._nets._checkpoint import Checkpoint
@@ -59,6 +60,7 @@ def train_network(
     frozen_features: Callable[[Samples, int | None], np.ndarray],
     penalty: Penalty | None = None,
     penalty_setup: Callable[[], PenaltySetup] | None = None,
+    answers: Answers | None = None,
     previous: TransferNet | None = None,
     optimizer_state: dict[str, Any] | None = None,
     checkpoint: Checkpoint | None = None,
@@ -82,6 +84,8 @@ def train_network(
         Pull to the source.
     penalty_setup : callable or None, default=None
         What the penalty is told before training.
+    answers : Answers or None, default=None
+        What the scores mean to callbacks.
     previous : TransferNet or None, default=None
         A net trained by the same plan, whose weights are the start.
     optimizer_state : dict or None, default=None
@@ -116,6 +120,7 @@ def train_network(
                 phases=phases,
                 criterion=criterion,
                 penalty=penalty,
+                answers=answers,
                 checkpoint=checkpoint,
                 optimizer_state=optimizer_state,
                 callbacks=callbacks,

@@ -42,6 +42,7 @@ class PhaseSwitch(Callback):
 
     def __init__(self, phases: Sequence[Phase]):
         self.phases = phases
+        self.entered: Phase | None = None
 
     def phase_of(self, epoch: int) -> Phase:
         """Find the phase that an epoch belongs to."""
@@ -56,11 +57,13 @@ class PhaseSwitch(Callback):
         if epoch == phase.first_epoch > 1 and self.phase_of(epoch - 1).is_probe:
             net.tuned.enter(self.phases[-1].plan)  # the optimizer is for all that will learn
             net.initialize_optimizer()
-        net.tuned.enter(phase.plan)
+        if phase is not self.entered:  # once: callbacks of the user may freeze more
+            net.tuned.enter(phase.plan)
+            self.entered = phase
         for dataset in (dataset_train, dataset_valid):
             if dataset is not None:
                 dataset.enter(phase)
-        net.history.record("phase", phase.name)
+        net.history.record("event_phase", phase.name)  # loggers of skorch take numbers, and leave out events
         learning = (p.numel() for p in net.tuned.parameters() if p.requires_grad)
         net.history.record("trained_parameters", sum(learning))
 
@@ -75,7 +78,8 @@ class Schedule(Callback):
     probe_epochs, warmup_epochs, n_epochs : int
         `n_epochs` is the number of all epochs.
     steps_per_epoch : int
-    schedule : str
+    schedule : str or None
+        None leaves the rate to a callback that sets it.
     """
 
     def __init__(
@@ -87,7 +91,7 @@ class Schedule(Callback):
         warmup_epochs: int,
         n_epochs: int,
         steps_per_epoch: int,
-        schedule: str,
+        schedule: str | None,
     ):
         self.lr = lr
         self.probe_lr = probe_lr
@@ -109,6 +113,11 @@ class Schedule(Callback):
             n_warmup=self.warmup_epochs * self.steps_per_epoch,
         )
 
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Set the rates that another callback changes."""
+        for group in net.optimizer_.param_groups if self.schedule is None else ():
+            group["lr"] = self.lr * group.get("lr_scale", 1.0)
+
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Count from the epoch, so that a training can go on from any of them."""
         self.step_ = (net.history[-1, "epoch"] - 1) * self.steps_per_epoch
@@ -117,10 +126,14 @@ class Schedule(Callback):
         """Set the rate of the step."""
         if not training:
             return
-        rate = self.rate(self.step_)
-        in_probe = self.step_ < self.probe_epochs * self.steps_per_epoch
-        for group in net.optimizer_.param_groups:
-            group["lr"] = rate if in_probe else rate * group.get("lr_scale", 1.0)
+        groups = net.optimizer_.param_groups
+        if self.schedule is None:
+            rate = groups[0]["lr"] / groups[0].get("lr_scale", 1.0)
+        else:
+            rate = self.rate(self.step_)
+            in_probe = self.step_ < self.probe_epochs * self.steps_per_epoch
+            for group in groups:
+                group["lr"] = rate if in_probe else rate * group.get("lr_scale", 1.0)
         net.history.record("lr", rate)
         net.tuned.progress = self.step_ / (self.n_epochs * self.steps_per_epoch)
         self.step_ += 1
@@ -139,7 +152,7 @@ class BestWeights(EarlyStopping):
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Compare the loss of the epoch with the best so far."""
-        if net.history[-1, "phase"] != "train":
+        if net.history[-1, "event_phase"] != "train":
             self.misses_ = -1
         super().on_epoch_end(net, **kwargs)
 

@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._nets._persistence import PersistenceMixin
@@ -94,6 +94,14 @@ class NetEstimator(
         from sktransfer.backbones import ImageBackbone
 
         return ImageBackbone.of(self)
+
+    def _answers(self) -> Any:
+        """Say what the scores mean to callbacks of the user."""
+        from sktransfer._nets._answers import Answers
+
+        if not is_classifier(self):
+            return Answers("numbers", self._n_outputs, self.target_mean_, self.target_scale_)
+        return Answers("labels" if getattr(self, "_multilabel", False) else "classes", self._n_outputs)
 
     def _load_backbone(self, seed: int) -> Any:
         """Load the network that training starts from."""

@@ -62,13 +62,21 @@ class TrainingJob:
         callbacks : tuple of skorch callbacks, default=()
             What the training itself needs; used as they are.
         """
-        from sktransfer._nets import Recipe, train_network
+        from sktransfer._nets import Recipe, check_callbacks, train_network
         from sktransfer.utils._device import isolated_rng
 
         estimator = self.estimator
         recipe = Recipe.of(estimator)
         if self.epochs_before is not None:
             recipe = replace(recipe, max_epochs=1)
+        check_callbacks(
+            estimator.callbacks,
+            recipe,
+            is_validated=valid is not None,
+            has_labels=bool(train[1].weights.any()),
+            goes_on=self.checkpoint is not None,
+            is_one_pass=self.epochs_before is not None,
+        )
         self._load_backbone()
         if self.checkpoint is not None:
             self.checkpoint.begin(self.seed, self._identity(train, valid))
@@ -83,6 +91,7 @@ class TrainingJob:
                 recipe,
                 n_outputs=estimator._n_outputs,
                 criterion=estimator._criterion(),
+                answers=estimator._answers(),
                 frozen_features=estimator._frozen_features,
                 penalty=estimator._penalty(),
                 penalty_setup=lambda: self._penalty_setup(*train),
@@ -198,7 +207,7 @@ class TrainingJob:
     def _plain(self, row):
         """One entry of the history: plain numbers, counted on from earlier epochs."""
         entry = {
-            key: value.item() if hasattr(value, "item") else value
+            "phase" if key == "event_phase" else key: value.item() if hasattr(value, "item") else value
             for key, value in row.items()
             if key != "batches" and not key.endswith("_best")
         }

@@ -1,6 +1,7 @@
 """The training engine: skorch's loop with our batches and optimizers. The only file that imports skorch's nets."""
 
 import copy
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -14,6 +15,7 @@ from skorch.helper import predefined_split
 from skorch.hf import AccelerateMixin
 from torch import nn
 
+from sktransfer._nets._answers import Answers, WatchedNetMixin
 from sktransfer._nets._batches import BatchIterator, PhasedSet, Rows
 from sktransfer._nets._callbacks import (
     BestWeights,
@@ -31,6 +33,7 @@ from sktransfer._nets._module import TunedModule
 from sktransfer._nets._penalty import Penalty
 from sktransfer._nets._recipe import Recipe
 from sktransfer._nets._schedule import range_test, steepest
+from sktransfer._nets._user_callbacks import check_patterns, own_copies, prints, sets_rate
 from sktransfer.backbones import create_optimizer
 from sktransfer.utils._device import (
     autocast,
@@ -44,7 +47,7 @@ from sktransfer.utils._optional import import_optional
 __all__ = ["TransferNet", "arrange_moments", "train_net"]
 
 
-class TransferNet(NeuralNet):
+class TransferNet(WatchedNetMixin, NeuralNet):
     """skorch's net with timm's optimizers, autocast, a penalty beside the loss, and pickles without optimizer state.
 
     Parameters
@@ -53,14 +56,17 @@ class TransferNet(NeuralNet):
     recipe : Recipe
     penalty : Penalty or None, default=None
         Gives what is added to the loss of a training step, and may weigh its rows.
+    answers : Answers or None, default=None
+        What the scores mean to callbacks that score; None for nothing.
     **kwargs
         Passed to :class:`skorch.NeuralNet`.
     """
 
-    def __init__(self, module, *args, recipe, penalty=None, **kwargs):
+    def __init__(self, module, *args, recipe, penalty=None, answers=None, **kwargs):
         super().__init__(module, *args, **kwargs)
         self.recipe = recipe
         self.penalty = penalty
+        self.answers = answers
 
     @property
     def tuned(self) -> TunedModule:
@@ -90,6 +96,8 @@ class TransferNet(NeuralNet):
 
     def notify(self, method_name, **cb_kwargs):
         """Call a method of those callbacks that have it for more than show: steps of a head take microseconds."""
+        if self.guests and "batch" in cb_kwargs:
+            cb_kwargs = self._as_skorch_gives_it(**cb_kwargs)
         getattr(self, method_name)(self, **cb_kwargs)
         for _, callback in self.callbacks_:
             if getattr(type(callback), method_name) is not getattr(Callback, method_name):
@@ -134,8 +142,14 @@ class TransferNet(NeuralNet):
         # The optimizer's moments, and skorch's second hold on the module, would multiply the pickle; prediction needs
         # neither.
         slim = object.__new__(type(self))
-        slim.__dict__.update(self.__dict__, optimizer_=None, module=None)
+        slim.__dict__.update(self.__dict__, optimizer_=None, module=None, penalty=None, train_split=None)
+        # Callbacks may hold what cannot be pickled, ours the training itself.
+        slim.__dict__.update(callbacks=None, callbacks_=[], guests=(), recipe=_without_callbacks(self.recipe))
         return super(TransferNet, slim).__getstate__()
+
+
+def _without_callbacks(recipe):
+    return dataclasses.replace(recipe, callbacks=None)
 
 
 class _ScaledNet(TransferNet):
@@ -172,6 +186,7 @@ def train_net(
     phases: Sequence[Phase],
     criterion: nn.Module,
     penalty: Penalty | None = None,
+    answers: Answers | None = None,
     checkpoint: Checkpoint | None = None,
     callbacks: Sequence[Callback] = (),
     optimizer_state: dict[str, Any] | None = None,
@@ -188,7 +203,7 @@ def train_net(
     phases : sequence of Phase
     criterion : torch.nn.Module
         Loss of scores, targets and weights.
-    penalty : Penalty or None, default=None
+    penalty, answers
         See :class:`TransferNet`.
     checkpoint : Checkpoint or None, default=None
         Goes on from what it holds.
@@ -197,13 +212,14 @@ def train_net(
     optimizer_state : dict or None, default=None
         Of an earlier training of the same module.
     """
-    net = _build_net(module, valid, recipe, criterion, penalty)
+    net = _build_net(module, valid, recipe, criterion, penalty=penalty, answers=answers)
     best = BestWeights(recipe.n_iter_no_change) if recipe.early_stopping else None
-    theirs = [copy.deepcopy(callback).initialize() for callback in recipe.callbacks or ()]
     # A head alone is too little work to share: threads would only wait for one another.
     alone = not any(parameter.requires_grad for parameter in module.body.parameters())
     with torch_threads(1) if alone else nullcontext():
         net.initialize()
+        theirs = _step_aside(net)
+        check_patterns([callback for _, callback in theirs], module)
         curve = None
         if recipe.lr == "auto":
             if checkpoint is not None and checkpoint.saved is not None:
@@ -215,8 +231,9 @@ def train_net(
         if optimizer_state is not None:
             net.optimizer_.load_state_dict(optimizer_state)
         # After initialize, so that the range test runs without them.
-        own = [*_own_callbacks(net, train, phases), best, *callbacks, *theirs, checkpoint]
-        net.callbacks_ += _named(callback for callback in own if callback is not None)
+        net.guests = tuple(callback for _, callback in theirs)
+        own = [*_own_callbacks(net, train, phases), best, *callbacks]
+        net.callbacks_ += [*_named(own), *theirs, *_named([checkpoint])]
         if checkpoint is not None:
             net.max_epochs = 0 if checkpoint.is_finished else recipe.n_epochs - checkpoint.epochs_done
         net.notify("on_train_begin", X=train, y=None)
@@ -225,10 +242,18 @@ def train_net(
     net.train_split = None  # it holds the validation pictures
     net.penalty = None
     net.device = str(recipe.device)  # where accelerate left it open
-    net.callbacks_ = _named(theirs)
+    net.callbacks, net.callbacks_, net.guests = None, theirs, ()
     module.enter(phases[-1].plan)
     module.eval()
     return net, curve, error
+
+
+def _step_aside(net):
+    """Take the user's callbacks, which skorch named and initialized, out of the net: a range test is no training."""
+    given = [entry[1] if isinstance(entry, tuple) else entry for entry in net.callbacks]
+    theirs = [pair for pair in net.callbacks_ if any(pair[1] is callback for callback in given)]
+    net.callbacks_ = [pair for pair in net.callbacks_ if pair not in theirs]
+    return theirs
 
 
 def arrange_moments(optimizer: torch.optim.Optimizer) -> None:
@@ -268,7 +293,7 @@ def _own_callbacks(net, train, phases):
         warmup_epochs=recipe.warmup_epochs,
         n_epochs=recipe.n_epochs,
         steps_per_epoch=train.targets.n_batches(recipe.batch_size),
-        schedule=recipe.schedule,
+        schedule=None if sets_rate(net.guests) else recipe.schedule,
     )
     return [
         PhaseSwitch(phases),
@@ -281,7 +306,7 @@ def _own_callbacks(net, train, phases):
     ]
 
 
-def _build_net(module, valid, recipe, criterion, penalty):
+def _build_net(module, valid, recipe, criterion, *, penalty, answers):
     # The log would be laid out in a table even where nothing is printed.
     kind, options = TransferNet, {"device": str(recipe.device), "callbacks__print_log": None}
     shard = (0, 1)
@@ -297,10 +322,14 @@ def _build_net(module, valid, recipe, criterion, penalty):
         kind = _ScaledNet
     if recipe.compile:
         module.body.compile()
+    theirs = own_copies(recipe.callbacks)
     return kind(
         module,
         recipe=recipe,
         penalty=penalty,
+        answers=answers,
+        predict_nonlinearity=None if answers is None else answers.proba,
+        callbacks=theirs,
         criterion=criterion,
         lr=1e-3 if recipe.lr == "auto" else recipe.lr,
         max_epochs=recipe.n_epochs,
@@ -310,13 +339,14 @@ def _build_net(module, valid, recipe, criterion, penalty):
         iterator_train__shard=shard,
         iterator_valid=BatchIterator,
         train_split=None if valid is None else predefined_split(valid),
-        verbose=0,
+        verbose=int(prints(entry[1] if isinstance(entry, tuple) else entry for entry in theirs)),
         **options,
     )
 
 
 def _named(callbacks):
-    return [(f"{type(callback).__name__}_{number}", callback) for number, callback in enumerate(callbacks)]
+    there = [callback for callback in callbacks if callback is not None]
+    return [(f"{type(callback).__name__}_{number}", callback) for number, callback in enumerate(there)]
 
 
 def _explained(error, n, recipe):

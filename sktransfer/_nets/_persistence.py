@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
+import pickle
 import re
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.exceptions import WeightsMismatchError
 from sktransfer.inputs import InputSpec
+from sktransfer.utils._messages import first_line
 
 __all__ = ["PersistenceMixin", "load_saved"]
 
@@ -32,8 +35,8 @@ class PersistenceMixin:
 
         The file is in the safetensors format. It holds the whole network, frozen part included, and so needs neither
         the hub nor a weight file where it is loaded: the network before training and the weights that training
-        changed. Parameters, labels and what was learned about the input stand as JSON in its header. Its path may be
-        passed as ``backbone`` to any estimator.
+        changed. Parameters (but for callbacks), labels and what was learned about the input stand as JSON in its
+        header. Its path may be passed as ``backbone`` to any estimator.
 
         Parameters
         ----------
@@ -43,8 +46,8 @@ class PersistenceMixin:
         Raises
         ------
         ValueError
-            If a parameter or attribute is an object that JSON cannot hold (a callable, a RandomState instance,
-            callbacks, a network that timm cannot rebuild); names it and the way out.
+            If a parameter or attribute is an object that JSON cannot hold (a callable, a RandomState instance, a
+            network that timm cannot rebuild); names it and the way out.
         OSError
             If the file cannot be written; what was there is unchanged.
 
@@ -135,6 +138,8 @@ class PersistenceMixin:
     def __getstate__(self):
         state = dict(super().__getstate__())
         if "net_" in state:
+            if state.get("callbacks"):
+                state["callbacks"] = _picklable(state["callbacks"])
             arrays = {name: tensor.detach().cpu().numpy() for name, tensor in self.net_.module_.state_dict().items()}
             state["net_"] = {**_net_settings(self.net_), "arrays": arrays}
             state["plan_"] = {**dataclasses.asdict(self.plan_), "learns": sorted(self.plan_.learns)}
@@ -186,6 +191,25 @@ def load_saved(path: str | os.PathLike[str]) -> Any:
     return _rebuilt(cls, document, tensors, path)
 
 
+def _picklable(callbacks):
+    """Leave out what a pickle cannot hold: the connection of a logger is not part of a fitted model."""
+    kept = []
+    for callback in callbacks:
+        try:
+            pickle.dumps(callback)
+        except Exception as error:  # whatever a connection raises
+            kind = type(callback[1] if isinstance(callback, tuple | list) else callback).__name__
+            warnings.warn(
+                f"callbacks: {kind} cannot be pickled ({first_line(error)}) and is left out of the pickle; the fitted "
+                "network is whole.",
+                UserWarning,
+                stacklevel=4,
+            )
+        else:
+            kept.append(callback)
+    return kept
+
+
 def _net_settings(net):
     recipe = net.recipe
     return {
@@ -200,6 +224,8 @@ def _parameters(estimator):
     from sktransfer.backbones import ImageBackbone
 
     params = estimator.get_params(deep=False)
+    if "callbacks" in params:
+        params["callbacks"] = None  # they watched the training, and are no part of what it left
     held = estimator._held
     described = params[held] if isinstance(params[held], ImageBackbone) else None
     if described is not None:

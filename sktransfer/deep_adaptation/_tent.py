@@ -77,7 +77,8 @@ class TENTClassifier(SourceFreeClassifier):
     verbose : int, default=0
         Show progress bars if not 0.
     callbacks : list of skorch callbacks or None, default=None
-        Called during training; copies are used.
+        Called during training as skorch calls them, alone or in pairs of a name and a callback; copies are used. One
+        that could not do here what it is for is refused by name.
 
     Attributes
     ----------

@@ -130,7 +130,8 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
     verbose : int, default=0
         Show progress bars if not 0.
     callbacks : list of skorch callbacks or None, default=None
-        Called during training; copies are used. For scikit-learn's own callbacks see ``set_callbacks``.
+        Called during training as skorch calls them, alone or in pairs of a name and a callback; copies are used. One
+        that could not do here what it is for is refused by name. For scikit-learn's own see ``set_callbacks``.
 
     Attributes
     ----------

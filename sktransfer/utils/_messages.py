@@ -1,6 +1,10 @@
 """Words for error messages."""
 
-__all__ = ["first_line", "shorten"]
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["did_you_mean", "first_line", "shorten", "unknown_option"]
 
 _LONGEST = 120
 
@@ -18,3 +22,33 @@ def shorten(value: object) -> str:
     half = _LONGEST // 2
     end = repr(value[-half:]) if isinstance(value, (str, bytes)) else text[-half:]
     return f"{text[:half]}...{end[1:] if isinstance(value, str) else end}"
+
+
+def did_you_mean(value: Any, options: Iterable[str]) -> str:
+    """Return `` Did you mean 'x'?`` with the option nearest to a word, an empty string where none is near."""
+    plain = {_plain(option): option for option in options}
+    close = difflib.get_close_matches(_plain(value), plain, n=1) if isinstance(value, str) else []
+    return f" Did you mean {plain[close[0]]!r}?" if close else ""
+
+
+def unknown_option(name: str, value: Any, options: Iterable[str], *, others: str = "") -> str:
+    """Say that a parameter is none of its options, in sorted order, and which of them may have been meant.
+
+    Parameters
+    ----------
+    name : str
+        Of the parameter.
+    value : object
+        What came.
+    options : iterable of str
+        What is known.
+    others : str, default=""
+        What may be passed beside them, e.g. ``"a callable"``.
+    """
+    options = sorted(options)
+    known = ", ".join(map(repr, options)) + (f" or {others}" if others else "")
+    return f"{name}={value!r} is not known: expected {known}.{did_you_mean(value, options)}"
+
+
+def _plain(word):
+    return word.lower().replace("_", "-")

@@ -220,7 +220,9 @@ class TestBestWeights:
         module = nn.Linear(1, 1)
         best = BestWeights(patience)
         best.on_train_begin(net_after())
-        rows = [{"valid_loss": x, "phase": p} for x, p in zip(losses, phases or ["train"] * len(losses), strict=True)]
+        rows = [
+            {"valid_loss": x, "event_phase": p} for x, p in zip(losses, phases or ["train"] * len(losses), strict=True)
+        ]
         for epoch in range(1, len(rows) + 1):
             nn.init.constant_(module.weight, epoch)
             net = net_after(*rows[:epoch], module_=module)
@@ -249,7 +251,7 @@ class TestBestWeights:
         losses = [3.0, 1.0, 2.0, 2.0, 2.0]
         module, first = nn.Linear(1, 1), BestWeights(3)
         first.on_train_begin(net_after())
-        rows = [{"valid_loss": x, "phase": "train"} for x in losses]
+        rows = [{"valid_loss": x, "event_phase": "train"} for x in losses]
         for epoch in (1, 2, 3):
             nn.init.constant_(module.weight, epoch)
             first.on_epoch_end(net_after(*rows[:epoch], module_=module))

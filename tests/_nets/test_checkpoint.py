@@ -61,7 +61,7 @@ def fit(folder=None, kill=None, **changes):
 
 def history(net):
     return [
-        {key: row[key] for key in ("epoch", "phase", "trained_parameters", "train_loss", "valid_loss", "lr")}
+        {key: row[key] for key in ("epoch", "event_phase", "trained_parameters", "train_loss", "valid_loss", "lr")}
         for row in net.history
     ]
 

@@ -129,7 +129,7 @@ class TestPhases:
 
     def test_history_tells_the_phase_and_how_much_learns(self):
         net, _ = train(trainable="all", probe_epochs=1, unfreeze_every=1, max_epochs=4)
-        assert net.history[:, "phase"] == ["probe", "unfreeze 0", "unfreeze 1", "train", "train"]
+        assert net.history[:, "event_phase"] == ["probe", "unfreeze 0", "unfreeze 1", "train", "train"]
         head = 6 * 3 + 3
         stages = [3 * 9 * 4 + 4 + 8, 4 * 9 * 5 + 5 + 10, 5 * 9 * 6 + 6 + 12]
         expected = [head, head + stages[2], head + stages[2] + stages[1], *[head + sum(stages)] * 2]

@@ -1,7 +1,6 @@
 """Fine-tuned estimators as files: the same predictions, no pickle, clear words."""
 
 import pickle
-import warnings
 
 import numpy as np
 import pytest
@@ -274,7 +273,6 @@ class TestRefusals:
                 r"augment=<function.*function cannot be.*set_params\(augment=None\)",
             ),
             ({"random_state": np.random.RandomState(0)}, r"random_state=.*set_params\(random_state=None\)"),
-            ({"callbacks": [warnings.catch_warnings()]}, r"callbacks=.*set_params\(callbacks=None\)"),
         ],
     )
     def test_parameter_that_json_cannot_hold(self, fitted, few, tmp_path, options, message):

@@ -11,6 +11,7 @@ from scipy.stats import entropy
 from skorch.callbacks import Callback
 
 from sktransfer import DANNClassifier, FineTunedClassifier
+from sktransfer._nets import TransferNet
 from sktransfer.deep_adaptation._shot import SHOTClassifier, centroid_labels, information_maximization_loss
 
 
@@ -82,24 +83,17 @@ class TestCentroidLabels:
         assert_array_equal(centroid_labels(features, proba), np.zeros(4))
 
 
-class _LabelsSeen(Callback):
-    """Keeps the targets and weights of every batch, by the input of the row."""
-
-    seen: list = []  # callbacks are copied; what they fill is not
-
-    def on_batch_end(self, net, batch=None, training=False, **kwargs):
-        self.seen.append((net.history[-1, "epoch"], batch[0], batch[1]))
-
-
-def test_pseudo_labels_are_those_of_the_network_at_the_begin_of_each_epoch():
+def test_pseudo_labels_are_those_of_the_network_at_the_begin_of_each_epoch(monkeypatch):
     X, _, domain = table()
     target = X[domain == "target"].astype(np.float32)
     source = table_source()
-    _LabelsSeen.seen.clear()
-    clf = SHOTClassifier(source, max_epochs=2, batch_size=16, callbacks=[_LabelsSeen()], random_state=0).fit(target)
+    seen, step = [], TransferNet.train_step
+    keep = lambda net, batch: seen.append((net.history[-1, "epoch"], *batch)) or step(net, batch)  # noqa: E731
+    monkeypatch.setattr(TransferNet, "train_step", keep)
+    clf = SHOTClassifier(source, max_epochs=2, batch_size=16, random_state=0).fit(target)
     features, proba = source.transform(target).astype(float), source.predict_proba(target)
     expected = dict(zip(map(bytes, target), labels_by_loops(features, proba), strict=True))
-    first = [(inputs, rows) for epoch, inputs, rows in _LabelsSeen.seen if epoch == 1]
+    first = [(inputs, rows) for epoch, inputs, rows in seen if epoch == 1]
     assert sum(len(inputs) for inputs, _ in first) == len(target)
     for inputs, rows in first:
         assert_array_equal(rows.values, [expected[bytes(row)] for row in inputs.numpy()])
