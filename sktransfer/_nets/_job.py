@@ -78,8 +78,14 @@ class TrainingJob:
             is_one_pass=self.epochs_before is not None,
         )
         self._load_backbone()
+        penalty = estimator._penalty()
         if self.checkpoint is not None:
-            self.checkpoint.begin(self.seed, self._identity(train, valid))
+            self.checkpoint.begin(
+                self.seed,
+                self._identity(train, valid),
+                n_epochs=recipe.n_epochs,
+                is_of_any_length=recipe.schedule == "constant" and not (penalty and penalty.follows_progress),
+            )
         optimizer = getattr(self.previous, "optimizer_", None) if self.epochs_before else None
         if estimator.trainable == "lora":
             optimizer = None  # its matrices were merged into the weights
@@ -93,7 +99,7 @@ class TrainingJob:
                 criterion=estimator._criterion(),
                 answers=estimator._answers(),
                 frozen_features=estimator._frozen_features,
-                penalty=estimator._penalty(),
+                penalty=penalty,
                 penalty_setup=lambda: self._penalty_setup(*train),
                 previous=self.previous,
                 # A copy: torch goes on in these very tensors, and a training may fail.

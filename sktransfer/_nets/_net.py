@@ -27,7 +27,7 @@ from sktransfer._nets._callbacks import (
     WeightAverage,
     silent,
 )
-from sktransfer._nets._checkpoint import Checkpoint
+from sktransfer._nets._checkpoint import Checkpoint, Resume
 from sktransfer._nets._freezing import Phase
 from sktransfer._nets._module import TunedModule
 from sktransfer._nets._penalty import Penalty
@@ -232,10 +232,10 @@ def train_net(
             net.optimizer_.load_state_dict(optimizer_state)
         # After initialize, so that the range test runs without them.
         net.guests = tuple(callback for _, callback in theirs)
-        own = [*_own_callbacks(net, train, phases), best, *callbacks]
+        own = [*_own_callbacks(net, train, phases), best, *callbacks, checkpoint and Resume(checkpoint)]
         net.callbacks_ += [*_named(own), *theirs, *_named([checkpoint])]
         if checkpoint is not None:
-            net.max_epochs = 0 if checkpoint.is_finished else recipe.n_epochs - checkpoint.epochs_done
+            net.max_epochs = checkpoint.epochs_left(recipe.n_epochs)
         net.notify("on_train_begin", X=train, y=None)
         arrange_moments(net.optimizer_)  # those of an earlier training, or of a checkpoint
         error = _run(net, train, 0 if best is not None and best.is_exhausted else net.max_epochs)

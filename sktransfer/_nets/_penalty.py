@@ -65,7 +65,15 @@ class PenaltySetup:
 
 
 class Penalty:
-    """What is added to the loss of a training; this one adds nothing."""
+    """What is added to the loss of a training; this one adds nothing.
+
+    Attributes
+    ----------
+    follows_progress : bool
+        Whether it changes with the share of the training that is over, and so with the length of the training.
+    """
+
+    follows_progress = False
 
     def attach(self, module: TunedModule, setup: PenaltySetup) -> None:
         """Prepare `module` for training."""

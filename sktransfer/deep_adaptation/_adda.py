@@ -95,6 +95,8 @@ class _ADDA(Alignment):
         self.hidden = hidden
         self.source_share = source_share
 
+    follows_progress = True  # a share of the training is the source's
+
     def build(self, n_features, n_outputs):
         """Build the discriminator."""
         return discriminator(n_features, self.hidden)

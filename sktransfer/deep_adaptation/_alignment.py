@@ -89,6 +89,11 @@ class Alignment(Penalty):
         parts = [self.build(module.head.in_features, setup.n_outputs) for _ in range(self.n_groups)]
         module.alignment = None if parts[0] is None else nn.ModuleList(parts)
 
+    @property
+    def follows_progress(self) -> bool:
+        """Whether the trade-off grows over the training."""
+        return self.trade_off_schedule == "ramp"
+
     def strength(self, module: TunedModule) -> float:
         """Give the trade-off at this step."""
         return self.trade_off * (ramp(module.progress) if self.trade_off_schedule == "ramp" else 1.0)

@@ -125,6 +125,8 @@ class _CDAN(Adversary):
         self.randomized = randomized
         self.random_dim = random_dim
 
+    follows_progress = True  # a share of the training is the source's
+
     def build(self, n_features, n_outputs):
         """Build the discriminator."""
         is_wide = n_features * n_outputs > _LARGEST_MAP

@@ -39,9 +39,9 @@ class KillAt(Callback):
             raise Killed
 
 
-def checkpoint(folder, *, seed=5, identity=IDENTITY):
+def checkpoint(folder, *, seed=5, identity=IDENTITY, n_epochs=3, **options):
     made = Checkpoint(folder)
-    made.begin(seed, identity)
+    made.begin(seed, identity, n_epochs=n_epochs, **options)
     return made
 
 
@@ -174,7 +174,83 @@ class TestGoingOn:
         assert_same_training(fit(tmp_path), fit())
 
 
+class TestLonger:
+    @pytest.mark.parametrize("name", ["plain", "average", "probe", "range test", "early stopping", "float16"])
+    def test_a_finished_training_goes_on_with_more_epochs_to_the_same_bits(self, name, tmp_path):
+        changes = {**TRAININGS[name], "max_epochs": 2}
+        if name == "early stopping":
+            changes["n_iter_no_change"] = 9  # the best epoch is restored in the end, and training goes on from the last
+        fit(tmp_path, **changes)
+        assert Checkpoint(tmp_path).is_finished
+        unbroken = fit(**{**changes, "max_epochs": 5})
+        assert_same_training(fit(tmp_path, **{**changes, "max_epochs": 5}), unbroken)
+        assert_same_training(fit(tmp_path, KillAt(step=1), **{**changes, "max_epochs": 5}), unbroken)
+
+    def test_a_training_that_stopped_by_itself_has_no_more_epochs(self, tmp_path):
+        changes = {"early_stopping": True, "n_iter_no_change": 1, "lr": 0.5, "max_epochs": 30}
+        first = fit(tmp_path, **changes)
+        assert_same_training(fit(tmp_path, KillAt(step=1), **{**changes, "max_epochs": 40}), first)
+
+    def test_more_epochs_need_a_schedule_of_any_length(self, tmp_path):
+        identity = {**IDENTITY, "max_epochs": "3"}
+        longer = {**IDENTITY, "max_epochs": "5"}
+        made = checkpoint(tmp_path, identity=identity)
+        train(hand={"checkpoint": made}, max_epochs=3)
+        with pytest.raises(ValueError, match=r"max_epochs=3, which cannot go on as one of max_epochs=5: its schedule"):
+            checkpoint(tmp_path, identity=longer, n_epochs=5)
+        assert checkpoint(tmp_path, identity=longer, n_epochs=5, is_of_any_length=True).epochs_left(5) == 2
+        fewer = {**IDENTITY, "max_epochs": "2"}
+        with pytest.raises(ValueError, match=r"has 3 epochs already, more than the 2 of max_epochs=2"):
+            checkpoint(tmp_path, identity=fewer, n_epochs=2, is_of_any_length=True)
+        with pytest.raises(ValueError, match="belongs to another training"):
+            checkpoint(tmp_path, identity={**longer, "lr": "9"}, n_epochs=5, is_of_any_length=True)
+
+
 class TestRefusals:
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("identity", []),
+            ("seed", "5"),
+            ("finished", 1),
+            ("history", {"epoch": 1}),
+            ("history", [3]),
+            ("history", []),
+            ("weights", [1, 2]),
+            ("weights", {"head.weight": 3}),
+            ("result", "none"),
+            ("lr", "fast"),
+            ("curve", 7),
+            (None, [1, 2, 3]),
+            (None, torch.zeros(2)),
+        ],
+    )
+    def test_parts_of_wrong_types_are_named(self, name, value, tmp_path):
+        fit(tmp_path, max_epochs=1)
+        path = tmp_path / "checkpoint.pt"
+        saved = torch.load(path, weights_only=True)
+        torch.save(value if name is None else {**saved, name: value}, path)
+        with pytest.raises(ValueError, match=r"checkpoint\.pt cannot be read.+Move it away to begin anew"):
+            Checkpoint(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("weights", {"head.weight": torch.zeros(2)}),
+            ("optimizer", {"state": {}, "param_groups": []}),
+            ("optimizer", None),
+            ("rng", {}),
+            ("rng", None),
+        ],
+    )
+    def test_a_state_that_does_not_fit_is_named(self, name, value, tmp_path):
+        with pytest.raises(Killed):
+            fit(tmp_path, KillAt(epoch=2))
+        path = tmp_path / "checkpoint.pt"
+        torch.save({**torch.load(path, weights_only=True), name: value}, path)
+        with pytest.raises(ValueError, match=r"checkpoint\.pt does not hold the state of this training \("):
+            fit(tmp_path)
+
     def test_another_training_is_refused_with_what_differs_and_the_file_left(self, tmp_path):
         fit(tmp_path, max_epochs=1)
         before = (tmp_path / "checkpoint.pt").read_bytes()
