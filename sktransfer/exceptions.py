@@ -2,6 +2,7 @@
 
 __all__ = [
     "CacheWarning",
+    "DivergenceError",
     "DomainError",
     "InvalidImageError",
     "InvalidImageWarning",
@@ -25,6 +26,24 @@ class InvalidImageError(ValueError):
 
 class InvalidImageWarning(UserWarning):
     """A picture could not be read and became a row of NaN (``on_error="nan"``)."""
+
+
+class DivergenceError(RuntimeError):
+    """The loss of a training, or its weights, are no longer numbers; the message says what to change.
+
+    Parameters
+    ----------
+    message : str
+    has_weights : bool, default=False
+        Whether the estimator has the weights of an earlier epoch, and predicts by them.
+    """
+
+    def __init__(self, message: str, has_weights: bool = False):
+        super().__init__(message, has_weights)
+        self.has_weights = has_weights
+
+    def __str__(self) -> str:
+        return self.args[0]
 
 
 class DomainError(ValueError):

@@ -8,6 +8,7 @@ from sktransfer import exceptions
 
 KINDS = {
     "CacheWarning": UserWarning,
+    "DivergenceError": RuntimeError,
     "DomainError": ValueError,
     "InvalidImageError": ValueError,
     "InvalidImageWarning": UserWarning,
@@ -31,3 +32,7 @@ def test_pickle_keeps_type_and_message(name):
     again = pickle.loads(pickle.dumps(getattr(exceptions, name)("row 3: nothing there")))
     assert type(again) is getattr(exceptions, name)
     assert str(again) == "row 3: nothing there"
+
+
+def test_pickle_keeps_whether_there_are_weights():
+    assert pickle.loads(pickle.dumps(exceptions.DivergenceError("epoch 3", True))).has_weights

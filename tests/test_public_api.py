@@ -130,6 +130,7 @@ FUNCTIONS = (
 )
 ERRORS = (
     "CacheWarning",
+    "DivergenceError",
     "DomainError",
     "InvalidImageError",
     "InvalidImageWarning",

@@ -221,11 +221,14 @@ class PhasedSet(Dataset):
     targets : Targets
     build : callable
         Makes the FeatureSet or PictureSet of a :class:`Phase`.
+    is_table : bool, default=False
+        Whether the inputs are the columns of X.
     """
 
-    def __init__(self, targets: Targets, build: Callable[[Phase], FeatureSet | PictureSet]):
+    def __init__(self, targets: Targets, build: Callable[[Phase], FeatureSet | PictureSet], is_table: bool = False):
         self.targets = targets
         self.build = build
+        self.is_table = is_table
         self.current: FeatureSet | PictureSet | None = None
         self._entered: tuple | None = None
 
@@ -243,6 +246,10 @@ class PhasedSet(Dataset):
     def batches(self, chunks: list[np.ndarray]) -> Iterator[Batch]:
         """Yield inputs and targets of each chunk of row numbers."""
         return self.current.batches(chunks)
+
+    def largest_feature(self) -> float | None:
+        """Find the largest absolute value of a table; None for pictures, which are normalised."""
+        return float(np.abs(self.current.features).max()) if self.is_table else None
 
     def in_order(self, batch_size: int) -> Iterator[torch.Tensor]:
         """Yield the inputs of all rows, in their order."""

@@ -12,7 +12,6 @@ from torch import nn
 
 from sktransfer._nets._answers import Answers
 from sktransfer._nets._batches import FeatureSet, PhasedSet, PictureSet, Targets
-from sktransfer._nets._callbacks import Diverged
 from sktransfer._nets._checkpoint import Checkpoint
 from sktransfer._nets._freezing import Phase, TrainingPlan, plan_phases, plan_training
 from sktransfer._nets._module import TunedModule, is_convolutional
@@ -20,7 +19,9 @@ from sktransfer._nets._net import TransferNet, arrange_moments, train_net
 from sktransfer._nets._penalty import Penalty, PenaltySetup, StochNormPenalty
 from sktransfer._nets._recipe import Recipe
 from sktransfer._nets._recompute import blocks_of, recomputed
+from sktransfer._nets._table import TableRows
 from sktransfer.backbones import Backbone, create_mixer, train_transform
+from sktransfer.exceptions import DivergenceError
 from sktransfer.inputs import ImagePreprocessor, Samples, to_pil
 from sktransfer.utils._device import forward_in_micro_batches
 
@@ -39,14 +40,14 @@ class Trained:
     net : TransferNet
     plan : TrainingPlan
     curve : dict of ndarray or None
-    error : Diverged or None
+    error : DivergenceError or None
         Where training diverged; the weights are those before.
     """
 
     net: TransferNet
     plan: TrainingPlan
     curve: dict[str, np.ndarray] | None
-    error: Diverged | None
+    error: DivergenceError | None
 
 
 def train_network(
@@ -209,7 +210,7 @@ def training_set(
             room=_KEPT_BYTES if augment is None and recipe.cache is not None else 0,
         )
 
-    return PhasedSet(targets, build)
+    return PhasedSet(targets, build, is_table=isinstance(samples, TableRows))
 
 
 def plain_set(

@@ -16,11 +16,11 @@ from sktransfer._nets._batches import PhasedSet
 from sktransfer._nets._freezing import Phase
 from sktransfer._nets._schedule import lr_factor
 from sktransfer.backbones import create_average
+from sktransfer.exceptions import DivergenceError
 
 __all__ = [
     "BestWeights",
     "Deadline",
-    "Diverged",
     "DivergenceGuard",
     "EpochBar",
     "PhaseSwitch",
@@ -30,6 +30,8 @@ __all__ = [
     "WeightAverage",
     "silent",
 ]
+
+_LARGE_FEATURE = 1e3  # columns of scaled tables stay far below
 
 
 class PhaseSwitch(Callback):
@@ -314,21 +316,6 @@ class EpochBar(Callback):
         del self.bar_
 
 
-class Diverged(RuntimeError):  # noqa: N818
-    """The loss of a training, or its weights, are no longer numbers.
-
-    Parameters
-    ----------
-    message : str
-    has_weights : bool
-        Whether the network has the weights of an earlier epoch.
-    """
-
-    def __init__(self, message: str, has_weights: bool):
-        super().__init__(message)
-        self.has_weights = has_weights
-
-
 class DivergenceGuard(Callback):
     """End a training whose loss is no longer a number, with the weights of the last epoch that was sound."""
 
@@ -336,7 +323,7 @@ class DivergenceGuard(Callback):
         """Keep what training would have left had it ended before the epoch."""
         self.sound_ = copy.deepcopy(net.tuned.state_dict())
 
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+    def on_epoch_end(self, net: Any, dataset_train: PhasedSet, **kwargs: Any) -> None:
         """Look at the loss of the epoch, and at what its last step left."""
         loss, epoch = net.history[-1, "train_loss"], net.history[-1, "epoch"]
         lost = [name for name, tensor in net.tuned.state_dict().items() if not tensor.isfinite().all()]
@@ -347,10 +334,19 @@ class DivergenceGuard(Callback):
         net.tuned.load_state_dict(self.sound_)  # those of an earlier training too, in epoch 1
         and_weights = ", and weights are no numbers after it," if math.isfinite(loss) else ""
         kept = f" The estimator keeps the weights of epoch {epoch - 1}." if epoch > 1 else ""
-        raise Diverged(
-            f"Training diverged: the loss of epoch {epoch} is {loss}{and_weights} at lr={net.lr}.{kept} Pass a smaller "
-            "lr.",
+        raise DivergenceError(
+            f"Training diverged: the loss of epoch {epoch} is {loss}{and_weights} at lr={net.lr}.{kept} "
+            f"{self._cure(dataset_train)}",
             has_weights=epoch > 1,
+        )
+
+    def _cure(self, dataset):
+        largest = dataset.largest_feature()
+        if largest is None or largest < _LARGE_FEATURE:
+            return "Pass a smaller lr."
+        return (
+            f"X has values up to {largest:.3g}: scale it first, e.g. by StandardScaler in a pipeline. A smaller lr "
+            "would learn from the largest columns alone."
         )
 
 

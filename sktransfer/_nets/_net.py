@@ -19,7 +19,6 @@ from sktransfer._nets._answers import Answers, WatchedNetMixin
 from sktransfer._nets._batches import BatchIterator, PhasedSet, Rows
 from sktransfer._nets._callbacks import (
     BestWeights,
-    Diverged,
     DivergenceGuard,
     EpochBar,
     PhaseSwitch,
@@ -35,6 +34,7 @@ from sktransfer._nets._recipe import Recipe
 from sktransfer._nets._schedule import range_test, steepest
 from sktransfer._nets._user_callbacks import check_patterns, own_copies, prints, sets_rate
 from sktransfer.backbones import create_optimizer
+from sktransfer.exceptions import DivergenceError
 from sktransfer.utils._device import (
     autocast,
     forward_in_micro_batches,
@@ -190,7 +190,7 @@ def train_net(
     checkpoint: Checkpoint | None = None,
     callbacks: Sequence[Callback] = (),
     optimizer_state: dict[str, Any] | None = None,
-) -> tuple[TransferNet, dict[str, np.ndarray] | None, Diverged | None]:
+) -> tuple[TransferNet, dict[str, np.ndarray] | None, DivergenceError | None]:
     """Train `module` and return the net that holds it, the curve of a range test, and the error of a divergence.
 
     Parameters
@@ -271,7 +271,7 @@ def _run(net, train, n_epochs):
         net.fit_loop(train, epochs=n_epochs)
     except KeyboardInterrupt:
         pass  # skorch's way to end a training early; what was learned is kept
-    except Diverged as diverged:
+    except DivergenceError as diverged:
         if not diverged.has_weights:
             raise
         # Neither is of the weights that are kept.

@@ -205,7 +205,7 @@ class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
         ------
         DomainError
             If there is no source row or fewer than two target rows, or if a source row has no label.
-        RuntimeError
+        DivergenceError
             If training diverges; the estimator then has the weights of the epoch before.
         """
         self._begin(X, y)

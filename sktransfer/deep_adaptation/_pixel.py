@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from sktransfer.deep_adaptation._cyclegan import CycleGAN, Generator
 from sktransfer.deep_adaptation._fourier import PictureAdapter, content_seed
-from sktransfer.exceptions import DomainError
+from sktransfer.exceptions import DivergenceError, DomainError
 from sktransfer.utils._compat import Interval
 from sktransfer.utils._device import forward_in_micro_batches, isolated_rng, resolve_device
 from sktransfer.utils._domains import Domains
@@ -273,7 +273,7 @@ class PixelAdapter(PictureAdapter, auto_wrap_output_keys=None):
         losses = {name: float(torch.stack([step[name] for step in steps]).mean()) for name in steps[0]}
         for name, value in losses.items():
             if not math.isfinite(value):
-                raise RuntimeError(
+                raise DivergenceError(
                     f"Training diverged: the {name} of epoch {epoch} is {value} at lr={self.lr}. Pass a smaller lr."
                 )
         return {"epoch": epoch, **losses}

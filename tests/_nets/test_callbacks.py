@@ -14,7 +14,6 @@ from torch import nn
 from sktransfer._nets import Reporter, TunedModule, plan_training
 from sktransfer._nets._callbacks import (
     BestWeights,
-    Diverged,
     DivergenceGuard,
     EpochBar,
     PhaseSwitch,
@@ -22,6 +21,7 @@ from sktransfer._nets._callbacks import (
     WeightAverage,
 )
 from sktransfer._nets._freezing import plan_phases
+from sktransfer.exceptions import DivergenceError
 
 
 def net_after(*epochs, max_epochs=3, **attributes):
@@ -62,32 +62,40 @@ class TestEpochBar:
 
 
 class TestDivergenceGuard:
-    def epoch(self, *losses, module=None, spoil=None):
+    def epoch(self, *losses, module=None, spoil=None, largest=None):
         """The last of some epochs, in which `spoil` is written into the weights."""
         module = nn.BatchNorm1d(2) if module is None else module
         net, guard = net_after(*({"train_loss": loss} for loss in losses), tuned=module), DivergenceGuard()
         guard.on_epoch_begin(net)
         if spoil is not None:
             nn.init.constant_(module.weight, spoil)
-        guard.on_epoch_end(net)
+        guard.on_epoch_end(net, dataset_train=SimpleNamespace(largest_feature=lambda: largest))
+
+    @pytest.mark.parametrize(
+        ("largest", "cure"),
+        [(None, "Pass a smaller lr"), (4.0, "Pass a smaller lr"), (2e8, r"X has values up to 2e\+08: scale it first")],
+    )
+    def test_the_cure_is_that_of_the_inputs(self, largest, cure):
+        with pytest.raises(DivergenceError, match=cure):
+            self.epoch(float("nan"), largest=largest)
 
     @pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf")])
     def test_a_loss_that_is_no_number_ends_the_training_with_the_weights_before(self, loss):
         module = nn.BatchNorm1d(2)
         before = state(module)
         message = rf"the loss of epoch 2 is {loss} at lr=0\.5\. The estimator keeps .* of epoch 1\. Pass a smaller lr"
-        with pytest.raises(Diverged, match=message) as caught:
+        with pytest.raises(DivergenceError, match=message) as caught:
             self.epoch(1.0, loss, module=module, spoil=7.0)
         assert caught.value.has_weights
         assert_same_bits(state(module), before)
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_weights_that_the_last_step_spoiled_end_it_too(self, value):
-        with pytest.raises(Diverged, match=r"epoch 2 is 1\.5, and weights are no numbers after it, at lr=0\.5"):
+        with pytest.raises(DivergenceError, match=r"epoch 2 is 1\.5, and weights are no numbers after it, at lr=0\.5"):
             self.epoch(1.0, 1.5, spoil=value)
 
     def test_nothing_is_kept_of_a_first_epoch(self):
-        with pytest.raises(Diverged, match=r"at lr=0\.5\. Pass a smaller lr") as caught:
+        with pytest.raises(DivergenceError, match=r"at lr=0\.5\. Pass a smaller lr") as caught:
             self.epoch(float("nan"))
         assert not caught.value.has_weights
 
@@ -99,7 +107,7 @@ class TestDivergenceGuard:
         module = nn.BatchNorm1d(2)
         module.register_buffer("mask", torch.tensor([0.0, -np.inf]))
         self.epoch(1.0, 1.0, module=module)
-        with pytest.raises(Diverged):
+        with pytest.raises(DivergenceError):
             self.epoch(1.0, 1.0, module=module, spoil=float("nan"))
 
     @pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.5}, {"trainable": "lora"}], ids=str)
@@ -116,7 +124,7 @@ class TestDivergenceGuard:
                 kept.append(net.tuned)
 
         options = {"trainable": "all", **changes}
-        with pytest.raises(Diverged):
+        with pytest.raises(DivergenceError):
             train(max_epochs=5, hand={"callbacks": [Spoil()]}, **options)
         net, _ = train(max_epochs=2, **options)
         assert_same_bits(state(kept[0]), state(net.module_))

@@ -11,7 +11,7 @@ from sktransfer import (
     make_domain_shift,
 )
 from sktransfer._nets import TransferNet
-from sktransfer.exceptions import DomainError
+from sktransfer.exceptions import DivergenceError, DomainError
 
 FAST = {"bottleneck": 8, "max_epochs": 2, "random_state": 0}
 
@@ -132,6 +132,12 @@ def test_regression_is_in_the_units_of_y():
     assert reg.score(X, 1000 + 50 * y) > 0.8
     with pytest.raises(ValueError, match="needs numbers as y"):
         DANNRegressor(None).fit(X, np.array(["a", "b"] * 75), sample_domain=domain)
+
+
+def test_diverging_on_a_table_that_is_not_scaled_says_so(table):
+    X, y, domain = table
+    with pytest.raises(DivergenceError, match=r"X has values up to .*e\+3\d: scale it first, e.g. by StandardScaler"):
+        DANNClassifier(None, **FAST).fit(X * 1e36, y, sample_domain=domain)
 
 
 def test_divergence_keeps_the_last_sound_weights(table):
