@@ -18,11 +18,11 @@ __all__ = ["FrozenPartMixin"]
 class FrozenPartMixin:
     """Frozen passes over pictures for an estimator with ``backbone_`` and the parameters that :func:`extract` takes."""
 
-    def _frozen_features(self, samples: Samples, start: int | None) -> np.ndarray:
+    def _frozen_features(self, samples: Samples, start: int | None, on_error: str = "raise") -> np.ndarray:
         """Output of the backbone before stage `start`, each picture computed once: ``(n, ...)``."""
         from sktransfer._frozen._compute import Boundary
 
-        return self._extract(samples, Boundary(self.backbone_, start), cache=self.cache)
+        return self._extract(samples, Boundary(self.backbone_, start), cache=self.cache, on_error=on_error)
 
     def _source_proba(self, samples: Samples) -> np.ndarray:
         """Probabilities of the classes of the source task: ``(n, n_source_classes)``."""
@@ -30,13 +30,19 @@ class FrozenPartMixin:
 
         return self._extract(samples, SourceProba(self.backbone_), cache=self.cache)
 
-    def _run_from_pictures(self, samples: Samples, module: nn.Module, output: str, width: int) -> np.ndarray:
+    def _run_from_pictures(
+        self, samples: Samples, module: nn.Module, output: str, width: int, on_error: str
+    ) -> np.ndarray:
         """Output of a module that learned from the picture on: ``(n, width)``."""
         from sktransfer._frozen._compute import TrainedNet
 
-        return self._extract(samples, TrainedNet(module, output, width, self.backbone_.cpu_rows), cache=None)
+        return self._extract(
+            samples, TrainedNet(module, output, width, self.backbone_.cpu_rows), cache=None, on_error=on_error
+        )
 
-    def _extract(self, samples: Samples, compute: Any, *, cache: str | os.PathLike[str] | None) -> np.ndarray:
+    def _extract(
+        self, samples: Samples, compute: Any, *, cache: str | os.PathLike[str] | None, on_error: str = "raise"
+    ) -> np.ndarray:
         from sktransfer._frozen._extract import extract
 
         return extract(
@@ -48,5 +54,6 @@ class FrozenPartMixin:
             precision=self.precision,
             cache=cache,
             n_jobs=self.n_jobs,
+            on_error=on_error,
             verbose=self.verbose,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from abc import ABCMeta, abstractmethod
 from numbers import Integral, Real
 from typing import Any
@@ -13,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._nets._persistence import PersistenceMixin
 from sktransfer.backbones import BackboneHolderMixin
+from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
 from sktransfer.inputs import check_samples
 from sktransfer.utils._compat import CallbackSupportMixin, Interval, StrOptions
 
@@ -70,6 +72,7 @@ class NetEstimator(
         "accelerate": ["boolean"],
         "cache": [str, os.PathLike, None],
         "n_jobs": [Integral, None],
+        "on_error": [StrOptions({"raise", "drop"})],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
         "callbacks": [list, tuple, None],
@@ -125,6 +128,26 @@ class NetEstimator(
     def _samples(self, X, *, reset):
         return check_samples(self, X, reset=reset, **(self._description.reading if reset else {}))
 
+    def _readable(self, samples, *parts, name="X"):
+        """Leave out samples that cannot be read, and their rows of `parts`, where ``on_error="drop"``."""
+        from sktransfer.inputs import resolve_threads, unreadable
+
+        if self.on_error == "raise":
+            return samples, *parts
+        errors = unreadable(samples, resolve_threads(self.n_jobs))
+        if not errors:
+            return samples, *parts
+        first = errors[min(errors)]
+        if len(errors) == len(samples):
+            raise InvalidImageError(f"None of the {len(samples)} samples of {name} can be read. {first}") from first
+        warnings.warn(
+            f"{len(errors)} of {len(samples)} samples of {name} cannot be read and are left out. {first}",
+            InvalidImageWarning,
+            stacklevel=4,
+        )
+        kept = np.setdiff1d(np.arange(len(samples)), list(errors))
+        return samples.take(kept), *(None if part is None else np.asarray(part)[kept] for part in parts)
+
     def _train(self, job, train, valid, *, reported):
         """Run a whole training and keep its history."""
         if self.warmup_epochs >= self.max_epochs and self.warmup_epochs:
@@ -155,25 +178,32 @@ class NetEstimator(
         ndarray of shape (n_samples, n_features), float32
             What the last layer takes.
         """
-        return self._outputs(X, "features")
+        return self._outputs(X, "features", with_gaps=True)
 
     @property
     def _n_features_out(self):
         return self.net_.module_.head.in_features
 
-    def _outputs(self, X, output):
-        """Scores ``(n_samples, n_outputs)`` or features ``(n_samples, n_features)`` of samples."""
+    def _outputs(self, X, output, *, with_gaps=False):
+        """Scores ``(n_samples, n_outputs)`` or features ``(n_samples, n_features)`` of samples.
+
+        With gaps and ``on_error="drop"``, rows that cannot be read are NaN; they raise otherwise.
+        """
         from sktransfer.utils._device import resolve_device
 
         check_is_fitted(self)
         samples = self._samples(X, reset=False)
         device = resolve_device(self.device)
         module, start = self.net_.module_, self.plan_.start
+        on_error = "nan" if with_gaps and self.on_error == "drop" else "raise"
         if self.plan_.has_frozen_prefix:
-            inputs = self._frozen_features(samples, start)
-            return self.net_.run(inputs, device, start, output, self._trunk.cpu_rows)
+            inputs = self._frozen_features(samples, start, on_error)
+            found = self.net_.run(inputs, device, start, output, self._trunk.cpu_rows)
+            if on_error == "nan":
+                found[np.isnan(inputs).reshape(len(inputs), -1).all(axis=1)] = np.nan
+            return found
         width = module.head.in_features if output == "features" else module.head.out_features
-        return self._run_from_pictures(samples, module.to(device), output, width)
+        return self._run_from_pictures(samples, module.to(device), output, width, on_error)
 
     def _as_backbone(self):
         check_is_fitted(self)

@@ -23,6 +23,7 @@ _NOT_PART_OF_THE_MODEL = {
     "device",
     "gradient_checkpointing",
     "n_jobs",
+    "on_error",
     "verbose",
     "warm_start",
 }

@@ -127,6 +127,10 @@ class AdaBNClassifier(SourceFreeClassifier):
         Number format of the network; ``"auto"`` takes bfloat16 on CUDA cards that have it and float32 elsewhere.
     n_jobs : int or None, default=None
         Threads that decode pictures ahead of the network.
+    on_error : {"raise", "drop"}, default="raise"
+        What is done about pictures that cannot be read: an error that names the row, or, with ``"drop"``, :meth:`fit`
+        leaves them out with a warning (every picture is read once more for that), :meth:`predict_proba` and
+        :meth:`transform` give them rows of NaN, and :meth:`predict`, as no class is NaN, names the first.
     verbose : int, default=0
         Show progress bars if not 0.
 
@@ -185,6 +189,7 @@ class AdaBNClassifier(SourceFreeClassifier):
         device: Any = "auto",
         precision: str = "auto",
         n_jobs: int | None = None,
+        on_error: str = "raise",
         verbose: int = 0,
     ):
         self.estimator = estimator
@@ -193,6 +198,7 @@ class AdaBNClassifier(SourceFreeClassifier):
         self.device = device
         self.precision = precision
         self.n_jobs = n_jobs
+        self.on_error = on_error
         self.verbose = verbose
 
     def _plan_adaptation(self, neck):

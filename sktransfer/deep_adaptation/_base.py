@@ -58,6 +58,7 @@ _FOR_PICTURES = {  # what has no meaning for a table, and the value that says no
     "gradient_checkpointing": False,
     "image_size": None,
     "image_shape": None,
+    "on_error": "raise",
 }
 
 
@@ -125,6 +126,7 @@ class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
         accelerate: bool = False,
         cache: str | os.PathLike[str] | None = "memory",
         n_jobs: int | None = None,
+        on_error: str = "raise",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
         callbacks: Sequence[Any] | None = None,
@@ -165,6 +167,7 @@ class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
         self.accelerate = accelerate
         self.cache = cache
         self.n_jobs = n_jobs
+        self.on_error = on_error
         self.random_state = random_state
         self.verbose = verbose
         self.callbacks = callbacks
@@ -220,6 +223,7 @@ class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
         )
         samples = self._samples(X, reset=True)
         check_consistent_length(samples, y)
+        samples, y, sample_domain = self._readable(samples, y, sample_domain)
         domains = self._read_domains(X, y, sample_domain)
         self._check_sizes(domains)
         labels, rows = self._read_labels(y, domains)
@@ -284,8 +288,8 @@ class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
     def _load_backbone(self, seed):
         return None if self.backbone is None else super()._load_backbone(seed)
 
-    def _frozen_features(self, samples, start):
-        return samples.values if self.backbone_ is None else super()._frozen_features(samples, start)
+    def _frozen_features(self, samples, start, on_error="raise"):
+        return samples.values if self.backbone_ is None else super()._frozen_features(samples, start, on_error)
 
     def _penalty(self):
         return self._alignment(
@@ -370,7 +374,7 @@ class DeepClassifier(LabelledScoreMixin, ClassifierMixin, _BaseDeepAdapted):
             Columns in the order of ``classes_``; rows sum to one.
         """
         refuse_scoring(self)
-        return softmax(self._outputs(X, "scores").astype(np.float64), axis=1)
+        return softmax(self._outputs(X, "scores", with_gaps=True).astype(np.float64), axis=1)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict labels.
@@ -421,7 +425,7 @@ class DeepRegressor(ScaledTargetsMixin, LabelledScoreMixin, RegressorMixin, _Bas
         """
         check_is_fitted(self)
         refuse_scoring(self)
-        return self._unscaled(self._outputs(X, "scores"))
+        return self._unscaled(self._outputs(X, "scores", with_gaps=True))
 
 
 def _as_numbers(labels):

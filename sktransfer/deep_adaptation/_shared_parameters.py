@@ -98,6 +98,10 @@ cache : {"memory"}, path-like or None, default="memory"
     nothing is augmented, up to 512 MiB of prepared pictures are kept in memory during :meth:`fit`; None keeps nothing.
 n_jobs : int or None, default=None
     Threads that decode pictures ahead of the network.
+on_error : {"raise", "drop"}, default="raise"
+    What is done about pictures that cannot be read: an error that names the row, or, with ``"drop"``, :meth:`fit`
+    leaves them out with a warning (every picture is read once more for that), probabilities, numbers and features are
+    NaN for them, and where a class has to be predicted the first is named.
 random_state : int, RandomState instance or None, default=None
     Draws the new layers, the order of the rows and the augmentation. The same seed gives the same model on a CPU.
 verbose : int, default=0

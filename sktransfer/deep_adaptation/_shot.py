@@ -157,6 +157,10 @@ class SHOTClassifier(SourceFreeClassifier):
         Number format of the network; ``"auto"`` takes bfloat16 on CUDA cards that have it and float32 elsewhere.
     n_jobs : int or None, default=None
         Threads that decode pictures ahead of the network.
+    on_error : {"raise", "drop"}, default="raise"
+        What is done about pictures that cannot be read: an error that names the row, or, with ``"drop"``, :meth:`fit`
+        leaves them out with a warning (every picture is read once more for that), :meth:`predict_proba` and
+        :meth:`transform` give them rows of NaN, and :meth:`predict`, as no class is NaN, names the first.
     random_state : int, RandomState instance or None, default=None
         Draws the order of the rows and the augmentation. The same seed gives the same model on a CPU.
     verbose : int, default=0
@@ -236,6 +240,7 @@ class SHOTClassifier(SourceFreeClassifier):
         device: Any = "auto",
         precision: str = "auto",
         n_jobs: int | None = None,
+        on_error: str = "raise",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
         callbacks: Sequence[Any] | None = None,
@@ -254,6 +259,7 @@ class SHOTClassifier(SourceFreeClassifier):
         self.device = device
         self.precision = precision
         self.n_jobs = n_jobs
+        self.on_error = on_error
         self.random_state = random_state
         self.verbose = verbose
         self.callbacks = callbacks

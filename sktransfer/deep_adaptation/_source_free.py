@@ -74,7 +74,10 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, FrozenPartMixin,
     _held = "estimator"
     _parameter_constraints = {
         "estimator": "no_validation",  # load_source says more
-        **{name: NetEstimator._parameter_constraints[name] for name in ("device", "precision", "n_jobs", "verbose")},
+        **{
+            name: NetEstimator._parameter_constraints[name]
+            for name in ("device", "precision", "n_jobs", "on_error", "verbose")
+        },
         "batch_size": [Interval(Integral, 2, None, closed="left")],
     }
     _training_constraints = {
@@ -153,6 +156,9 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, FrozenPartMixin,
             elif hasattr(self, name):
                 delattr(self, name)
         samples = self._samples(X, reset=False)
+        if self.on_error == "drop" and isinstance(samples, TableRows):
+            raise ValueError("on_error='drop' has no meaning for tables: leave it at 'raise'.")
+        (samples,) = self._readable(samples)
         if len(samples) < 2:
             raise ValueError(
                 f"{type(self).__name__} learns what target rows have in common and needs at least 2 of them; got 1 "
@@ -165,8 +171,8 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, FrozenPartMixin,
             return TableRows(validate_data(self, X, dtype=[np.float32, np.float64], reset=reset))
         return super()._samples(X, reset=reset)
 
-    def _frozen_features(self, samples, start):
-        return samples.values if self.backbone_ is None else super()._frozen_features(samples, start)
+    def _frozen_features(self, samples, start, on_error="raise"):
+        return samples.values if self.backbone_ is None else super()._frozen_features(samples, start, on_error)
 
     def _rows(self, samples: Samples, recipe: Recipe) -> PhasedSet:
         """Rows as they are, for the part that ``plan_`` lets change."""
@@ -211,7 +217,7 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, FrozenPartMixin,
             Columns in the order of ``classes_``; rows sum to one. No row depends on the others.
         """
         refuse_scoring(self)
-        return softmax(self._outputs(X, "scores").astype(np.float64), axis=1)
+        return softmax(self._outputs(X, "scores", with_gaps=True).astype(np.float64), axis=1)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict labels.

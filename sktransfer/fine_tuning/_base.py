@@ -53,6 +53,12 @@ class BaseFineTuned(FrozenPartMixin, NetEstimator):
         self.regularizer_ = regularizer
         return regularizer._penalty()
 
+    def _read(self, X, y, sample_weight, *, reset):
+        """Give the samples of X that can be read, with their labels and weights."""
+        samples = self._samples(X, reset=reset)
+        check_consistent_length(samples, y)
+        return self._readable(samples, y, self._weights(sample_weight, len(samples)))
+
     def _weights(self, sample_weight, n):
         """Weights of the rows, float64 of shape (n,)."""
         weights = check_sample_weight(sample_weight, np.empty(n), dtype=np.float64, ensure_non_negative=True)
@@ -106,6 +112,7 @@ class BaseFineTuned(FrozenPartMixin, NetEstimator):
         values, weights = self._held_out_targets(y_val)
         samples = self._samples(X_val, reset=False)
         check_consistent_length(samples, values)
+        samples, values, weights = self._readable(samples, values, weights, name="X_val")
         return _counted(samples, values, weights, name="X_val, y_val")
 
     def _split(self, n, stratify, seed):

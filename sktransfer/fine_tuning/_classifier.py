@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from sktransfer.fine_tuning._base import BaseFineTuned
 from sktransfer.fine_tuning._targets import check_labels, class_weights, encode, learn_classes
@@ -137,14 +137,18 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         prepared pictures are kept in memory during :meth:`fit`; None keeps nothing.
     n_jobs : int or None, default=None
         Threads that decode pictures ahead of the network.
+    on_error : {"raise", "drop"}, default="raise"
+        What is done about pictures that cannot be read: an error that names the row, or, with ``"drop"``, :meth:`fit`
+        leaves them out with a warning (every picture is read once more for that), :meth:`predict_proba` and
+        :meth:`transform` give them rows of NaN, and :meth:`predict`, as no class is NaN, names the first.
     random_state : int, RandomState instance or None, default=None
         Draws the head, the order of the pictures, the augmentation and the validation part. The same seed gives the
         same model on a CPU; global random states are left alone.
     verbose : int, default=0
         Show progress bars if not 0.
     callbacks : list of skorch callbacks or None, default=None
-        Called during training as skorch calls them, alone or in pairs of a name and a callback; copies are used. One
-        that could not do here what it is for is refused by name. For scikit-learn's own see ``set_callbacks``.
+        Called during training as skorch calls them; copies are used, and one that could not do here what it is for is
+        refused by name. For scikit-learn's own see ``set_callbacks``.
 
     Attributes
     ----------
@@ -254,6 +258,7 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         accelerate: bool = False,
         cache: str | os.PathLike[str] | None = "memory",
         n_jobs: int | None = None,
+        on_error: str = "raise",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
         callbacks: Sequence[Any] | None = None,
@@ -300,6 +305,7 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         self.accelerate = accelerate
         self.cache = cache
         self.n_jobs = n_jobs
+        self.on_error = on_error
         self.random_state = random_state
         self.verbose = verbose
         self.callbacks = callbacks
@@ -330,8 +336,7 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         """
         self._begin(X, y)
         y = check_labels(self, y)
-        samples = self._samples(X, reset=True)
-        check_consistent_length(samples, y)
+        samples, y, sample_weight = self._read(X, y, sample_weight, reset=True)
         classes = learn_classes(self, y)
         if self.warm_start and hasattr(self, "net_") and not np.array_equal(classes, self.classes_):
             raise ValueError(
@@ -371,8 +376,7 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         """
         first = not hasattr(self, "net_")
         y = check_labels(self, y)
-        samples = self._samples(X, reset=first)
-        check_consistent_length(samples, y)
+        samples, y, sample_weight = self._read(X, y, sample_weight, reset=first)
         if first:
             self._multilabel = y.ndim == 2
             self.classes_ = learn_classes(self, y if classes is None else column_or_1d(classes))
@@ -380,7 +384,7 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
 
     def _row_weights(self, sample_weight, y):
         weights = self._weights(sample_weight, len(y))
-        counted = weights > 0  # the others are no rows of their class when classes are counted
+        counted = weights > 0  # the others are no rows of their class
         weights[counted] *= class_weights(self, y[counted])
         return weights
 
@@ -418,7 +422,7 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         ndarray of shape (n_samples, n_classes)
             Columns in the order of ``classes_``; rows sum to one, unless a picture has several labels.
         """
-        scores = self._outputs(X, "scores").astype(np.float64)
+        scores = self._outputs(X, "scores", with_gaps=True).astype(np.float64)
         return expit(scores) if self._multilabel else softmax(scores, axis=1)
 
     def predict(self, X: Any) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_consistent_length, validate_data
+from sklearn.utils.validation import validate_data
 
 from sktransfer.fine_tuning._base import BaseFineTuned
 from sktransfer.utils._compat import StrOptions, fit_context, with_callbacks
@@ -124,6 +124,10 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         prepared pictures are kept in memory during :meth:`fit`; None keeps nothing.
     n_jobs : int or None, default=None
         Threads that decode pictures ahead of the network.
+    on_error : {"raise", "drop"}, default="raise"
+        What is done about pictures that cannot be read: an error that names the row, or, with ``"drop"``, :meth:`fit`
+        leaves them out with a warning (every picture is read once more for that), and :meth:`predict` and
+        :meth:`transform` give them NaN.
     random_state : int, RandomState instance or None, default=None
         Draws the head, the order of the pictures, the augmentation and the validation part. The same seed gives the
         same model on a CPU; global random states are left alone.
@@ -232,6 +236,7 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         accelerate: bool = False,
         cache: str | os.PathLike[str] | None = "memory",
         n_jobs: int | None = None,
+        on_error: str = "raise",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
         callbacks: Sequence[Any] | None = None,
@@ -274,6 +279,7 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         self.accelerate = accelerate
         self.cache = cache
         self.n_jobs = n_jobs
+        self.on_error = on_error
         self.random_state = random_state
         self.verbose = verbose
         self.callbacks = callbacks
@@ -304,8 +310,7 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         """
         self._begin(X, y)
         y = self._targets(y)
-        samples = self._samples(X, reset=True)
-        check_consistent_length(samples, y)
+        samples, y, sample_weight = self._read(X, y, sample_weight, reset=True)
         weights = self._weights(sample_weight, len(samples))
         self._learn_scale(y, weights)
         return self._fit(samples, self._scaled(y), weights, valid=self._held_out(X_val, y_val), reported=(X, y))
@@ -332,8 +337,7 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         """
         first = not hasattr(self, "net_")
         y = self._targets(y)
-        samples = self._samples(X, reset=first)
-        check_consistent_length(samples, y)
+        samples, y, sample_weight = self._read(X, y, sample_weight, reset=first)
         weights = self._weights(sample_weight, len(samples))
         if first:
             self._learn_scale(y, weights)
@@ -363,7 +367,7 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
             In the units of y, and of its shape.
         """
-        return self._unscaled(self._outputs(X, "scores"))
+        return self._unscaled(self._outputs(X, "scores", with_gaps=True))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -10,7 +10,7 @@ from sktransfer.inputs._preprocess import ImagePreprocessor
 from sktransfer.inputs._samples import Samples, check_samples
 from sktransfer.inputs._spec import InputSpec
 
-_LOADERS = ("iter_batches", "map_ahead", "read_batch", "resolve_threads", "warn_unreadable")
+_LOADERS = ("iter_batches", "map_ahead", "read_batch", "resolve_threads", "unreadable", "warn_unreadable")
 
 __all__ = [
     "ImagePreprocessor",
@@ -22,6 +22,7 @@ __all__ = [
     "read_batch",
     "resolve_threads",
     "to_pil",
+    "unreadable",
     "warn_unreadable",
 ]
 

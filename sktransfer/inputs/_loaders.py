@@ -16,7 +16,7 @@ from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
 from sktransfer.inputs._samples import Samples
 from sktransfer.utils._compat import in_dask_task
 
-__all__ = ["iter_batches", "map_ahead", "read_batch", "resolve_threads", "warn_unreadable"]
+__all__ = ["iter_batches", "map_ahead", "read_batch", "resolve_threads", "unreadable", "warn_unreadable"]
 
 _BATCHES_AHEAD = 2
 _ROWS_NAMED = 5
@@ -178,6 +178,29 @@ def _collate(pictures, preprocess):
     if good:
         batch[~failed] = good
     return torch.from_numpy(batch), failed
+
+
+def unreadable(samples: Samples, n_threads: int) -> dict[int, InvalidImageError]:
+    """Read all samples for nothing but the errors: those that cannot be read, by their positions.
+
+    Parameters
+    ----------
+    samples : Samples
+        What :func:`check_samples` gave.
+
+    n_threads : int
+        Threads that decode.
+    """
+
+    def attempt(i):
+        try:
+            samples.read(i)
+        except InvalidImageError as error:
+            return error
+        return None
+
+    found = map_ahead(attempt, range(len(samples)), n_threads)
+    return {i: error for i, error in enumerate(found) if error is not None}
 
 
 def warn_unreadable(samples: Samples, failed: Sequence[int] | np.ndarray) -> None:
