@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from sktransfer.utils._hooks import forward_hooks
 from sktransfer.utils._messages import first_line
+from sktransfer.utils._threads import set_torch_threads, torch_threads
 
 __all__ = [
     "autocast",
@@ -27,7 +29,6 @@ __all__ = [
     "rng_state",
     "rows_at_once",
     "set_rng_state",
-    "torch_threads",
 ]
 
 # Larger activations are unmapped and mapped again by the allocator at every layer: at 32 pictures a small network
@@ -46,8 +47,6 @@ _BFLOAT16_UNITS = {"amx_bf16", "avx512_bf16", "bf16"}  # as Linux calls them; th
 _VECTOR = 32  # numbers; two registers of AVX-512, the most that is taken at a time
 
 _rng_lock = threading.RLock()
-_threads_lock = threading.Lock()
-_threads_before: dict[int, int] = {}  # by thread that is in a block of torch_threads
 
 
 def resolve_device(device: "str | torch.device") -> torch.device:
@@ -187,12 +186,8 @@ def rows_at_once(module: nn.Module, run: Callable[[], Any]) -> int:
     def see(_layer, _inputs, output):
         sizes.append(output.numel() if isinstance(output, torch.Tensor) else 1)
 
-    handles = [layer.register_forward_hook(see) for layer in leaves]
-    try:
+    with forward_hooks(leaves, see):
         run()
-    finally:
-        for handle in handles:
-            handle.remove()
     return 1 if any(_CPU_ROWS * size % _VECTOR for size in sizes) else _CPU_ROWS
 
 
@@ -249,7 +244,7 @@ def forward_in_micro_batches(
     with torch_threads(1):
         if n_threads == 1:
             return torch.cat([run(part) for part in parts]).numpy()
-        with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(n_threads, initializer=set_torch_threads, initargs=(1,)) as pool:
             return torch.cat(list(pool.map(run, parts))).numpy()
 
 
@@ -262,28 +257,3 @@ def forward(
         x = torch.cat([x, x.new_zeros((size - n, *x.shape[1:]))])
     with torch.inference_mode(), autocast(precision, device):
         return function(x.to(device))[:n].float().cpu()
-
-
-@contextmanager
-def torch_threads(n: int) -> Iterator[None]:
-    """Let torch use `n` threads for each operation of this thread; as many as before afterwards.
-
-    A part of the setting belongs to the process: a thread that comes while others are in such a block goes back to what
-    was before the first of them came.
-    """
-    own = threading.get_ident()
-    with _threads_lock:
-        first = next(iter(_threads_before.values()), None)
-        # A block inside another one of the same thread goes back to the setting of that one.
-        nested = own in _threads_before
-        before = torch.get_num_threads() if nested or first is None else first
-        if not nested:
-            _threads_before[own] = before
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        if not nested:
-            with _threads_lock:
-                del _threads_before[own]
