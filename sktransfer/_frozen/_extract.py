@@ -170,6 +170,7 @@ class _Extraction:
                     fresh.clear()
                 bar.update(len(indices))
         finally:  # what was computed before an error, or before the user had enough, is kept
+            ready.close()  # which gives this thread its threads of torch back
             if fresh:
                 self.store.put_many(fresh)
 

@@ -81,14 +81,14 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
     On a CPU ``"auto"`` is float32 always. Where it has units for bfloat16, trainings gain between 0.9 times
     (MobileNetV2) and 1.8 times (ResNet-18), which no trial on a few layers foretold, and a format chosen by the clock
-    would make results depend on how busy the machine is. Where it has none, bfloat16 costs up to 30 times the time of
+    would make results depend on how busy the machine is. Where it has none, bfloat16 costs many times the time of
     float32, and asking for it gives a warning.
     """
     if precision == "auto":
         return "bfloat16" if device.type == "cuda" and _card_has_bfloat16(device) else "float32"
     if precision == "bfloat16" and device.type == "cpu" and not _cpu_has_bfloat16():
         warnings.warn(
-            "precision='bfloat16': this CPU has no units for bfloat16 and computes in it up to 30 times slower than in "
+            "precision='bfloat16': this CPU has no units for bfloat16 and computes in it many times slower than in "
             "float32. Pass precision='float32' or 'auto'.",
             UserWarning,
             stacklevel=2,
