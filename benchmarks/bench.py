@@ -1,9 +1,10 @@
 """Speed, memory and sizes against named peers, in one interleaved run: ``make bench``.
 
 Every side of every job lives in a process of its own, because some packages change the settings of others when they
-are imported. The sides of a job take turns, one call each, so that a busy minute of the machine meets all of them.
-Writes ``results/bench.md`` with the machine and the versions. ``python benchmarks/bench.py NAME ...`` runs the jobs
-whose module or title holds a NAME; their rows replace those of earlier runs.
+are imported, and has one thread in every library. The sides of a job take turns, one call each, so that a busy minute
+of the machine meets all of them. Writes ``results/bench.md`` with the machine and the versions. ``python
+benchmarks/bench.py NAME ...`` runs the jobs whose module or title holds a NAME; their rows replace those of earlier
+runs.
 """
 
 import argparse
@@ -23,6 +24,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from one_thread import ONE_THREAD, check_one_thread
 
 HERE = Path(__file__).resolve().parent
 MODULES = ("extraction", "decoding", "searches", "training", "algebra", "files", "cluster")
@@ -50,6 +53,7 @@ def worker(module, name, side):
     job = jobs(module)[name]
     call = job.sides[side]()
     result = call() if job.warm_up else None
+    check_one_thread()
     reply(ready=True)
     for line in sys.stdin:
         if line.strip() == "result":
@@ -92,7 +96,8 @@ class Side:
 
     def __init__(self, module, name, side):
         command = [sys.executable, str(HERE / "bench.py"), "--worker", module, name, side]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        env = {**os.environ, **ONE_THREAD}
+        self.process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.rounds = []
         self._answer()
 
@@ -177,7 +182,8 @@ def table(rows):
         "",
         "Medians of rounds in which the sides take turns. `cpu`: CPU seconds of the process; `wall`: seconds by the "
         "clock; `bytes`: size. Ratio: how many times less the job costs us, the median over rounds; what misses its "
-        "goal is bold. In brackets: the memory that a call needs beyond what the process had before it.",
+        "goal is bold. In brackets: the memory that a call needs beyond what the process had before it. Every library "
+        "of every side has one thread: torch, OpenMP and BLAS.",
         "",
         "| job | figures | ratio (goal) | agreement |",
         "|---|---|---|---|",
@@ -215,11 +221,15 @@ def machine():
             versions.append(f"{package} {importlib.metadata.version(package)}")
         except importlib.metadata.PackageNotFoundError:
             continue
-    threads = os.environ.get("OMP_NUM_THREADS", "unset")
-    return (
-        f"{datetime.date.today()}, {os.cpu_count()} CPU cores ({platform.machine()}), OMP_NUM_THREADS={threads}, "
-        f"Python {platform.python_version()}, {', '.join(versions)}."
-    )
+    return f"{datetime.date.today()}, {processor()}, Python {platform.python_version()}, {', '.join(versions)}."
+
+
+def processor():
+    """Name the processor and how many of its cores there are."""
+    info = Path("/proc/cpuinfo")
+    named = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    model = named[0].partition(":")[2].strip() if named else platform.processor()
+    return f"{os.cpu_count()} CPU cores of {model or 'an unnamed processor'} ({platform.machine()})"
 
 
 def main():

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from one_thread import ONE_THREAD
 
 SIZES = (500, 1000, 2000, 5000)
 N_FEATURES = 512
@@ -126,7 +127,7 @@ def run(label, largest, limit):
     """Lines of one process; sizes that it did not reach within `limit` seconds are missing."""
     root = Path(__file__).resolve().parents[1]
     paths = [str(root), os.environ.get("PYTHONPATH", "")]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    env = {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-W", "ignore", __file__, "--child", label, "--largest", str(largest)]
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

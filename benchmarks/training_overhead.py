@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from sktransfer import FineTunedClassifier, PretrainedFeatureExtractor, clear_cache, load_backbone
@@ -255,6 +256,7 @@ def main():
     parser.add_argument("--print", action="store_true", help="write no file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    threadpool_limits(1)
     settings = (Setting("all", arguments.pictures, (1, 3)), Setting("head", 4 * arguments.pictures, (5, 30)))
     results = {
         setting: measure(setting, arguments.backbone, arguments.image_size, arguments.rounds)

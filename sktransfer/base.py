@@ -17,6 +17,7 @@ from sktransfer.utils._compat import fit_context
 from sktransfer.utils._domains import Domains, check_domains
 from sktransfer.utils._labels import as_labels, missing_labels, plain_labels
 from sktransfer.utils._stacking import take_rows
+from sktransfer.utils._threads import small_algebra
 
 __all__ = ["BaseAdapter", "BaseWeighter", "LabelledScoreMixin"]
 
@@ -78,6 +79,7 @@ class BaseAdapter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _DomainEsti
         return self._transform_domains(X, domains)
 
     @fit_context(prefer_skip_nested_validation=True)
+    @small_algebra
     def fit(self, X: Any, y: Any = None, *, sample_domain: Any = None) -> "BaseAdapter":
         """Learn the map from source and target rows.
 
@@ -104,6 +106,7 @@ class BaseAdapter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _DomainEsti
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
+    @small_algebra
     def fit_transform(self, X: Any, y: Any = None, *, sample_domain: Any = None) -> np.ndarray:
         """Learn the map and return the adapted training rows, each as what it is: source or target.
 
@@ -125,6 +128,7 @@ class BaseAdapter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _DomainEsti
         X, domains = self._fit_domains(X, y, sample_domain)
         return self._adapt_training_rows(X, domains)
 
+    @small_algebra
     def transform(self, X: Any, *, sample_domain: Any = None) -> np.ndarray:
         """Map rows; new rows need no refitting.
 
@@ -174,6 +178,7 @@ class BaseWeighter(_DomainEstimator, metaclass=ABCMeta):
         """Weigh validated source rows that were not in the training data."""
 
     @fit_context(prefer_skip_nested_validation=True)
+    @small_algebra
     def fit(self, X: Any, y: Any = None, *, sample_domain: Any = None) -> "BaseWeighter":
         """Weigh the source rows by how much they look like target rows.
 
@@ -199,6 +204,7 @@ class BaseWeighter(_DomainEstimator, metaclass=ABCMeta):
         self._fit_domains(X, y, sample_domain)
         return self
 
+    @small_algebra
     def predict_weights(self, X: Any) -> np.ndarray:
         """Weigh source rows that were not in the training data.
 

@@ -163,9 +163,9 @@ def test_grid_search_over_networks_and_fitted_estimators(digits):
 
 def test_halving_grid_search(model, digits):
     name = "lr" if isinstance(model, FineTunedClassifier) else "logisticregression__C"
-    grid = {name: [1e-9, 1e-8, 0.05, 1.0]}
+    grid = {name: [1e-6, 1e-5, 0.05, 1.0]}
     search = HalvingGridSearchCV(model, grid, cv=2, random_state=0, error_score="raise").fit(*digits)
-    assert search.best_params_[name] > 1e-8
+    assert search.best_params_[name] > 1e-5
     assert search.score(*digits) > 0.8
 
 
@@ -483,7 +483,7 @@ def test_cross_validation_in_threads_is_that_in_one(model, digits):
     clear_cache()
     with joblib.parallel_config("threading", n_jobs=2):
         result = cross_val_predict(model, *digits, cv=4, method="predict_proba")
-    assert_allclose(result, expected, atol=1e-6)
+    assert_array_equal(result, expected)
 
 
 BEGUN = threading.Event(), threading.Event()

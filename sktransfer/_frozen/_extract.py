@@ -1,5 +1,6 @@
 """Samples to features: cache, decode ahead, micro-batches."""
 
+import functools
 import tempfile
 from typing import Any
 
@@ -18,7 +19,8 @@ from sktransfer.inputs import (
     resolve_threads,
     warn_unreadable,
 )
-from sktransfer.utils._device import forward, keep_pages, resolve_device, resolve_precision, torch_threads
+from sktransfer.utils._device import forward, keep_pages, resolve_device, resolve_precision
+from sktransfer.utils._threads import set_torch_threads, torch_threads
 
 __all__ = ["extract"]
 
@@ -168,6 +170,7 @@ class _Extraction:
                     fresh.clear()
                 bar.update(len(indices))
         finally:  # what was computed before an error, or before the user had enough, is kept
+            ready.close()  # which gives this thread its threads of torch back
             if fresh:
                 self.store.put_many(fresh)
 
@@ -192,7 +195,9 @@ class _Extraction:
         keep_pages()
         # Threads of torch's own would wait for one another at every layer.
         with torch_threads(1):
-            yield from map_ahead(self._micro_batch, chunks, self.n_threads)
+            yield from map_ahead(
+                self._micro_batch, chunks, self.n_threads, begin=functools.partial(set_torch_threads, 1)
+            )
 
     def _micro_batch(self, rows):
         pictures, failed = read_batch(self.samples, rows, self.preprocess, on_error=self.reading)

@@ -40,9 +40,9 @@ from sktransfer.utils._device import (
     forward_in_micro_batches,
     rng_state,
     set_rng_state,
-    torch_threads,
 )
 from sktransfer.utils._optional import import_optional
+from sktransfer.utils._threads import torch_threads
 
 __all__ = ["TransferNet", "arrange_moments", "train_net"]
 

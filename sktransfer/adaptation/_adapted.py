@@ -152,7 +152,7 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
             return
         self.fell_back_ = self.evidence_.disagreement > 0 and not self.evidence_.helps
         if self.fell_back_:
-            warnings.warn(_fell_back(self.adapter_, self.evidence_), NegativeTransferWarning, stacklevel=3)
+            warnings.warn(_fell_back(self.adapter_, self.evidence_), NegativeTransferWarning, stacklevel=5)
             unchanged = DomainStandardizer(
                 with_mean=False, with_std=False, target_domain=getattr(self.adapter_, "target_domain", "target")
             )

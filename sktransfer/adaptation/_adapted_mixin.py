@@ -18,6 +18,7 @@ from sktransfer.utils._compat import HasMethods, fit_context
 from sktransfer.utils._domains import Domains, check_domains, read_source_labels
 from sktransfer.utils._labels import as_labels, labels_of_fit, mask_labels, missing_labels, plain_labels
 from sktransfer.utils._stacking import take_if_per_row, take_rows
+from sktransfer.utils._threads import small_algebra
 
 __all__ = ["AdaptedMixin"]
 
@@ -67,6 +68,7 @@ class AdaptedMixin(MetaEstimatorMixin):
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=False)
+    @small_algebra
     def fit(self, X: Any, y: Any, *, sample_domain: Any = None, **fit_params: Any) -> "AdaptedMixin":
         """Fit the adapter on all rows and the estimator on the source rows.
 
@@ -191,6 +193,7 @@ class AdaptedMixin(MetaEstimatorMixin):
             return X
         return self.adapter_.transform(X, sample_domain=sample_domain)
 
+    @small_algebra
     def predict(self, X: Any, *, sample_domain: Any = None) -> np.ndarray:
         """Predict labels of rows.
 

@@ -15,6 +15,7 @@ from sktransfer.utils._compat import fit_context
 from sktransfer.utils._domains import Domains
 from sktransfer.utils._labels import as_labels, holds_minus_one, labels_of_fit, missing_labels, plain_labels
 from sktransfer.utils._stacking import take_rows
+from sktransfer.utils._threads import small_algebra
 
 __all__ = ["DomainClassifier"]
 
@@ -35,6 +36,7 @@ class DomainClassifier(ClassifierMixin, _DomainEstimator, metaclass=ABCMeta):
         """Return a score, higher is likelier, of each class for float64 target rows, shape (n_samples, n_classes)."""
 
     @fit_context(prefer_skip_nested_validation=True)
+    @small_algebra
     def fit(self, X: Any, y: Any, *, sample_domain: Any = None) -> "DomainClassifier":
         """Learn from labelled source rows and from target rows, whose labels are not read.
 

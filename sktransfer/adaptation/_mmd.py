@@ -156,7 +156,8 @@ class MMDAdapter(BaseAdapter):
     For the linear and primal kernels with fewer features than rows, time grows with the cube of n_features. For the
     others, "exact" finds the components of more than 500 rows (and 8 times `n_components`) by a dozen products with the
     kernel matrix, which is held in single precision: 4 n_samples^2 bytes. What that loses of the objective is less than
-    1e-6 of it. 10 000 rows of 512 features take about 2 s of one core and 430 MiB, by "nystroem" 0.3 s and 60 MiB.
+    1e-6 of it. 10 000 rows of 512 features took 2.4 s of one core and 470 MiB, by "nystroem" 0.25 s and 57 MiB
+    (``benchmarks/results/bench.md``, which names the machine).
     On the data it was measured on (SURF and GoogLeNet features of Office-Caltech, generated rows), "nystroem" with 500
     landmarks kept 99.9 % of the objective or more for `mu` of the order of n_samples, which is what 1 amounts to with
     the entries of L in [1]_, 1 / n^2; for ``mu=1`` it kept 98.8 to 99.9 %.

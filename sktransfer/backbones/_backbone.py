@@ -18,8 +18,10 @@ from sktransfer.backbones._suffix import Suffix
 from sktransfer.backbones._timm import data_config, reset_classifier
 from sktransfer.backbones._weights import architecture_digest, classifier_names, fingerprint
 from sktransfer.utils._device import rows_at_once
+from sktransfer.utils._hooks import forward_hooks
 from sktransfer.utils._messages import first_line
 from sktransfer.utils._persistence import NetworkPreamble
+from sktransfer.utils._threads import torch_threads
 
 __all__ = ["Backbone", "Tap"]
 
@@ -29,6 +31,24 @@ class Tap(NamedTuple):
 
     kind: str
     where: int | str = ""
+
+
+def _seen_once(function):
+    """Property of a backbone that a forward pass tells: by one thread at a time, with one thread of torch.
+
+    The network is shared. A copy for inference that were made while another thread had hooks on it would take them for
+    the network's own; and a number of threads moves the last bits of what is compared.
+    """
+    name = function.__name__
+
+    def get(backbone):
+        with backbone._lock:
+            if name not in backbone.__dict__:
+                with torch_threads(1):
+                    backbone.__dict__[name] = function(backbone)
+            return backbone.__dict__[name]
+
+    return property(get, doc=function.__doc__)
 
 
 class Backbone:
@@ -76,7 +96,7 @@ class Backbone:
         if image_size is not None:
             self.config["input_size"] = (self.config["input_size"][0], *image_size)
         self.fingerprint = fingerprint(module)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._elsewhere = {}
 
     def __repr__(self):
@@ -89,7 +109,7 @@ class Backbone:
         return _new, (NetworkPreamble(),), state
 
     def __setstate__(self, state):
-        self.__dict__.update(state, _lock=threading.Lock(), _elsewhere={})
+        self.__dict__.update(state, _lock=threading.RLock(), _elsewhere={})
 
     @functools.cached_property
     def key(self) -> str:
@@ -97,13 +117,13 @@ class Backbone:
         size = "x".join(map(str, self.config["input_size"]))
         return f"{self.fingerprint}-{architecture_digest(self.module)}-{size}"
 
-    @functools.cached_property
+    @_seen_once
     def chain(self) -> Chain | None:
         """Stem, stages and final layers, or None for a network that cannot be entered in the middle."""
         with self._naming_the_input_size():
             return find_chain(self.module, self.config["input_size"])
 
-    @functools.cached_property
+    @_seen_once
     def cpu_rows(self) -> int:
         """Pictures that a CPU takes at once."""
         return rows_at_once(self.module, lambda: self.probe([Tap("features")]))
@@ -117,19 +137,13 @@ class Backbone:
         own = self.module.get_classifier()
         return tuple(name for name, part in self.module.named_modules() if part is own)
 
-    @functools.cached_property
+    @_seen_once
     def called_modules(self) -> frozenset[str]:
         """Names of the modules that run in a forward pass; some networks use the weights of a layer without it."""
+        names = {module: name for name, module in self.module.named_modules()}
         called = set()
-        handles = [
-            module.register_forward_hook(lambda *_, name=name: called.add(name))
-            for name, module in self.module.named_modules()
-        ]
-        try:
+        with forward_hooks(names, lambda module, *_: called.add(names[module])):
             self.probe([Tap("features")])
-        finally:
-            for handle in handles:
-                handle.remove()
         return frozenset(called)
 
     @property
@@ -225,24 +239,12 @@ class Backbone:
     def _run_hooked(self, module, x, taps, found):
         if not taps:
             return forward_features(module, x)
-        thread = threading.get_ident()
-
-        def keep(tap, output):
-            if threading.get_ident() == thread:  # the module is shared: other threads' pictures pass the hooks too
-                found[tap] = output
-
         parts = dict(module.named_modules())
-        handles = [
-            parts[tap.where].register_forward_hook(lambda _module, _input, output, tap=tap: keep(tap, output))
-            for tap in taps
-        ]
-        try:
+        tap_of = {parts[tap.where]: tap for tap in taps}
+        with forward_hooks(tap_of, lambda part, _inputs, output: found.update({tap_of[part]: output})):
             last = forward_features(module, x)
             if any(tap not in found for tap in taps):  # a part of the classifier head
                 self._classify(module, last)
-        finally:
-            for handle in handles:
-                handle.remove()
         for tap in taps:
             if tap not in found:
                 raise ValueError(f"layer={tap.where!r} of {self.name} does not run in a forward pass.")
@@ -330,7 +332,7 @@ class Backbone:
         ValueError
             If the network does not take pictures of this size.
         """
-        with torch.inference_mode(), self._naming_the_input_size():
+        with self._lock, torch.inference_mode(), self._naming_the_input_size():
             return self._outputs(self.module, torch.zeros((1, *self.config["input_size"])), taps)
 
     @contextlib.contextmanager
@@ -373,7 +375,7 @@ class Backbone:
     def _classify(self, module: nn.Module, x: torch.Tensor) -> torch.Tensor:
         return module.forward_head(x) if hasattr(module, "forward_head") else x
 
-    @functools.cached_property
+    @_seen_once
     def _inference(self) -> InferenceCopy:
         return inference_copy(self.module, self.config["input_size"])
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from sktransfer.backbones._stages import forward_features, pre_logits
+from sktransfer.utils._hooks import forward_hooks
 
 __all__ = ["InferenceCopy", "inference_copy"]
 
@@ -94,16 +95,11 @@ def _trace(module, x):
             made_by[id(output)] = part
             kept.append(output)  # as long as it lives, no other tensor has its id
 
-    handles = [
-        part.register_forward_hook(see)
-        for part in module.modules()
-        if isinstance(part, nn.BatchNorm2d) or type(part).__name__ in _CONVOLUTIONS
+    of_interest = [
+        part for part in module.modules() if isinstance(part, nn.BatchNorm2d) or type(part).__name__ in _CONVOLUTIONS
     ]
-    try:
+    with forward_hooks(of_interest, see):
         outputs = _outputs(module, x)
-    finally:
-        for handle in handles:
-            handle.remove()
     once = [(conv, norm) for conv, norm in pairs if {conv, norm} <= names.keys() and calls[conv] == calls[norm] == 1]
     return outputs, [(names[conv], names[norm]) for conv, norm in once if norm.running_mean is not None]
 

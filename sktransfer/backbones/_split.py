@@ -1,11 +1,10 @@
 """A forward pass cut in two at a feature map, so that gradients of what follows reach the map and nothing before it."""
 
-import threading
-
 import torch
 
 from sktransfer.backbones._backbone import Backbone, Tap
 from sktransfer.backbones._stages import forward_features, pre_logits
+from sktransfer.utils._hooks import forward_hooks
 
 __all__ = ["last_map", "outputs_from"]
 
@@ -72,20 +71,16 @@ def outputs_from(
         return cut, [found[tap] for tap in taps]
     name = backbone.chain.stages[place.where] if place.kind == "stage" else place.where
     module = backbone.module_on(x.device, show=[name])
-    cuts, thread = [], threading.get_ident()
+    cuts = []
 
     def cut_here(_module, _inputs, output):
-        # The module is shared: other threads' pictures pass the hook too.
-        if threading.get_ident() != thread or not isinstance(output, torch.Tensor):
+        if not isinstance(output, torch.Tensor):
             return None
         cuts.append(output.detach().requires_grad_())
         return cuts[-1].clone()  # a leaf must not be changed in place by the layer behind it
 
-    handle = module.get_submodule(name).register_forward_hook(cut_here)
-    try:
+    with forward_hooks([module.get_submodule(name)], cut_here):
         outputs = backbone.outputs(x, taps, show=[name])
-    finally:
-        handle.remove()
     if not cuts:
         raise _too_late(backbone, f"layer={name!r}")
     return cuts[-1], outputs

@@ -6,6 +6,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import joblib
 import numpy as np
@@ -49,7 +50,9 @@ def resolve_threads(n_jobs: int | None) -> int:
     return max(1, min(n_jobs if n_jobs > 0 else n_cores + 1 + n_jobs, share))
 
 
-def map_ahead(fn: Callable, items: Iterable, n_threads: int, ahead: int = 32) -> Iterator:
+def map_ahead(
+    fn: Callable, items: Iterable, n_threads: int, ahead: int = 32, *, begin: Callable[[], Any] | None = None
+) -> Iterator:
     """Yield ``fn(item)`` in the order of the items, computed ahead in threads.
 
     Parameters
@@ -66,6 +69,9 @@ def map_ahead(fn: Callable, items: Iterable, n_threads: int, ahead: int = 32) ->
     ahead : int, default=32
         At most this many results are held or under way.
 
+    begin : callable or None, default=None
+        Called once by each new thread.
+
     Yields
     ------
     object
@@ -74,7 +80,7 @@ def map_ahead(fn: Callable, items: Iterable, n_threads: int, ahead: int = 32) ->
     if n_threads <= 1:
         yield from map(fn, items)
         return
-    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="sktransfer-read")
+    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="sktransfer-read", initializer=begin)
     try:
         pending = deque()
         for item in items:

@@ -17,6 +17,7 @@ from sktransfer.utils._domains import check_domains
 from sktransfer.utils._features import as_table, check_features
 from sktransfer.utils._labels import as_labels, missing_labels
 from sktransfer.utils._stacking import take_rows
+from sktransfer.utils._threads import small_algebra
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -97,6 +98,7 @@ class DomainShiftDisplay:
         self.y = y
 
     @classmethod
+    @small_algebra
     def from_estimator(
         cls,
         estimator: Any,
@@ -163,6 +165,7 @@ class DomainShiftDisplay:
         return cls._from_tables(panes, names, domains.is_target[rows], labels, method, distance, rng, ax)
 
     @classmethod
+    @small_algebra
     def from_arrays(
         cls,
         Xs: Any,

@@ -27,6 +27,7 @@ from sktransfer.inspection._shift_evidence import class_shares, domain_distances
 from sktransfer.utils._domains import check_domains, read_source_labels
 from sktransfer.utils._features import check_features
 from sktransfer.utils._labels import as_labels, missing_labels, plain_labels
+from sktransfer.utils._threads import small_algebra
 
 __all__ = ["NegativeTransferReport", "negative_transfer_report"]
 
@@ -46,6 +47,7 @@ class NegativeTransferReport(Bunch):
     __str__ = __repr__
 
 
+@small_algebra
 def negative_transfer_report(
     estimator: Any,
     baseline: Any,
@@ -212,7 +214,7 @@ def negative_transfer_report(
     report.update(metric=metric_name(scoring), confidence=confidence, n_fits=2 * len(folds) * (1 + len(sizes)))
     report.summary = summary_of(report)
     if report.verdict == "hurts":
-        warnings.warn(report.summary.splitlines()[0], NegativeTransferWarning, stacklevel=2)
+        warnings.warn(report.summary.splitlines()[0], NegativeTransferWarning, stacklevel=3)
     return report
 
 

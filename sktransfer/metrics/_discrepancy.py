@@ -14,12 +14,14 @@ from sklearn.utils import check_random_state
 from sktransfer.metrics._permutation import mmd_permutation_pvalue
 from sktransfer.metrics._validation import check_pair
 from sktransfer.utils._kernels import kernel_blocks, kernel_frame, move_rows, resolve_gamma, row_blocks
+from sktransfer.utils._threads import small_algebra
 
 __all__ = ["coral_distance", "mmd_distance", "proxy_a_distance"]
 
 _KERNELS = ("linear", "poly", "rbf")
 
 
+@small_algebra
 def mmd_distance(
     Xs: Any,
     Xt: Any,
@@ -170,6 +172,7 @@ def _resolve_gammas(gamma: Any, X: np.ndarray, *, kernel: str) -> list[float]:
     return gammas
 
 
+@small_algebra
 def coral_distance(Xs: Any, Xt: Any) -> float:
     """Return the distance between the covariances of two domains, |Cs - Ct|_F^2 / (4 d^2) [1]_.
 
@@ -221,6 +224,7 @@ def _sum_of_squared_products(X: np.ndarray, Y: np.ndarray) -> float:
     return sum(float(np.sum(K**2)) for _, K in kernel_blocks(X, Y, kernel="linear"))
 
 
+@small_algebra
 def proxy_a_distance(
     Xs: Any,
     Xt: Any,

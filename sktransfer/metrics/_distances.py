@@ -14,10 +14,12 @@ from sktransfer.utils._kernels import row_blocks
 from sktransfer.utils._labels import as_labels, is_missing
 from sktransfer.utils._optional import import_optional
 from sktransfer.utils._stacking import take_rows
+from sktransfer.utils._threads import small_algebra
 
 __all__ = ["class_conditional_distance", "energy_distance", "frechet_distance", "wasserstein_distance"]
 
 
+@small_algebra
 def frechet_distance(Xs: Any, Xt: Any, *, squared: bool = True) -> float:
     """Return the squared Frechet distance between Gaussians fitted to two domains [1]_.
 
@@ -84,6 +86,7 @@ def _triangle(Z: np.ndarray) -> np.ndarray:
     return linalg.qr(Z, mode="r", check_finite=False)[0][: Z.shape[1]] if len(Z) > Z.shape[1] else Z
 
 
+@small_algebra
 def wasserstein_distance(
     Xs: Any,
     Xt: Any,
@@ -179,6 +182,7 @@ def _line_transport(Zs: np.ndarray, Zt: np.ndarray, p: float) -> np.ndarray:
     return widths @ difference**p
 
 
+@small_algebra
 def energy_distance(Xs: Any, Xt: Any, *, squared: bool = True) -> float:
     """Return the energy distance between two domains [1]_.
 
@@ -239,6 +243,7 @@ def _mean_distance(X: np.ndarray, Y: np.ndarray) -> float:
     return total / (len(X) * len(Y))
 
 
+@small_algebra
 def class_conditional_distance(
     distance: Callable[..., float], Xs: Any, ys: Any, Xt: Any, yt: Any, *, average: bool = True, **params: Any
 ) -> float | dict:

@@ -9,6 +9,7 @@ from sktransfer.metrics._classes import class_sums
 from sktransfer.metrics._validation import check_labelled
 from sktransfer.utils._labels import as_labels, label_kind
 from sktransfer.utils._linalg import principal_axes
+from sktransfer.utils._threads import small_algebra
 
 __all__ = ["logme_score"]
 
@@ -19,6 +20,7 @@ _POWERS, _STEPS = (-24, 12), 4
 _BISECTIONS = 30
 
 
+@small_algebra
 def logme_score(features: Any, y: Any, *, task: str = "auto") -> float:
     """Return the logarithm of the maximum evidence of the labels given the features [1]_, [2]_.
 

@@ -7,6 +7,8 @@ import numpy as np
 from scipy.special import entr
 from sklearn.utils import check_array
 
+from sktransfer.utils._threads import small_algebra
+
 __all__ = [
     "class_confusion_score",
     "information_maximization_score",
@@ -112,6 +114,7 @@ def information_maximization_score(proba: Any) -> float:
     return max(float(entr(P.mean(axis=0)).sum()) - _mean_entropy(P), 0.0)
 
 
+@small_algebra
 def soft_neighborhood_density_score(proba: Any, *, temperature: float = 0.05) -> float:
     """Return how many rows are near each other in the space of predictions: their soft neighbourhood density [1]_.
 
@@ -174,6 +177,7 @@ def soft_neighborhood_density_score(proba: Any, *, temperature: float = 0.05) ->
     return float(total) / n
 
 
+@small_algebra
 def class_confusion_score(proba: Any) -> float:
     """Return how little the predictions confuse classes, and how evenly they cover them: Corr-C, or SoftmaxCorr [1]_.
 

@@ -9,10 +9,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sktransfer.metrics._validation import check_pair
 from sktransfer.utils._label_shift import class_weights_from_confusion, cross_fit_confusion
 from sktransfer.utils._labels import as_labels
+from sktransfer.utils._threads import small_algebra
 
 __all__ = ["class_proportions", "label_shift_distance"]
 
 
+@small_algebra
 def class_proportions(
     Xs: Any,
     ys: Any,
@@ -76,6 +78,7 @@ def class_proportions(
     return dict(zip(classes.tolist(), target.tolist(), strict=True))
 
 
+@small_algebra
 def label_shift_distance(
     Xs: Any,
     ys: Any,

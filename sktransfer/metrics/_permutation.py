@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from sktransfer.utils._kernels import pairwise_kernel, row_blocks
+from sktransfer.utils._threads import small_algebra
 
 __all__ = ["mmd_permutation_pvalue"]
 
@@ -13,6 +14,7 @@ __all__ = ["mmd_permutation_pvalue"]
 _BATCH = 256
 
 
+@small_algebra
 def mmd_permutation_pvalue(
     Xs: np.ndarray,
     Xt: np.ndarray,

@@ -15,6 +15,7 @@ from sktransfer.metrics._validation import check_labelled, check_labels
 from sktransfer.utils._kernels import row_blocks
 from sktransfer.utils._labels import as_labels
 from sktransfer.utils._linalg import principal_axes
+from sktransfer.utils._threads import small_algebra
 
 __all__ = ["leep_score", "nce_score", "nleep_score", "parc_score"]
 
@@ -152,6 +153,7 @@ def nce_score(source_labels: Any, y: Any) -> float:
     return 0.0 - float(joint @ np.log(marginal / joint)) / len(codes)
 
 
+@small_algebra
 def nleep_score(
     features: Any,
     y: Any,
@@ -246,6 +248,7 @@ def nleep_score(
         return _leep(mixture.fit(Z).predict_proba(Z), codes, len(counts))
 
 
+@small_algebra
 def parc_score(features: Any, y: Any) -> float:
     """Return how well distances of features order the pairs of rows by class [1]_.
 

@@ -13,6 +13,7 @@ from sklearn.utils import Bunch, check_array
 
 from sktransfer.metrics._validation import check_labels, check_pair
 from sktransfer.utils._labels import as_labels
+from sktransfer.utils._threads import small_algebra
 
 __all__ = ["neighborhood_agreement_score", "return_accuracy_score", "transfer_evidence"]
 
@@ -22,6 +23,7 @@ __all__ = ["neighborhood_agreement_score", "return_accuracy_score", "transfer_ev
 _LEAST_GAIN, _GREATEST_FALL, _MAKES_UP = 0.5, 0.1, 3.0
 
 
+@small_algebra
 def neighborhood_agreement_score(X: Any, y_pred: Any, *, n_neighbors: int = 5) -> float:
     """Return how often rows are predicted to be of the class of their nearest neighbours, beyond chance.
 
@@ -78,6 +80,7 @@ def neighborhood_agreement_score(X: Any, y_pred: Any, *, n_neighbors: int = 5) -
     return _beyond_chance(*_agreement(_neighbors(X, n_neighbors), codes))
 
 
+@small_algebra
 def return_accuracy_score(Xs: Any, ys: Any, Xt: Any, y_pred: Any) -> float:
     """Return how well predictions for the target lead back to the labels of the source.
 
@@ -139,6 +142,7 @@ def return_accuracy_score(Xs: Any, ys: Any, Xt: Any, y_pred: Any) -> float:
     return float(np.mean(model[-1].predict(StandardScaler().fit_transform(Xs)) == ys))
 
 
+@small_algebra
 def transfer_evidence(Xs: Any, ys: Any, Xt: Any, *, y_pred: Any, y_baseline: Any) -> Bunch:
     """Compare predictions for unlabelled target rows with those of a model without transfer.
 

@@ -10,6 +10,7 @@ from scipy.special import softmax
 from sktransfer.metrics._classes import center_features, class_sums, rows_by_class
 from sktransfer.metrics._validation import check_labelled
 from sktransfer.utils._linalg import principal_axes
+from sktransfer.utils._threads import small_algebra
 
 __all__ = ["gbc_score", "h_score", "sfda_score", "transrate_score"]
 
@@ -17,6 +18,7 @@ __all__ = ["gbc_score", "h_score", "sfda_score", "transrate_score"]
 _LEAST_VARIANCE = 1e-6
 
 
+@small_algebra
 def h_score(features: Any, y: Any, *, shrinkage: bool = False) -> float:
     """Return the share of the features' spread, direction by direction, that lies between the classes [1]_.
 
@@ -102,6 +104,7 @@ def _ledoit_wolf_weight(X: np.ndarray, variances: np.ndarray) -> float:
     return float(np.clip(beta / delta, 0.0, 1.0)) if delta > 1e-14 * of_squares else 0.0
 
 
+@small_algebra
 def transrate_score(features: Any, y: Any, *, eps: float = 1e-4, scale: bool = True) -> float:
     """Return the coding rate of the features less that of the features of each class [1]_.
 
@@ -180,6 +183,7 @@ def _coding_rate(Z: np.ndarray, eps: float) -> float:
     return 0.5 * float(np.linalg.slogdet(gram)[1])
 
 
+@small_algebra
 def gbc_score(features: Any, y: Any, *, covariance: str = "spherical", n_components: int | None = 64) -> float:
     """Return the overlap of the classes, each taken for a Gaussian, with a minus sign [1]_.
 
@@ -264,6 +268,7 @@ def gbc_score(features: Any, y: Any, *, covariance: str = "spherical", n_compone
     return 0.0 - total
 
 
+@small_algebra
 def sfda_score(features: Any, y: Any, *, shrinkage: float | None = None) -> float:
     """Return how surely a regularised Fisher discriminant tells the classes after it was made harder [1]_.
 

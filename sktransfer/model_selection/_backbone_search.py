@@ -25,6 +25,7 @@ from sktransfer.model_selection._ranking import SCORES, Candidate, as_ranking, b
 from sktransfer.model_selection._winner import WinnerMixin
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions, fit_context
 from sktransfer.utils._labels import check_class_labels, labels_of_fit
+from sktransfer.utils._threads import small_algebra
 
 __all__ = ["BackboneSearch"]
 
@@ -225,6 +226,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         return {**super().get_params(deep), "score": vars(self)["score"]}
 
     @fit_context(prefer_skip_nested_validation=False)
+    @small_algebra
     def fit(self, X: Any, y: Any) -> BackboneSearch:
         """Rank the backbones, cross-validate the best few, and fit the winner.
 

@@ -28,6 +28,7 @@ from sktransfer.metrics import (
 )
 from sktransfer.utils._labels import as_labels, is_missing, label_kind, plain_labels
 from sktransfer.utils._stacking import take_rows
+from sktransfer.utils._threads import small_algebra
 
 __all__ = ["SCORES", "Candidate", "Ranked", "as_ranking", "best_first", "rank", "rank_backbones", "read_candidates"]
 
@@ -57,6 +58,7 @@ class Ranked(NamedTuple):
     features: np.ndarray | None = None
 
 
+@small_algebra
 def rank_backbones(
     backbones: Sequence[Any] | Mapping[str, Any],
     X: Any,
@@ -253,7 +255,7 @@ def rank(
         except (WeightsNotFoundError, WeightsMismatchError, ValueError) as error:
             if on_error == "raise":
                 raise
-            warnings.warn(f"Backbone {candidate.name!r} is left out: {error}", UserWarning, stacklevel=4)
+            warnings.warn(f"Backbone {candidate.name!r} is left out: {error}", UserWarning, stacklevel=5)
             yield Ranked(candidate, np.nan, time.perf_counter() - start, 0, 0)
             continue
         n_loaded += 1

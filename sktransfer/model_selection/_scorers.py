@@ -15,6 +15,7 @@ from sktransfer.utils._compat import fit_context
 from sktransfer.utils._domains import Domains, check_domains
 from sktransfer.utils._labels import as_labels, missing_labels, plain_labels
 from sktransfer.utils._stacking import take_rows
+from sktransfer.utils._threads import small_algebra
 
 __all__ = ["DomainScorer", "labeled_scorer", "oracle_scorer"]
 
@@ -48,6 +49,7 @@ class DomainScorer(_RoutedScorer, metaclass=ABCMeta):
     _needs_source = True
 
     @fit_context(prefer_skip_nested_validation=False)
+    @small_algebra
     def __call__(self, estimator: Any, X: Any, y: Any = None, *, sample_domain: Any = None) -> float:
         """Score a fitted estimator; labels of target rows are not read.
 
@@ -109,6 +111,7 @@ class LabeledScorer(_RoutedScorer):
     def __init__(self, scoring: Any = "accuracy") -> None:
         self.scoring = scoring
 
+    @small_algebra
     def __call__(self, estimator: Any, X: Any, y: Any, *, sample_domain: Any = None) -> float:
         """Score predictions of the rows that have a label.
 
@@ -152,6 +155,7 @@ class OracleScorer(_RoutedScorer):
         self.scoring = scoring
         self.target_domain = target_domain
 
+    @small_algebra
     def __call__(self, estimator: Any, X: Any, y: Any, *, sample_domain: Any = None) -> float:
         """Score predictions of target rows by their labels.
 

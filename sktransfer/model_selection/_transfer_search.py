@@ -32,6 +32,7 @@ from sktransfer.utils._domains import Domains, check_domains, read_source_labels
 from sktransfer.utils._folds import domain_folds
 from sktransfer.utils._labels import check_class_labels, holds_minus_one, labels_of_fit, missing_labels, plain_labels
 from sktransfer.utils._stacking import take_rows
+from sktransfer.utils._threads import small_algebra
 
 if TYPE_CHECKING:
     from torch import nn
@@ -227,6 +228,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
+    @small_algebra
     def fit(self, X: Any, y: Any, *, sample_domain: Any = None) -> TransferSearchCV:
         """Search, and fit the winner to all rows.
 
@@ -373,7 +375,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
             f"The strategy {winner.name!r} was best by its score, but transfer_evidence does not speak for it (see "
             f"evidence_); {baseline.name!r} is used. Set guard=False to keep the other.",
             NegativeTransferWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
         winner.outcome = "best by its score, but dropped by the guard"
         self.best_estimator_, baseline.outcome = unadapted, "best"

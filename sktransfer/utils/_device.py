@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from sktransfer.utils._hooks import forward_hooks
 from sktransfer.utils._messages import first_line
+from sktransfer.utils._threads import set_torch_threads, torch_threads
 
 __all__ = [
     "autocast",
@@ -27,7 +29,6 @@ __all__ = [
     "rng_state",
     "rows_at_once",
     "set_rng_state",
-    "torch_threads",
 ]
 
 # Larger activations are unmapped and mapped again by the allocator at every layer: at 32 pictures a small network
@@ -46,8 +47,6 @@ _BFLOAT16_UNITS = {"amx_bf16", "avx512_bf16", "bf16"}  # as Linux calls them; th
 _VECTOR = 32  # numbers; two registers of AVX-512, the most that is taken at a time
 
 _rng_lock = threading.RLock()
-_threads_lock = threading.Lock()
-_threads_before: dict[int, int] = {}  # by thread that is in a block of torch_threads
 
 
 def resolve_device(device: "str | torch.device") -> torch.device:
@@ -82,14 +81,14 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
     On a CPU ``"auto"`` is float32 always. Where it has units for bfloat16, trainings gain between 0.9 times
     (MobileNetV2) and 1.8 times (ResNet-18), which no trial on a few layers foretold, and a format chosen by the clock
-    would make results depend on how busy the machine is. Where it has none, bfloat16 costs up to 30 times the time of
+    would make results depend on how busy the machine is. Where it has none, bfloat16 costs many times the time of
     float32, and asking for it gives a warning.
     """
     if precision == "auto":
         return "bfloat16" if device.type == "cuda" and _card_has_bfloat16(device) else "float32"
     if precision == "bfloat16" and device.type == "cpu" and not _cpu_has_bfloat16():
         warnings.warn(
-            "precision='bfloat16': this CPU has no units for bfloat16 and computes in it up to 30 times slower than in "
+            "precision='bfloat16': this CPU has no units for bfloat16 and computes in it many times slower than in "
             "float32. Pass precision='float32' or 'auto'.",
             UserWarning,
             stacklevel=2,
@@ -187,12 +186,8 @@ def rows_at_once(module: nn.Module, run: Callable[[], Any]) -> int:
     def see(_layer, _inputs, output):
         sizes.append(output.numel() if isinstance(output, torch.Tensor) else 1)
 
-    handles = [layer.register_forward_hook(see) for layer in leaves]
-    try:
+    with forward_hooks(leaves, see):
         run()
-    finally:
-        for handle in handles:
-            handle.remove()
     return 1 if any(_CPU_ROWS * size % _VECTOR for size in sizes) else _CPU_ROWS
 
 
@@ -249,7 +244,7 @@ def forward_in_micro_batches(
     with torch_threads(1):
         if n_threads == 1:
             return torch.cat([run(part) for part in parts]).numpy()
-        with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(n_threads, initializer=set_torch_threads, initargs=(1,)) as pool:
             return torch.cat(list(pool.map(run, parts))).numpy()
 
 
@@ -262,28 +257,3 @@ def forward(
         x = torch.cat([x, x.new_zeros((size - n, *x.shape[1:]))])
     with torch.inference_mode(), autocast(precision, device):
         return function(x.to(device))[:n].float().cpu()
-
-
-@contextmanager
-def torch_threads(n: int) -> Iterator[None]:
-    """Let torch use `n` threads for each operation of this thread; as many as before afterwards.
-
-    A part of the setting belongs to the process: a thread that comes while others are in such a block goes back to what
-    was before the first of them came.
-    """
-    own = threading.get_ident()
-    with _threads_lock:
-        first = next(iter(_threads_before.values()), None)
-        # A block inside another one of the same thread goes back to the setting of that one.
-        nested = own in _threads_before
-        before = torch.get_num_threads() if nested or first is None else first
-        if not nested:
-            _threads_before[own] = before
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        if not nested:
-            with _threads_lock:
-                del _threads_before[own]

@@ -20,6 +20,7 @@ from sktransfer.utils._label_shift import (
     predict_class_shares,
 )
 from sktransfer.utils._labels import as_labels
+from sktransfer.utils._threads import small_algebra
 
 __all__ = ["LabelShiftWeighter"]
 
@@ -192,6 +193,7 @@ class LabelShiftWeighter(BaseWeighter):
         self.target_proportions_ = self.class_weights_ * np.bincount(codes) / len(codes)
         self.weights_ = self.class_weights_[codes]
 
+    @small_algebra
     def predict_weights(self, X: Any, y: Any = None) -> np.ndarray:
         """Weigh source rows that were not in the training data.
 

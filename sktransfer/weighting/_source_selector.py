@@ -11,6 +11,7 @@ from sktransfer.utils._compat import HasMethods, Interval, RealNotInt, fit_conte
 from sktransfer.utils._domains import Domains, read_source_labels
 from sktransfer.utils._labels import as_labels, mask_labels
 from sktransfer.utils._stacking import take_rows
+from sktransfer.utils._threads import small_algebra
 from sktransfer.weighting._kliep import KLIEPWeighter
 
 __all__ = ["SourceSelector", "largest"]
@@ -112,6 +113,7 @@ class SourceSelector(BaseWeighter):
         return np.where(self.weighter_.predict_weights(X) >= threshold, self.weights_.max(), 0.0)
 
     @fit_context(prefer_skip_nested_validation=True)
+    @small_algebra
     def fit_resample(self, X: Any, y: Any, *, sample_domain: Any = None) -> tuple[Any, np.ndarray]:
         """Fit, and return the kept source rows with their labels, as samplers of imbalanced-learn do.
 

@@ -155,7 +155,7 @@ class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
                 f"max_depth=3, a larger min_samples_leaf, a stronger penalty), and compare with it fitted on the "
                 f"target rows alone.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _check_new_rows(self, X: Any) -> np.ndarray:

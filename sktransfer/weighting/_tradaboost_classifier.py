@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sktransfer.utils._compat import EstimatorOf, fit_context
 from sktransfer.utils._labels import holds_minus_one
 from sktransfer.utils._stacking import take_rows
+from sktransfer.utils._threads import small_algebra
 from sktransfer.weighting._tradaboost_base import (
     SMALLEST_ERROR,
     TrAdaBoostBase,
@@ -180,6 +181,7 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoostBase):
         self.target_domain = target_domain
 
     @fit_context(prefer_skip_nested_validation=False)
+    @small_algebra
     def fit(self, X: Any, y: Any, *, sample_domain: Any = None) -> "TrAdaBoostClassifier":
         """Fit the learners on source rows and labelled target rows.
 

@@ -12,6 +12,7 @@ from sklearn.utils import assert_all_finite, check_random_state
 
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions, fit_context
 from sktransfer.utils._stacking import take_rows
+from sktransfer.utils._threads import small_algebra
 from sktransfer.weighting._tradaboost_base import (
     LabelledRows,
     TrAdaBoostBase,
@@ -148,6 +149,7 @@ class TrAdaBoostRegressor(RegressorMixin, TrAdaBoostBase):
         self.target_domain = target_domain
 
     @fit_context(prefer_skip_nested_validation=False)
+    @small_algebra
     def fit(self, X: Any, y: Any, *, sample_domain: Any = None) -> "TrAdaBoostRegressor":
         """Fit the learners on source rows and labelled target rows.
 

@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -241,6 +242,23 @@ def test_threads_extract_side_by_side(cache, tmp_path):
         thread.join()
     for X, result in zip(sets, results, strict=True):
         assert_array_equal(result, features(X, network()))
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_features_that_threads_compute_at_once_are_those_of_one_bit_for_bit(n_jobs, torch_threads):
+    X = make_pictures(24)
+    expected = features(X, network(), n_jobs=n_jobs)
+    begin = threading.Barrier(4)
+
+    def work(start):
+        begin.wait(10)
+        return features(X[start:], network(), n_jobs=n_jobs)
+
+    for _ in range(3):
+        clear_cache()  # the threads load the network, and make it ready, at once too
+        with ThreadPoolExecutor(4) as pool:
+            for start, result in enumerate(pool.map(work, range(4))):
+                assert_array_equal(result, expected[start:])
 
 
 def test_number_of_torch_threads_is_left_as_it_was(torch_threads):

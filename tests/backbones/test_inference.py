@@ -1,6 +1,7 @@
 """The copy for inference: equal outputs, an untouched original, shared weights."""
 
 import copy
+import threading
 
 import pytest
 import torch
@@ -162,6 +163,28 @@ def test_named_modules_give_what_the_network_gives():
         handle.remove()
         (got,) = backbone.outputs(x, [Tap("module", name)])
         torch.testing.assert_close(got, seen[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "look", [lambda backbone: backbone.probe([Tap("module", "bn1")]), lambda backbone: backbone.called_modules]
+)
+def test_the_copy_is_the_same_while_another_thread_looks_at_the_layers(look):
+    backbone = Backbone(network("test_resnet"), name="resnet")
+    expected = inference_copy(copy.deepcopy(backbone.module), backbone.config["input_size"]).changed
+    inside, made = threading.Event(), threading.Event()
+
+    def meanwhile(_module, _inputs):
+        inside.set()
+        made.wait(0.3)  # in vain where the other thread waits until this one is through
+
+    handle = backbone.module.layer2.register_forward_pre_hook(meanwhile)
+    thread = threading.Thread(target=look, args=(backbone,))
+    thread.start()
+    inside.wait(10)
+    handle.remove()
+    assert backbone._inference.changed == expected
+    made.set()
+    thread.join()
 
 
 def test_made_once_and_only_for_inference(monkeypatch):

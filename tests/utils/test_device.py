@@ -3,7 +3,6 @@
 import random
 import threading
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -20,8 +19,8 @@ from sktransfer.utils._device import (
     resolve_precision,
     rng_state,
     set_rng_state,
-    torch_threads,
 )
+from sktransfer.utils._threads import torch_threads
 
 CPU = torch.device("cpu")
 ROWS = 4
@@ -190,44 +189,6 @@ def test_products_are_in_the_precision_asked_for_within_the_block_only(precision
     with autocast(precision, CPU):
         assert (x @ x).dtype == getattr(torch, precision)
     assert (x @ x).dtype == torch.float32
-
-
-@pytest.mark.parametrize("error", [None, ZeroDivisionError])
-def test_number_of_threads_holds_within_the_block_only(error):
-    before = torch.get_num_threads()
-    try:
-        with torch_threads(before + 1):
-            assert torch.get_num_threads() == before + 1
-            if error:
-                raise error
-    except ZeroDivisionError:
-        pass
-    assert torch.get_num_threads() == before
-
-
-def test_threads_at_a_time_leave_the_number_of_torchs_threads_as_it_was():
-    before = torch.get_num_threads()
-    inside, go = threading.Event(), threading.Event()
-
-    def late():
-        inside.wait(10)
-        with torch_threads(1):  # comes while the first is in its block, and stays longer
-            go.set()
-            left.wait(10)
-
-    left = threading.Event()
-    with torch_threads(before + 1):
-        thread = threading.Thread(target=late)
-        thread.start()
-        inside.set()
-        go.wait(10)
-        with torch_threads(before + 2):
-            pass
-        assert torch.get_num_threads() == before + 1
-    left.set()
-    thread.join()
-    with ThreadPoolExecutor(1) as pool:
-        assert torch.get_num_threads() == pool.submit(torch.get_num_threads).result() == before
 
 
 class TestForwardInMicroBatches:
