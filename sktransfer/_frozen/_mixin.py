@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sktransfer._frozen._cache import FeatureCache
 from sktransfer.inputs import ImagePreprocessor, Samples
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ class FrozenPartMixin:
 
         return self._extract(samples, TrainedNet(module, output, width, self.backbone_.cpu_rows), cache=None)
 
-    def _extract(self, samples: Samples, compute: Any, *, cache: str | os.PathLike[str] | None) -> np.ndarray:
+    def _extract(
+        self, samples: Samples, compute: Any, *, cache: str | os.PathLike[str] | FeatureCache | None
+    ) -> np.ndarray:
         from sktransfer._frozen._extract import extract
 
         return extract(

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sktransfer._frozen import FeatureCache
 from sktransfer._nets._persistence import PersistenceMixin
 from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.inputs import check_samples
@@ -68,7 +69,7 @@ class NetEstimator(
         "compile": ["boolean"],
         "gradient_checkpointing": ["boolean"],
         "accelerate": ["boolean"],
-        "cache": [str, os.PathLike, None],
+        "cache": [str, os.PathLike, FeatureCache, None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
