@@ -35,6 +35,7 @@ _ROOM_OF = {
     "DomainStandardizer": "adaptation",
     "EasyTLClassifier": "adaptation",
     "FeatureAugmentationAdapter": "adaptation",
+    "FeatureCache": "_frozen",
     "FineTunedClassifier": "fine_tuning",
     "FineTunedRegressor": "fine_tuning",
     "FixMatchClassifier": "deep_adaptation",

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from sktransfer.backbones import _backbone
+from sktransfer.backbones._identity import Behaviour
 
 
 def make_pictures(n: int, *, size: int = 12, seed: int = 0) -> np.ndarray:
@@ -30,7 +31,8 @@ def count_pictures() -> Iterator[list[int]]:
     """Give a list whose sum is the number of pictures that entered any network in the block.
 
     A network is entered through a convolution of three channels. What is blank is a probe for shapes, and the noise by
-    which a backbone learns its stages and tests its copy for inference is none either: neither is a picture.
+    which a backbone learns its stages, tests its copy for inference and is known again is none either: none of them is
+    a picture.
     """
     seen, probing = [], []
 
@@ -51,10 +53,12 @@ def count_pictures() -> Iterator[list[int]]:
     real = {name: getattr(_backbone, name) for name in ("find_chain", "inference_copy")}
     for name, function in real.items():
         setattr(_backbone, name, quiet(function))
+    identify, Behaviour.identify = Behaviour.identify, quiet(Behaviour.identify)
     handle = register_module_forward_pre_hook(look)
     try:
         yield seen
     finally:
         handle.remove()
+        Behaviour.identify = identify
         for name, function in real.items():
             setattr(_backbone, name, function)

@@ -12,7 +12,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     {"exceptions", "utils"},
     {"base", "inputs", "backbones", "metrics", "datasets"},
-    {"_frozen", "_nets"},
+    {"_frozen"},
+    {"_nets"},
     {"feature_extraction", "fine_tuning", "adaptation", "weighting", "deep_adaptation"},
     {"model_selection", "inspection"},
     {"__init__"},

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from sktransfer.backbones import Backbone, Tap
+from sktransfer.backbones import Backbone, Identity, Tap
 
 __all__ = ["POOLINGS", "Boundary", "PooledLayers", "SourceProba", "TrainedNet"]
 
@@ -21,9 +21,9 @@ class PooledLayers(NamedTuple):
     pooling: str | None
 
     @property
-    def key(self) -> str:
-        """Everything that decides the numbers, but the picture and its preprocessing."""
-        return f"{self.backbone.key}|{[tuple(tap) for tap in self.taps]}|{self.pooling}"
+    def identity(self) -> Identity:
+        """What the numbers are known by, but for the picture and its preprocessing."""
+        return self.backbone.identify(f"{[tuple(tap) for tap in self.taps]}|{self.pooling}", self)
 
     @property
     def cpu_rows(self) -> int:
@@ -79,9 +79,9 @@ class Boundary(NamedTuple):
     start: int | None
 
     @property
-    def key(self) -> str:
-        """Everything that decides the numbers, but the picture and its preprocessing."""
-        return f"{self.backbone.key}|boundary {self.start}"
+    def identity(self) -> Identity:
+        """What the numbers are known by, but for the picture and its preprocessing."""
+        return self.backbone.identify(f"boundary {self.start}", self)
 
     @property
     def cpu_rows(self) -> int:
@@ -106,9 +106,9 @@ class SourceProba(NamedTuple):
     backbone: Backbone
 
     @property
-    def key(self) -> str:
-        """Everything that decides the numbers, but the picture and its preprocessing."""
-        return f"{self.backbone.key}|source probabilities"
+    def identity(self) -> Identity:
+        """What the numbers are known by, but for the picture and its preprocessing."""
+        return self.backbone.identify("source probabilities", self)
 
     @property
     def cpu_rows(self) -> int:
@@ -142,7 +142,11 @@ class TrainedNet(NamedTuple):
     output: str
     width: int
     cpu_rows: int
-    key: str = ""
+
+    @property
+    def identity(self) -> Identity:
+        """Nothing that it computes is kept."""
+        return Identity(None)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the output for a batch of preprocessed pictures."""

@@ -2,14 +2,16 @@
 
 import functools
 import tempfile
+import warnings
 from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
+from sktransfer._frozen._cache import cache_folder, known_by
 from sktransfer._frozen._elsewhere import compute_elsewhere, n_workers, worth_sending
 from sktransfer._frozen._store import open_store, row_key
-from sktransfer.exceptions import InvalidImageError
+from sktransfer.exceptions import CacheWarning, InvalidImageError
 from sktransfer.inputs import (
     ImagePreprocessor,
     Samples,
@@ -54,7 +56,7 @@ def extract(
         Pictures that pass the network together; a CPU takes as many at once as it computes fastest, and writes the
         cache that often.
     device, precision : str, default="auto"
-    cache : {"memory"}, path or None, default="memory"
+    cache : {"memory"}, path, FeatureCache or None, default="memory"
     n_jobs : int or None, default=None
         Threads; see :func:`~sktransfer.inputs.resolve_threads`.
     on_error : {"raise", "nan"}, default="raise"
@@ -70,7 +72,7 @@ def extract(
         samples,
         compute,
         preprocess,
-        store=open_store(cache),
+        cache=cache,
         batch_size=batch_size,
         device=device,
         precision=precision,
@@ -91,7 +93,7 @@ def extract(
 def _work(samples, compute, preprocess, **options):
     """Compute all `samples` in this process, for another one: ``(values, positions of what cannot be read)``."""
     # One thread: the other cores have workers of their own.
-    job = _Extraction(samples, compute, preprocess, store=None, n_threads=1, n_workers=1, **options)
+    job = _Extraction(samples, compute, preprocess, cache=None, n_threads=1, n_workers=1, **options)
     with tqdm(disable=True) as bar:
         job.fill(range(len(samples)), bar)
     return job.out, job.unreadable
@@ -101,14 +103,13 @@ class _Extraction:
     """One call of :func:`extract`: its arguments, and the result as far as it is filled."""
 
     def __init__(
-        self, samples, compute, preprocess, *, store, batch_size, device, precision, n_threads, on_error, n_workers
+        self, samples, compute, preprocess, *, cache, batch_size, device, precision, n_threads, on_error, n_workers
     ):
         self.given_device, device = device, resolve_device(device)
         precision = resolve_precision(precision, device)
         self.samples = samples
         self.compute = compute
         self.preprocess = preprocess
-        self.store = store
         self.batch_size = batch_size
         self.device = device
         self.precision = precision
@@ -116,8 +117,9 @@ class _Extraction:
         self.on_error = on_error
         self.reading = "raise" if on_error == "raise" else "mark"
         self.n_workers = n_workers
-        self.key = f"{compute.key}|{preprocess.key()}|{precision}"
         self.shape = compute.shape()
+        self.by = known_by(cache)
+        self.store, self.key = _open(cache, compute, f"{preprocess.key()}|{precision}|{self.shape}")
         self.out = _allocate((len(samples), *self.shape))
         self.unreadable = []
 
@@ -127,7 +129,7 @@ class _Extraction:
             self._run(rows, {}, bar)
             return
         keys = {row: self._key(row) for row in rows}
-        found = self.store.get_many({key for key in keys.values() if key is not None})
+        found = self.store.get_many({key for key in keys.values() if key is not None}, int(np.prod(self.shape)))
         first = {}  # row that computes a key
         for row, key in keys.items():
             if key in found:
@@ -146,7 +148,7 @@ class _Extraction:
 
     def _key(self, row):
         try:
-            return row_key(self.samples.digest(row), self.key)
+            return row_key(self.samples.digest(row, self.by), self.key)
         except InvalidImageError:
             if self.on_error == "raise":
                 raise
@@ -216,6 +218,23 @@ class _Extraction:
         for indices, pictures, failed in batches:
             values = forward(self.compute, pictures, self.batch_size, self.device, self.precision)
             yield indices, values.numpy(), failed
+
+
+def _open(cache, compute, how):
+    """Open the store where there is one for what is computed, and name it: ``(store, key)``."""
+    identity = compute.identity if cache is not None else None
+    if identity is None:
+        return None, None
+    store = open_store(cache, lasts=identity.lasts) if identity.key is not None else None
+    if identity.why and (store is None or cache_folder(cache) is not None):
+        where = "not kept" if store is None else f"kept in this process alone, and not in {cache_folder(cache)}"
+        warnings.warn(
+            f"The features of a network of your own are {where}: {identity.why}. They are right, and computed again "
+            "where they are needed again; cache=None says that this is meant.",
+            CacheWarning,
+            stacklevel=2,
+        )
+    return store, f"{identity.key}|{how}"
 
 
 def _allocate(shape: tuple[int, ...]) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sktransfer._frozen._cache import FeatureCache
 from sktransfer.inputs import ImagePreprocessor, Samples
 
 if TYPE_CHECKING:
@@ -41,7 +42,12 @@ class FrozenPartMixin:
         )
 
     def _extract(
-        self, samples: Samples, compute: Any, *, cache: str | os.PathLike[str] | None, on_error: str = "raise"
+        self,
+        samples: Samples,
+        compute: Any,
+        *,
+        cache: str | os.PathLike[str] | FeatureCache | None,
+        on_error: str = "raise",
     ) -> np.ndarray:
         from sktransfer._frozen._extract import extract
 

@@ -9,20 +9,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import xxhash
 from torch import nn
 
+from sktransfer._frozen._cache import FeatureCache, cache_folder
 from sktransfer._frozen._compute import PooledLayers
-from sktransfer.backbones import to_onnx
+from sktransfer.backbones import Identity, to_onnx
 from sktransfer.exceptions import CacheWarning
 from sktransfer.utils._files import replace_file
 from sktransfer.utils._messages import first_line
 from sktransfer.utils._optional import import_optional
 
-__all__ = ["OnnxLayers", "graph_folder"]
+__all__ = ["OnnxLayers", "graph_folder", "onnx_layers"]
 
 _ROWS = 4  # pictures at once: more make activations that are slower to reach
 _KEEP = 4  # sessions kept; each holds the weights once more
 _TOLERANCE = 1e-4  # of the largest feature, between the graph and the network
+_SEAL_BYTES = 16
 _CALLER = "engine='onnxruntime'"
 _sessions: OrderedDict[str, Any] = OrderedDict()
 _lock = threading.RLock()
@@ -34,17 +37,15 @@ class OnnxLayers(NamedTuple):
     Attributes
     ----------
     layers : PooledLayers
-    folder : str
-        Where graphs are kept, by what decides them: the weights, the layers, the version of torch.
+    folder : str or None
+        Where graphs are kept, by what decides them: the network, the layers, the version of torch. None keeps none.
+    identity : Identity
+        What the numbers are known by, but for the picture and its preprocessing.
     """
 
     layers: PooledLayers
-    folder: str
-
-    @property
-    def key(self) -> str:
-        """Everything that decides the numbers, but the picture and its preprocessing."""
-        return f"{self.layers.key}|onnxruntime"
+    folder: str | None
+    identity: Identity
 
     @property
     def cpu_rows(self) -> int:
@@ -60,18 +61,25 @@ class OnnxLayers(NamedTuple):
         return torch.from_numpy(self._session().run(None, {"pictures": x.numpy()})[0])
 
     def _session(self):
-        name = hashlib.blake2b(f"1|{self.key}|{_ROWS}|{torch.__version__}".encode(), digest_size=16).hexdigest()
+        key = self.identity.key or f"{id(self.layers.backbone)} {self.layers}"
+        name = hashlib.blake2b(f"2|{key}|{_ROWS}|{torch.__version__}".encode(), digest_size=16).hexdigest()
         with _lock:
             if name not in _sessions:
-                _sessions[name] = self._open(Path(self.folder) / f"{name}.onnx")
+                _sessions[name] = self._open(name)
                 while len(_sessions) > _KEEP:
                     _sessions.popitem(last=False)
             _sessions.move_to_end(name)
             return _sessions[name]
 
-    def _open(self, path):
+    def _open(self, name):
+        if self.folder is None:
+            session = _start(self._export())
+            self._check(session)
+            return session
+        path = Path(self.folder) / f"{name}.onnx"
         try:
-            return _start(path.read_bytes())
+            content = path.read_bytes()
+            return _start(_without_seal(content, name))
         except OSError:
             pass  # it is not there; where that folder cannot be used at all, writing says so
         except Exception as error:  # the runtime's own errors, which have no common base
@@ -86,7 +94,7 @@ class OnnxLayers(NamedTuple):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replace_file(path) as temporary:
-                temporary.write_bytes(content)
+                temporary.write_bytes(content + _seal(content, name))
         except OSError as error:
             warnings.warn(
                 f"The exported graph cannot be kept in {path.parent} ({error}); the next process exports it again. "
@@ -136,6 +144,18 @@ class _Network(nn.Module):
         return self.layers(pictures)
 
 
+def _seal(content, name):
+    """Close a file with a digest of its content and its name: it may be damaged, or another one."""
+    return xxhash.xxh3_128_digest(content + name.encode())
+
+
+def _without_seal(sealed, name):
+    content, seal = sealed[:-_SEAL_BYTES], sealed[-_SEAL_BYTES:]
+    if seal != _seal(content, name):
+        raise ValueError("it is not what was written")
+    return content
+
+
 def _start(content):
     runtime = import_optional("onnxruntime", extra="onnx", caller=_CALLER)
     options = runtime.SessionOptions()
@@ -145,9 +165,25 @@ def _start(content):
     return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def graph_folder(cache: "str | os.PathLike[str] | None") -> str:
+def onnx_layers(layers: PooledLayers, cache: "str | os.PathLike[str] | FeatureCache | None") -> OnnxLayers:
+    """Let ONNX Runtime compute some layers.
+
+    Parameters
+    ----------
+    layers : PooledLayers
+    cache : {"memory"}, path-like, FeatureCache or None
+        Graphs are kept in the folder of the features, or else in the user's cache.
+    """
+    identity = layers.identity
+    lasts = identity.key is not None and identity.lasts
+    key = None if identity.key is None else f"{identity.key}|onnxruntime"
+    return OnnxLayers(layers, graph_folder(cache) if lasts else None, identity._replace(key=key))
+
+
+def graph_folder(cache: "str | os.PathLike[str] | FeatureCache | None") -> str:
     """Where graphs are kept: in the folder of the features, or in the user's cache."""
-    if cache in (None, "memory"):
+    folder = cache_folder(cache)
+    if folder is None:
         base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
         return str(Path(base) / "sktransfer" / "onnx")
-    return str(Path(cache).expanduser().absolute() / "onnx")
+    return str(folder / "onnx")

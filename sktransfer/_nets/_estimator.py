@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
+from sktransfer._frozen import FeatureCache
 from sktransfer._nets._persistence import PersistenceMixin
 from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
@@ -70,7 +71,7 @@ class NetEstimator(
         "compile": ["boolean"],
         "gradient_checkpointing": ["boolean"],
         "accelerate": ["boolean"],
-        "cache": [str, os.PathLike, None],
+        "cache": [str, os.PathLike, FeatureCache, None],
         "n_jobs": [Integral, None],
         "on_error": [StrOptions({"raise", "drop"})],
         "random_state": ["random_state"],

@@ -182,7 +182,7 @@ class TrainingJob:
         return {
             "estimator": type(estimator).__name__,
             **parameters,
-            "backbone": f"{estimator._trunk.name} {estimator._trunk.key}{start}",
+            "backbone": f"{estimator._trunk.name} {estimator._trunk.key_now}{start}",
             "training data": data.hexdigest(),
         }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from sktransfer._frozen import FeatureCache
 from sktransfer.utils._device import resolve_device, resolve_precision
 
 __all__ = ["Recipe"]
@@ -48,7 +49,7 @@ class Recipe:
     n_iter_no_change: int = 10
     bottleneck: int | Sequence[int] | None = None
     gradient_checkpointing: bool = False
-    cache: "str | os.PathLike[str] | None" = "memory"
+    cache: "str | os.PathLike[str] | FeatureCache | None" = "memory"
 
     @classmethod
     def of(cls, estimator: Any) -> "Recipe":

@@ -6,6 +6,7 @@ from sktransfer.utils._lazy import lazy_names
 _PLACES = {
     "Backbone": "_backbone",
     "BackboneHolderMixin": "_holder",
+    "Identity": "_identity",
     "ImageBackbone": "_image",
     "Suffix": "_suffix",
     "Tap": "_backbone",

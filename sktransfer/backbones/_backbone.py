@@ -6,13 +6,15 @@ import difflib
 import functools
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from sktransfer.backbones._identity import Behaviour, Identity
 from sktransfer.backbones._inference import InferenceCopy, inference_copy
+from sktransfer.backbones._reading import read_network
 from sktransfer.backbones._stages import Chain, find_chain, forward_features, pre_logits
 from sktransfer.backbones._suffix import Suffix
 from sktransfer.backbones._timm import data_config, reset_classifier
@@ -24,6 +26,8 @@ from sktransfer.utils._persistence import NetworkPreamble
 from sktransfer.utils._threads import torch_threads
 
 __all__ = ["Backbone", "Tap"]
+
+_OF_THIS_PROCESS = {"_lock", "_elsewhere", "_inference", "_behaviour"}  # what no pickle holds
 
 
 class Tap(NamedTuple):
@@ -70,6 +74,8 @@ class Backbone:
         Whether the classifier of the source task was loaded too.
     image_size : tuple of int or None, default=None
         ``(height, width)`` of the input where it differs from the network's own.
+    is_own : bool, default=False
+        Whether the network is the user's own, of which no name says what it computes.
 
     Attributes
     ----------
@@ -87,9 +93,11 @@ class Backbone:
         reference: dict[str, Any] | None = None,
         has_source_classifier: bool = False,
         image_size: tuple[int, int] | None = None,
+        is_own: bool = False,
     ):
         self.module = module.eval().requires_grad_(False)
         self.name = name
+        self.is_own = is_own
         self.reference = reference
         self.has_source_classifier = has_source_classifier
         self.config = data_config(module)
@@ -98,6 +106,7 @@ class Backbone:
         self.fingerprint = fingerprint(module)
         self._lock = threading.RLock()
         self._elsewhere = {}
+        self._behaviour = Behaviour()
 
     def __repr__(self):
         return f"<Backbone {self.name}: input {self.config['input_size']}, {len(self.stage_names)} stages>"
@@ -105,17 +114,40 @@ class Backbone:
     def __reduce__(self):
         if self.reference is not None:
             return _restore_reference, (self.reference, self.fingerprint)
-        state = {key: value for key, value in self.__dict__.items() if key not in ("_lock", "_elsewhere", "_inference")}
+        state = {key: value for key, value in self.__dict__.items() if key not in _OF_THIS_PROCESS}
         return _new, (NetworkPreamble(),), state
 
     def __setstate__(self, state):
-        self.__dict__.update(state, _lock=threading.RLock(), _elsewhere={})
+        self.__dict__.update(state, _lock=threading.RLock(), _elsewhere={}, _behaviour=Behaviour())
 
     @functools.cached_property
     def key(self) -> str:
-        """Name of everything that decides an output for a preprocessed picture: weights, architecture, input size."""
+        """Name of what decides an output for a preprocessed picture: weights, architecture, input size."""
         size = "x".join(map(str, self.config["input_size"]))
         return f"{self.fingerprint}-{architecture_digest(self.module)}-{size}"
+
+    @property
+    def key_now(self) -> str:
+        """The key, and of a network of the user's own all that can be read now: its code may change at any time."""
+        return f"{self.key}-{read_network(self.module).digest}" if self.is_own else self.key
+
+    def identify(self, what: str, run: Callable[[torch.Tensor], torch.Tensor]) -> Identity:
+        """Say what an output of the network is known by; see :class:`Identity`.
+
+        Parameters
+        ----------
+        what : str
+            Names the output.
+        run : callable
+            Computes it for a batch of preprocessed pictures, on the CPU.
+        """
+        if not self.is_own:
+            return Identity(f"{self.key}|{what}")
+
+        def whole(module, x):
+            return self._outputs(module, x, [Tap("features")])
+
+        return self._behaviour.identify(self.module, what, run, self.config["input_size"], whole)
 
     @_seen_once
     def chain(self) -> Chain | None:
@@ -290,7 +322,8 @@ class Backbone:
         for part in parts if fits else ():
             part.load_state_dict(head.state_dict())
         size = tuple(self.config["input_size"][1:])
-        return Backbone(module, name=f"tuned {self.name}", has_source_classifier=fits, image_size=size)
+        name = f"tuned {self.name}"
+        return Backbone(module, name=name, has_source_classifier=fits, image_size=size, is_own=self.is_own)
 
     def as_map(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Lay out a feature map as ``(n, C, H, W)``; give the class token ``(n, C)`` of a transformer beside it."""

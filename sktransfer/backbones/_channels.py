@@ -46,6 +46,7 @@ def with_channels(backbone: Backbone, in_chans: int, reference: dict[str, Any] |
         reference=reference,
         has_source_classifier=backbone.has_source_classifier,
         image_size=size,
+        is_own=backbone.is_own,
     )
 
 

@@ -192,7 +192,8 @@ def _from_module(module, weights, size):
         has_classifier = _fill(module, read_weight_file(weights), size)
     else:
         resize_input(module, size)
-    return Backbone(module, name=type(module).__name__, has_source_classifier=has_classifier, image_size=size)
+    name = type(module).__name__
+    return Backbone(module, name=name, has_source_classifier=has_classifier, image_size=size, is_own=True)
 
 
 def _from_estimator(estimator, weights, size):
@@ -215,6 +216,7 @@ def _resized(backbone, size, reference=None):
         reference=reference,
         has_source_classifier=backbone.has_source_classifier,
         image_size=size or tuple(backbone.config["input_size"][1:]),
+        is_own=backbone.is_own,
     )
 
 
@@ -272,14 +274,15 @@ def _named(name, weights, size, seed, reference):
 
 
 def _file_states(name, weights):
-    """Size and time of the files behind a backbone: one that was written anew is loaded anew."""
+    """Size and times of the files behind a backbone: one that was written anew is loaded anew."""
     files = [] if weights in ("pretrained", None) else [Path(weights).expanduser()]
     folder = folder_of(name)
     if folder is not None:
         files += sorted(Path(folder).expanduser().glob("*"))
     elif not is_architecture(name):
         files.append(Path(name))
-    return tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file())
+    states = ((str(file), file.stat()) for file in files if file.is_file())
+    return tuple((name, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for name, state in states)
 
 
 def _build(name, weights, size, seed):

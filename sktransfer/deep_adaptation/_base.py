@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from sktransfer._frozen import FrozenPartMixin
+from sktransfer._frozen import FeatureCache, FrozenPartMixin
 from sktransfer._nets import (
     NetEstimator,
     TableRows,
@@ -124,7 +124,7 @@ class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
         compile: bool = False,
         gradient_checkpointing: bool = False,
         accelerate: bool = False,
-        cache: str | os.PathLike[str] | None = "memory",
+        cache: str | os.PathLike[str] | FeatureCache | None = "memory",
         n_jobs: int | None = None,
         on_error: str = "raise",
         random_state: int | np.random.RandomState | None = None,

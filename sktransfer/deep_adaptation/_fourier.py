@@ -175,7 +175,8 @@ class FourierAdapter(PictureAdapter, auto_wrap_output_keys=None):
         ``(height, width)``, ``(height, width, channels)`` or ``(channels, height, width)`` of flattened pictures, or of
         arrays whose channel axis cannot be told.
     n_jobs : int or None, default=None
-        Threads that decode pictures. None takes up to 4, and 1 inside a worker process; -1 takes all cores.
+        Threads that decode pictures. None takes as many as torch (all cores, or ``OMP_NUM_THREADS``), -1 all cores; in
+        worker processes and threads of joblib or Dask never more than their share.
     random_state : int, RandomState or None, default=None
         Seed of the choice of target pictures. It follows from the pixels of the source picture beside this seed, and
         not from its row.

@@ -72,7 +72,8 @@ class PixelAdapter(PictureAdapter, auto_wrap_output_keys=None):
     device : str or torch.device, default="auto"
         ``"auto"`` takes cuda, mps or cpu, whichever there is.
     n_jobs : int or None, default=None
-        Threads that decode pictures. None takes up to 4, and 1 inside a worker process; -1 takes all cores.
+        Threads that decode pictures. None takes as many as torch (all cores, or ``OMP_NUM_THREADS``), -1 all cores; in
+        worker processes and threads of joblib or Dask never more than their share.
     random_state : int, RandomState or None, default=None
         Seed of the training, and of the random numbers that a picture is translated with. These follow from its pixels
         beside this seed, and not from its row.

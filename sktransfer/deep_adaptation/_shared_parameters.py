@@ -93,8 +93,8 @@ gradient_checkpointing : bool, default=False
     same model from a half to a tenth of the memory, in up to half as much time again.
 accelerate : bool, default=False
     Train on the devices and processes of ``accelerate launch``.
-cache : {"memory"}, path-like or None, default="memory"
-    Where the output of the frozen part is kept, by the content of the picture. Where the whole network learns and
+cache : {"memory"}, path-like, FeatureCache or None, default="memory"
+    Where the output of the frozen part is kept; see :class:`FeatureCache`. Where the whole network learns and
     nothing is augmented, up to 512 MiB of prepared pictures are kept in memory during :meth:`fit`; None keeps nothing.
 n_jobs : int or None, default=None
     Threads that decode pictures ahead of the network.

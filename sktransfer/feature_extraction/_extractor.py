@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sktransfer._frozen import FeatureCache
 from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.feature_extraction._lazy import first_rows, is_lazy, transform_lazily
 from sktransfer.inputs import ImagePreprocessor, check_samples
@@ -28,8 +29,8 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
     """Turn pictures into the features of a pretrained network.
 
     The network runs in eval mode without gradients, on pictures prepared as it was trained for, and every picture
-    passes it once: features are cached by the content of the picture, so that a grid search over the classifier behind
-    this transformer computes each of them a single time.
+    passes it once: its features are cached, so that a grid search over the classifier behind this transformer computes
+    each of them a single time.
 
     Parameters
     ----------
@@ -68,9 +69,9 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
     on_error : {"raise", "nan"}, default="raise"
         What a picture does that cannot be read: raise :class:`~sktransfer.exceptions.InvalidImageError`, or become a
         row of NaN with a warning.
-    cache : {"memory"}, path-like or None, default="memory"
+    cache : {"memory"}, path-like, FeatureCache or None, default="memory"
         ``"memory"`` keeps up to 512 MiB of features in the process, shared by all estimators; a folder keeps them on
-        disk, for several processes at once; None keeps nothing.
+        disk, for several processes at once; None keeps nothing. :class:`FeatureCache` says what a picture is known by.
     n_jobs : int or None, default=None
         Threads; each takes a few pictures from the file to the features, or decodes ahead of another device. None
         takes as many as torch (all cores, or ``OMP_NUM_THREADS``), -1 all cores; in worker processes and threads of
@@ -131,7 +132,7 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
         "precision": [StrOptions({"auto", "float32", "bfloat16", "float16"})],
         "engine": [StrOptions({"torch", "onnxruntime"})],
         "on_error": [StrOptions({"raise", "nan"})],
-        "cache": [str, os.PathLike, None],
+        "cache": [str, os.PathLike, FeatureCache, None],
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
     }
@@ -151,7 +152,7 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
         precision: str = "auto",
         engine: str = "torch",
         on_error: str = "raise",
-        cache: str | os.PathLike[str] | None = "memory",
+        cache: str | os.PathLike[str] | FeatureCache | None = "memory",
         n_jobs: int | None = None,
         verbose: int = 0,
     ):
@@ -249,7 +250,7 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
         computation = self._computation()
         if self.engine == "torch":
             return computation
-        from sktransfer._frozen import OnnxLayers, graph_folder
+        from sktransfer._frozen import onnx_layers
 
         for name, value, accepted in (
             ("device", str(self.device), ("auto", "cpu")),
@@ -260,7 +261,7 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
                     f"{name}={value!r} with engine='onnxruntime', which computes on the CPU in float32: leave {name} "
                     "at 'auto', or use engine='torch'."
                 )
-        return OnnxLayers(computation, graph_folder(self.cache))
+        return onnx_layers(computation, self.cache)
 
     def _features(self, samples):
         from sktransfer._frozen import extract

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sktransfer._frozen import cache_folder
 from sktransfer.utils._compat import output_container
 from sktransfer.utils._optional import import_optional
 
@@ -90,7 +91,7 @@ def _pack(extractor):
 
     local = copy.copy(extractor)
     # Dask's workers are as many as there are cores, and keep results themselves where they are asked to.
-    cache = None if isinstance(extractor.cache, str) and extractor.cache == "memory" else extractor.cache
+    cache = None if cache_folder(extractor.cache) is None else extractor.cache
     return pack((local.set_params(cache=cache, n_jobs=extractor.n_jobs or 1, verbose=0),))
 
 

@@ -12,6 +12,7 @@ from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from sktransfer._frozen import FeatureCache
 from sktransfer.fine_tuning._base import BaseFineTuned
 from sktransfer.fine_tuning._targets import check_labels, class_weights, encode, learn_classes
 from sktransfer.utils._compat import Interval, StrOptions, fit_context, with_callbacks
@@ -131,10 +132,10 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         same model from a half to a tenth of the memory, in up to half as much time again.
     accelerate : bool, default=False
         Train on the devices and processes of ``accelerate launch`` (needs ``pip install 'sktransfer[accelerate]'``).
-    cache : {"memory"}, path-like or None, default="memory"
-        Where the output of the frozen part is kept, by the content of the picture; see
-        :class:`PretrainedFeatureExtractor`. Where the whole network learns and nothing is augmented, up to 512 MiB of
-        prepared pictures are kept in memory during :meth:`fit`; None keeps nothing.
+    cache : {"memory"}, path-like, FeatureCache or None, default="memory"
+        Where the output of the frozen part is kept; see :class:`FeatureCache`. Where the whole network learns and
+        nothing is augmented, up to 512 MiB of prepared pictures are kept in memory during :meth:`fit`; None keeps
+        nothing.
     n_jobs : int or None, default=None
         Threads that decode pictures ahead of the network.
     on_error : {"raise", "drop"}, default="raise"
@@ -256,7 +257,7 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         compile: bool = False,
         gradient_checkpointing: bool = False,
         accelerate: bool = False,
-        cache: str | os.PathLike[str] | None = "memory",
+        cache: str | os.PathLike[str] | FeatureCache | None = "memory",
         n_jobs: int | None = None,
         on_error: str = "raise",
         random_state: int | np.random.RandomState | None = None,

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import validate_data
 
+from sktransfer._frozen import FeatureCache
 from sktransfer.fine_tuning._base import BaseFineTuned
 from sktransfer.utils._compat import StrOptions, fit_context, with_callbacks
 from sktransfer.utils._scaling import ScaledTargetsMixin
@@ -118,10 +119,10 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         same model from a half to a tenth of the memory, in up to half as much time again.
     accelerate : bool, default=False
         Train on the devices and processes of ``accelerate launch`` (needs ``pip install 'sktransfer[accelerate]'``).
-    cache : {"memory"}, path-like or None, default="memory"
-        Where the output of the frozen part is kept, by the content of the picture; see
-        :class:`PretrainedFeatureExtractor`. Where the whole network learns and nothing is augmented, up to 512 MiB of
-        prepared pictures are kept in memory during :meth:`fit`; None keeps nothing.
+    cache : {"memory"}, path-like, FeatureCache or None, default="memory"
+        Where the output of the frozen part is kept; see :class:`FeatureCache`. Where the whole network learns and
+        nothing is augmented, up to 512 MiB of prepared pictures are kept in memory during :meth:`fit`; None keeps
+        nothing.
     n_jobs : int or None, default=None
         Threads that decode pictures ahead of the network.
     on_error : {"raise", "drop"}, default="raise"
@@ -234,7 +235,7 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         compile: bool = False,
         gradient_checkpointing: bool = False,
         accelerate: bool = False,
-        cache: str | os.PathLike[str] | None = "memory",
+        cache: str | os.PathLike[str] | FeatureCache | None = "memory",
         n_jobs: int | None = None,
         on_error: str = "raise",
         random_state: int | np.random.RandomState | None = None,

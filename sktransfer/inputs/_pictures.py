@@ -18,7 +18,7 @@ from sktransfer.inputs._arrays import (
 )
 from sktransfer.inputs._channels import Doubt, check_channels, ignore
 from sktransfer.inputs._containers import unpack
-from sktransfer.inputs._digests import array_digest, bytes_digest, file_digest, image_digest
+from sktransfer.inputs._digests import array_digest, bytes_digest, content_digest, file_digest, image_digest
 from sktransfer.inputs._formats import not_a_path, path_in_bytes
 from sktransfer.inputs._images import decode, upright_copy
 from sktransfer.inputs._spec import InputSpec
@@ -91,24 +91,24 @@ class PictureReader:
             raise InvalidImageError(f"{_where(kind, value)}a picture of {_size(picture)} pixels has none")
         return picture
 
-    def digest(self, item: object) -> bytes:
-        """Name a picture by its content, and by how it is read, 16 bytes."""
+    def digest(self, item: object, by: str = "file") -> bytes:
+        """Name a picture and how it is read, 16 bytes; the parameter `by` is that of :meth:`Samples.digest`."""
         kind, value = _unpack_present(item)
         if kind == "array":
             axis = picture_axes(
                 value.shape, image_shape=self.spec.stated_shape, learned=self.spec.channel_axis, spec=self.spec
             )[1]
             return array_digest(value, (axis, range_of(value.dtype, self.spec), self.spec.reading))
-        digest = self._content(kind, value)
+        digest = self._content(kind, value, by)
         return digest if self.spec.reading is None else bytes_digest(digest + repr(self.spec.reading).encode())
 
-    def _content(self, kind, value):
+    def _content(self, kind, value, by):
         if kind == "bytes":
             return bytes_digest(value)
         if kind == "image":
             return image_digest(self.read(value))
         try:
-            return file_digest(value)
+            return file_digest(value) if by == "file" else content_digest(value)
         except (OSError, ValueError) as error:
             raise InvalidImageError(_reason(kind, value, error)) from error
 

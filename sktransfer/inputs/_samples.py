@@ -34,7 +34,7 @@ class Samples:
         One entry per row of X; ``items[i]`` may be costly.
 
     reader : object
-        Has ``read(item, **options)`` and ``digest(item)``.
+        Has ``read(item, **options)`` and ``digest(item, by=...)``.
 
     rows : ndarray of int, default=None
         Rows of X that are meant, in this order. None means all.
@@ -44,7 +44,7 @@ class Samples:
         self.items = items
         self.reader = reader
         self.rows = np.arange(len(items)) if rows is None else rows
-        self._digests: dict[int, bytes] = {}
+        self._digests: dict[tuple[int, str], bytes] = {}
         self._doubts: set[str] = set()  # kinds of which was warned, once for all that was taken of one X
 
     def __len__(self) -> int:
@@ -109,17 +109,21 @@ class Samples:
         picture = self._call("read", i, min_size=min_size, note=doubts.append)
         row = int(self.rows[i])
         for doubt in doubts:
-            _remember(self._digests.get(row), doubt)
+            for by in ("file", "content"):
+                _remember(self._digests.get((row, by)), doubt)
             self._warn_of(row, doubt)
         return picture
 
-    def digest(self, i: int) -> bytes:
-        """Name the content of one sample by 16 bytes.
+    def digest(self, i: int, by: str = "file") -> bytes:
+        """Name one sample by 16 bytes.
 
         Parameters
         ----------
         i : int
             Position in these samples.
+
+        by : {"file", "content"}, default="file"
+            What a file is known by: its path, size and times, or what is in it.
 
         Returns
         -------
@@ -132,11 +136,11 @@ class Samples:
             There is no content: the file cannot be opened, the entry is missing.
         """
         row = int(self.rows[i])
-        if row not in self._digests:
-            self._digests[row] = self._call("digest", i)
-        for doubt in _remembered.get(self._digests[row], ()):
+        if (row, by) not in self._digests:
+            self._digests[row, by] = self._call("digest", i, by=by)
+        for doubt in _remembered.get(self._digests[row, by], ()):
             self._warn_of(row, doubt)  # the features may come from the cache: nothing is read
-        return self._digests[row]
+        return self._digests[row, by]
 
     def _warn_of(self, row, doubt):
         if doubt.kind not in self._doubts:

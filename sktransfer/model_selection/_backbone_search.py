@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_consistent_length, column_or_1d, get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from sktransfer._frozen import FeatureCache
 from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
 from sktransfer.model_selection._ranking import SCORES, Candidate, as_ranking, best_first, rank, read_candidates
@@ -85,8 +86,8 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         "auto" takes cuda, mps or cpu, whichever there is.
     precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
         Number format of the networks.
-    cache : {"memory"}, path-like or None, default="memory"
-        Where features are kept; see :class:`PretrainedFeatureExtractor`.
+    cache : {"memory"}, path-like, FeatureCache or None, default="memory"
+        Where features are kept; see :class:`FeatureCache`.
     n_jobs : int or None, default=None
         Threads that decode pictures ahead of the network.
     on_error : {"raise", "skip"}, default="raise"
@@ -182,7 +183,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         batch_size: int = 32,
         device: Any = "auto",
         precision: str = "auto",
-        cache: str | os.PathLike[str] | None = "memory",
+        cache: str | os.PathLike[str] | FeatureCache | None = "memory",
         n_jobs: int | None = None,
         on_error: str = "raise",
         error_score: str | float = np.nan,

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.exceptions import FitFailedWarning
 from sklearn.utils import Bunch, check_consistent_length, check_random_state
 
+from sktransfer._frozen import FeatureCache
 from sktransfer.exceptions import WeightsMismatchError, WeightsNotFoundError
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
 from sktransfer.inputs import ImagePreprocessor, check_samples
@@ -74,7 +75,7 @@ def rank_backbones(
     batch_size: int = 32,
     device: Any = "auto",
     precision: str = "auto",
-    cache: str | os.PathLike[str] | None = "memory",
+    cache: str | os.PathLike[str] | FeatureCache | None = "memory",
     n_jobs: int | None = None,
     on_error: str = "raise",
     random_state: int | np.random.RandomState | None = None,
@@ -82,7 +83,7 @@ def rank_backbones(
 ) -> Bunch:
     """Rank backbones by how well their frozen features fit labelled pictures, without training any of them.
 
-    Every picture passes every network once; features are cached by its content, so that a second ranking, or a
+    Every picture passes every network once; its features are cached, so that a second ranking, or a
     :class:`BackboneSearch` with the same `cache`, computes none of them again.
 
     Parameters
@@ -118,8 +119,8 @@ def rank_backbones(
         "auto" takes cuda, mps or cpu, whichever there is.
     precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
         Number format of the networks.
-    cache : {"memory"}, path-like or None, default="memory"
-        Where features are kept; see :class:`PretrainedFeatureExtractor`.
+    cache : {"memory"}, path-like, FeatureCache or None, default="memory"
+        Where features are kept; see :class:`FeatureCache`.
     n_jobs : int or None, default=None
         Threads that decode pictures ahead of the network.
     on_error : {"raise", "skip"}, default="raise"

@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import validate_data
 
+from sktransfer._frozen import FeatureCache
 from sktransfer.base import LabelledScoreMixin
 from sktransfer.exceptions import NegativeTransferWarning
 from sktransfer.inputs import check_samples
@@ -98,7 +99,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         Shape of flattened pictures.
     device : str or torch.device, default="auto"
         ``"auto"`` takes cuda, mps or cpu, whichever there is.
-    cache : {"memory"}, path-like or None, default="memory"
+    cache : {"memory"}, path-like, FeatureCache or None, default="memory"
         Where frozen features are kept, so that all strategies and folds share them; see
         :class:`PretrainedFeatureExtractor`.
     n_jobs : int or None, default=None
@@ -202,7 +203,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         image_size: int | tuple[int, int] | None = None,
         image_shape: tuple[int, ...] | None = None,
         device: Any = "auto",
-        cache: str | os.PathLike[str] | None = "memory",
+        cache: str | os.PathLike[str] | FeatureCache | None = "memory",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,

@@ -19,9 +19,11 @@ def keep_freed_memory() -> bool:
     that the process has already. Trainings at 224 pixels in batches of 32 gain most (often half of their time);
     extraction, which goes in small batches, and trainings at 96 pixels hardly gain.
 
-    Nothing in sktransfer calls this by itself, because it is for the whole process, for all threads and all packages,
-    and cannot be taken back: memory that was once needed stays with the process (up to 2 GiB of it at the top of the
-    heap even when nothing is left in it), and gaps between blocks may raise the peak, by a fifth in our measurements.
+    It is for the whole process, for all threads and all packages, and has a price: memory that was once needed stays
+    with the process (up to 2 GiB of it at the top of the heap even when nothing is left in it), and gaps between blocks
+    may raise the peak, by a fifth in our measurements. sktransfer therefore calls it by itself in one place alone:
+    while a network runs in a task of Dask's, whose workers give back each block at once, and ends it when the last such
+    task of the process is done.
 
     Returns
     -------

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 
 from sktransfer import clear_cache, load_backbone
 from sktransfer._frozen import Boundary, PooledLayers, _extract, extract
+from sktransfer.backbones import Identity
 from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
 from sktransfer.inputs import ImagePreprocessor, check_samples
 
@@ -19,7 +20,7 @@ from sktransfer.inputs import ImagePreprocessor, check_samples
 class MeanColour(NamedTuple):
     """The cheapest computation there is: three numbers a picture."""
 
-    key: str = "mean colour"
+    identity: Identity = Identity("mean colour")
     cpu_rows: int = 4
 
     def __call__(self, x):

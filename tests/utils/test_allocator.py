@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -59,3 +60,10 @@ def test_says_whether_the_library_agreed(monkeypatch, answers, expected):
     assert _allocator.keep_freed_memory() is expected
     assert asked[0] == (-3, 2**30)
     assert all(value < 2**31 for _, value in asked)
+
+
+def test_the_documentation_names_the_one_caller():
+    package = Path(_allocator.__file__).parents[1]
+    callers = {path.name for path in package.rglob("*.py") if "keep_freed_memory()" in path.read_text()}
+    assert callers - {"_allocator.py"} == {"_elsewhere.py"}  # in tasks of Dask's
+    assert "in one place alone:\n    while a network runs in a task of Dask's" in _allocator.keep_freed_memory.__doc__
