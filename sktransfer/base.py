@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sktransfer.utils._callers import refuse_pipeline
 from sktransfer.utils._compat import fit_context
 from sktransfer.utils._domains import Domains, check_domains
-from sktransfer.utils._labels import as_labels, missing_labels, plain_labels
+from sktransfer.utils._labels import as_labels, labelled_rows, plain_labels
 from sktransfer.utils._stacking import take_rows
 from sktransfer.utils._threads import small_algebra
 
@@ -252,8 +252,6 @@ class LabelledScoreMixin:
         """
         check_is_fitted(self)
         y = as_labels(y, name="y")
-        rows = np.flatnonzero(~missing_labels(y, minus_one=self.minus_one_is_missing_))
-        if len(rows) == 0:
-            raise ValueError(f"None of the {len(y)} rows has a label, so there is nothing to score.")
+        rows = labelled_rows(y, minus_one=self.minus_one_is_missing_)
         sample_weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
         return super().score(take_rows(X, rows), plain_labels(y[rows]), sample_weight=sample_weight)

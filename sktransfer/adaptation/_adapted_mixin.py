@@ -16,7 +16,7 @@ from sktransfer.adaptation._weighted_fit import fit_weighted
 from sktransfer.utils._callers import refuse_scoring, refuse_wrapper
 from sktransfer.utils._compat import HasMethods, fit_context
 from sktransfer.utils._domains import Domains, check_domains, read_source_labels
-from sktransfer.utils._labels import as_labels, labels_of_fit, mask_labels, missing_labels, plain_labels
+from sktransfer.utils._labels import as_labels, labelled_rows, labels_of_fit, mask_labels, missing_labels, plain_labels
 from sktransfer.utils._stacking import take_if_per_row, take_rows
 from sktransfer.utils._threads import small_algebra
 
@@ -354,9 +354,7 @@ class AdaptedMixin(MetaEstimatorMixin):
         """
         check_is_fitted(self)
         y = as_labels(y, name="y")
-        rows = np.flatnonzero(~missing_labels(y, minus_one=self.minus_one_is_missing_))
-        if len(rows) == 0:
-            raise ValueError(f"None of the {len(y)} rows has a label, so there is nothing to score.")
+        rows = labelled_rows(y, minus_one=self.minus_one_is_missing_)
         if sample_domain is not None:
             sample_domain = as_labels(sample_domain, name="sample_domain")[rows]
         if sample_weight is not None:

@@ -13,7 +13,13 @@ from sktransfer.base import _DomainEstimator
 from sktransfer.utils._callers import refuse_scoring, refuse_wrapper
 from sktransfer.utils._compat import fit_context
 from sktransfer.utils._domains import Domains
-from sktransfer.utils._labels import as_labels, holds_minus_one, labels_of_fit, missing_labels, plain_labels
+from sktransfer.utils._labels import (
+    as_labels,
+    holds_minus_one,
+    labelled_rows,
+    labels_of_fit,
+    plain_labels,
+)
 from sktransfer.utils._stacking import take_rows
 from sktransfer.utils._threads import small_algebra
 
@@ -137,9 +143,7 @@ class DomainClassifier(ClassifierMixin, _DomainEstimator, metaclass=ABCMeta):
         """
         check_is_fitted(self)
         y = as_labels(y, name="y")
-        rows = np.flatnonzero(~missing_labels(y, minus_one=self.minus_one_is_missing_))
-        if len(rows) == 0:
-            raise ValueError(f"None of the {len(y)} rows has a label, so there is nothing to score.")
+        rows = labelled_rows(y, minus_one=self.minus_one_is_missing_)
         weight = None if sample_weight is None else take_rows(sample_weight, rows)
         return float(accuracy_score(plain_labels(y[rows]), self.predict(take_rows(X, rows)), sample_weight=weight))
 

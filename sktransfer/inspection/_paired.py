@@ -9,12 +9,12 @@ import numpy as np
 from scipy import stats
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
-from sklearn.model_selection import KFold, StratifiedKFold, check_cv
+from sklearn.model_selection import KFold, StratifiedKFold
 
 from sktransfer.exceptions import DomainError
 from sktransfer.utils._domains import Domains, check_domains
 from sktransfer.utils._estimators import domain_parameters, fit_on_domains, set_random_states
-from sktransfer.utils._folds import domain_folds
+from sktransfer.utils._folds import domain_folds, split_rows
 from sktransfer.utils._labels import mask_labels, plain_labels
 from sktransfer.utils._stacking import take_rows
 
@@ -99,10 +99,7 @@ def make_folds(rows: Rows, cv: Any, random_state: Any) -> list[tuple[np.ndarray,
     """
     if not isinstance(cv, int | np.integer) or isinstance(cv, bool):
         groups = None if rows.domains is None else rows.domains.names
-        with warnings.catch_warnings():
-            # Domains are offered to every splitter; one that needs none need not say so.
-            warnings.filterwarnings("ignore", message="The groups parameter is ignored", category=UserWarning)
-            return [(np.asarray(a), np.asarray(b)) for a, b in check_cv(cv).split(rows.X, rows.y, groups)]
+        return split_rows(cv, rows.X, rows.y, groups)
     if cv < 2:
         raise ValueError(f"cv must be at least 2, got {cv}.")
     if rows.domains is None:

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import StratifiedKFold, check_cv
+from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import validate_data
@@ -30,7 +30,7 @@ from sktransfer.model_selection._winner import WinnerMixin
 from sktransfer.utils._callers import refuse_wrapper
 from sktransfer.utils._compat import Interval, StrOptions, fit_context
 from sktransfer.utils._domains import Domains, check_domains, read_source_labels
-from sktransfer.utils._folds import domain_folds
+from sktransfer.utils._folds import domain_folds, split_rows
 from sktransfer.utils._labels import check_class_labels, holds_minus_one, labels_of_fit, missing_labels, plain_labels
 from sktransfer.utils._stacking import take_rows
 from sktransfer.utils._threads import small_algebra
@@ -345,7 +345,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
 
     def _folds(self, X: Any, y: np.ndarray, domains: Domains | None, seed: int) -> list:
         if not isinstance(self.cv, Integral):
-            return list(check_cv(self.cv).split(X, y, None if domains is None else domains.names))
+            return split_rows(self.cv, X, y, None if domains is None else domains.names)
         if domains is not None:
             return list(domain_folds(domains, y, n_splits=self.cv, random_state=seed))
         rows = np.zeros(len(y))

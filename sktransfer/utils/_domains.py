@@ -206,6 +206,16 @@ def pack_domains(source: Any, target: Any) -> tuple[Any, np.ndarray, np.ndarray]
         If a source label is missing or is the integer -1, or if shapes, columns, containers or kinds of labels of the
         domains do not agree.
 
+    Notes
+    -----
+    scikit-learn's ``cross_validate(model, X, y, cv=5)`` and ``GridSearchCV(cv=5)`` stratify the folds of a classifier
+    by ``y``, and cannot where some labels are None or NaN: "'<' not supported between instances of 'NoneType' and
+    'str'", "Input y contains NaN". With classes of strings, booleans or floats pass a splitter that does not read the
+    labels of target rows: :class:`SourceTargetShuffleSplit`, :class:`StratifiedDomainShuffleSplit`,
+    :class:`DomainKFold` or :class:`LeaveOneDomainOut`; or :class:`sklearn.model_selection.KFold` with
+    ``shuffle=True``. With integer classes from 0 on, an integer `cv` and scikit-learn's stratified splitters work: they
+    take -1 for one more class, and so give each fold its share of the target.
+
     Examples
     --------
     >>> from sktransfer import pack_domains

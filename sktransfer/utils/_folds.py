@@ -1,15 +1,41 @@
 """Folds of rows of several domains: each fold has rows of every domain in both of its parts."""
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state
 
 from sktransfer.exceptions import DomainError
 from sktransfer.utils._domains import Domains
+from sktransfer.utils._labels import is_missing
 
-__all__ = ["domain_folds"]
+__all__ = ["domain_folds", "split_rows"]
+
+
+def split_rows(cv: Any, X: Any, y: np.ndarray, groups: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the folds of a splitter, as pairs of row numbers.
+
+    Raises
+    ------
+    DomainError
+        If it fails at labels of which some are missing.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Domains are offered to every splitter; one that needs none need not say so.
+            warnings.filterwarnings("ignore", message="The groups parameter is ignored", category=UserWarning)
+            return [(np.asarray(train), np.asarray(test)) for train, test in check_cv(cv).split(X, y, groups)]
+    except (TypeError, ValueError) as error:
+        if isinstance(error, DomainError) or not is_missing(y).any():
+            raise
+        raise DomainError(
+            f"cv={cv!r} reads y, of which some labels are missing (None or NaN): {error}. Pass an integer, or a "
+            "splitter that knows of domains, such as DomainKFold or SourceTargetShuffleSplit, or number the classes from "
+            "0, so that -1 marks a missing label."
+        ) from error
 
 
 def domain_folds(

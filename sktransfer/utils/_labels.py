@@ -21,6 +21,7 @@ __all__ = [
     "holds_minus_one",
     "is_missing",
     "label_kind",
+    "labelled_rows",
     "labels_of_fit",
     "mask_labels",
     "missing_labels",
@@ -90,6 +91,13 @@ def labels_of_fit(y: Any, *, caller: str) -> np.ndarray:
 
 def check_class_labels(labels: np.ndarray) -> None:
     """Raise a ValueError if labels ``(n,)`` are no classes."""
+    missing = is_missing(labels)
+    if labels.dtype == object and missing.any():
+        raise ValueError(
+            f"Input y contains NaN or None: {int(missing.sum())} of {len(labels)} rows have no label (the first: rows "
+            f"{np.flatnonzero(missing)[:5].tolist()}). Leave them out; estimators that adapt to a target domain take "
+            "them as target rows."
+        )
     if labels.dtype.kind == "f":
         assert_all_finite(labels, input_name="y")
     check_classification_targets(labels)
@@ -140,6 +148,30 @@ def missing_labels(y: np.ndarray, *, minus_one: bool = True) -> np.ndarray:
 def holds_minus_one(labels: np.ndarray) -> bool:
     """Say whether -1 is one of the class `labels`, shape (n_labels,), so that it does not mean "no label"."""
     return -1 in labels.tolist()
+
+
+def labelled_rows(y: np.ndarray, *, minus_one: bool) -> np.ndarray:
+    """Return the positions of the rows that can be scored by, those with a label.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        Labels.
+    minus_one : bool
+        Whether -1 counts as missing where `y` is of integers.
+
+    Raises
+    ------
+    ValueError
+        If no row has a label.
+    """
+    rows = np.flatnonzero(~missing_labels(y, minus_one=minus_one))
+    if len(rows) == 0:
+        raise ValueError(
+            f"None of the {len(y)} rows has a label, so there is nothing to score. In cross-validation take folds that "
+            "hold rows of source and target both, such as those of DomainKFold or SourceTargetShuffleSplit."
+        )
+    return rows
 
 
 def mask_labels(y: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from sktransfer.utils._callers import refuse_scoring, refuse_wrapper
 from sktransfer.utils._compat import Interval
 from sktransfer.utils._domains import Domains, check_domains, read_source_labels
 from sktransfer.utils._estimators import set_random_states
-from sktransfer.utils._labels import as_labels, labels_of_fit, missing_labels, plain_labels
+from sktransfer.utils._labels import as_labels, labelled_rows, labels_of_fit, missing_labels, plain_labels
 from sktransfer.utils._weights import fit_with_weights
 
 __all__ = ["SMALLEST_ERROR", "LabelledRows", "TrAdaBoostBase", "first_weights", "second_half", "source_factor"]
@@ -172,7 +172,5 @@ class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
         """Return the positions of the rows that have a label, and these labels."""
         check_is_fitted(self)
         y = as_labels(y, name="y")
-        rows = np.flatnonzero(~missing_labels(y, minus_one=self.minus_one_is_missing_))
-        if len(rows) == 0:
-            raise ValueError(f"None of the {len(y)} rows has a label, so there is nothing to score.")
+        rows = labelled_rows(y, minus_one=self.minus_one_is_missing_)
         return rows, plain_labels(y[rows])
