@@ -33,8 +33,8 @@ def split_rows(cv: Any, X: Any, y: np.ndarray, groups: Any) -> list[tuple[np.nda
             raise
         raise DomainError(
             f"cv={cv!r} reads y, of which some labels are missing (None or NaN): {error}. Pass an integer, or a "
-            "splitter that knows of domains, such as DomainKFold or SourceTargetShuffleSplit, or number the classes from "
-            "0, so that -1 marks a missing label."
+            "splitter that knows of domains, such as DomainKFold or SourceTargetShuffleSplit, or number the classes "
+            "from 0, so that -1 marks a missing label."
         ) from error
 
 
