@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image
 from scipy.sparse import issparse
 
+from sktransfer.utils._messages import shorten
+
 __all__ = ["ACCEPTED", "is_column_frame", "is_missing", "is_tensor", "open_container", "to_numpy", "unpack"]
 
 ACCEPTED = (
@@ -20,6 +22,7 @@ ACCEPTED = (
 )
 
 
+_LONGEST_NAME = 4096
 _TEXT = (str, bytes, os.PathLike)
 
 
@@ -30,7 +33,22 @@ def is_tensor(value: object) -> bool:
 
 
 def to_numpy(tensor) -> np.ndarray:
-    """Copy a tensor of any device to numpy, where bfloat16 does not exist."""
+    """Copy a tensor of any device to numpy, where bfloat16 does not exist.
+
+    Raises
+    ------
+    TypeError
+        It holds no real numbers, one a place; says how to make such of it.
+    """
+    for is_so, what, remedy in (
+        (tensor.device.type == "meta", "without values (device 'meta')", "load its values first"),
+        (tensor.is_quantized, "quantised", "pass X.dequantize()"),
+        (str(tensor.layout) != "torch.strided", f"sparse ({tensor.layout})", "pass X.to_dense()"),
+        (tensor.is_nested, "nested", "pass a list of tensors, X.unbind()"),
+        (tensor.is_complex(), "complex", "pass X.abs(), or a tensor of its real and imaginary parts"),
+    ):
+        if is_so:
+            raise TypeError(f"a tensor that is {what} holds no pictures as it is: {remedy}.")
     tensor = tensor.detach().cpu()
     if tensor.dtype.is_floating_point and tensor.dtype.itemsize <= 2:
         tensor = tensor.float()
@@ -75,6 +93,8 @@ def unpack(item: object) -> tuple:
         return "missing", None
     if is_tensor(item):
         item = to_numpy(item)
+    if isinstance(item, np.ma.MaskedArray) and np.ma.is_masked(item):
+        raise TypeError("a masked array has no value where it is masked: pass array.filled(value).")
     if isinstance(item, np.ndarray) and item.ndim in (2, 3) and item.dtype.kind in "buif":
         return "array", item
     raise TypeError(f"a picture cannot be read from {_describe(item)}. {ACCEPTED}")
@@ -128,9 +148,22 @@ def open_container(X: object) -> tuple:
 
 
 def _refuse_containers(X):
-    if isinstance(X, (str, bytes, bytearray, os.PathLike, Image.Image)):
-        value = f" ({str(X)!r})" if isinstance(X, (str, Path)) else ""
+    if isinstance(X, (*_TEXT, bytearray, memoryview, Image.Image)):
+        value = f" ({shorten(str(X))})" if isinstance(X, (str, Path)) else ""
+        if value and len(str(X)) < _LONGEST_NAME and Path(X).is_dir():
+            raise TypeError(
+                f"X is the name of a folder{value}: pass the pictures in it, sorted(Path(folder).rglob('*.jpg'))."
+            )
         raise TypeError(f"X is a single {type(X).__name__}{value}, not a collection of pictures: pass [X]. {ACCEPTED}")
+    if _is_one_sample(X):
+        raise TypeError(f"X is a single picture with what belongs to it ({type(X).__name__}): pass [X]. {ACCEPTED}")
+    if hasattr(X, "read") and not hasattr(X, "__len__"):
+        raise TypeError(f"X is an open file, not a collection of pictures: pass [X.read()], or [path]. {ACCEPTED}")
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        raise ValueError(
+            f"X is a masked array with {np.ma.count_masked(X)} masked values, and a picture has a value at every "
+            "place: pass X.filled(value)."
+        )
     if isinstance(X, (Mapping, Set)) or not (hasattr(X, "__len__") or hasattr(X, "__array__")):
         raise TypeError(
             f"X is a {type(X).__name__}, which has no fixed order or no length: pass list(X) or a list. {ACCEPTED}"
@@ -142,6 +175,15 @@ def _refuse_containers(X):
             f"X is a {type(X).__name__}, whose entries cannot be had by number: pass a list, or the Dataset that it "
             f"reads from. {ACCEPTED}"
         )
+
+
+def _is_one_sample(X):
+    """Whether X is one entry of a data set: (picture, label), or a dict of encoded bytes and their path."""
+    if isinstance(X, dict):
+        return {"bytes", "path"} <= X.keys()
+    if not (isinstance(X, tuple) and len(X) == 2 and isinstance(X[1], Number)):
+        return False
+    return isinstance(X[0], (*_TEXT, Image.Image)) or np.ndim(X[0]) > 1
 
 
 def _open_array(array, X):

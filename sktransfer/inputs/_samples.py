@@ -16,6 +16,7 @@ from sktransfer.inputs._channels import Doubt
 from sktransfer.inputs._containers import ACCEPTED, is_column_frame, open_container
 from sktransfer.inputs._learn import learn_from_list, learn_from_probes, learn_from_stack
 from sktransfer.inputs._pictures import READ_ERRORS, LazyItems, PictureReader
+from sktransfer.inputs._single import refuse_one_picture
 from sktransfer.inputs._spec import InputSpec
 
 __all__ = ["Samples", "check_samples"]
@@ -246,6 +247,7 @@ def check_samples(
     image_shape = _checked_shape(image_shape, told) or told.stated_shape
     told = replace(told, stated_shape=image_shape)
     form, items = open_container(X)
+    refuse_one_picture(form, X, items, told, learned)
     if form == "table":
         return _check_table(estimator, items, told, learned)
     if is_column_frame(X):
@@ -268,7 +270,12 @@ def check_samples(
 
 
 def _check_table(estimator, X, told, learned):
-    table = validate_data(estimator, X, reset=learned is None)
+    try:
+        table = validate_data(estimator, X, reset=learned is None)
+    except ValueError as error:
+        if learned is None or "features" not in str(error):
+            raise
+        raise ValueError(f"{error} If X is one picture, pass [X].") from None
     n_features = table.shape[1]
     shape = _row_shape(n_features, told.stated_shape, learned)
     stack = table.reshape(len(table), *shape)

@@ -94,6 +94,16 @@ class TestScale:
         with pytest.warns(UserWarning, match=r"fractions from 0 to 1.*Multiply X by 255"):
             check_samples(estimator, X, reset=False)
         check_samples(estimator, np.zeros_like(X), reset=False)
+        with pytest.raises(ValueError, match=r"Row 0 of X.*from -1 to .*far outside .*value_range="):
+            check_samples(fitted(X)[0], 2 * X - 1, reset=False)
+        with pytest.warns(UserWarning, match="none below 0.*bright.*value_range="):
+            check_samples(fitted(2 * X - 1)[0], X, reset=False)
+        full = fitted(colours[None].astype(np.uint16) * 257)[0]
+        for other in (X, colours[None].astype(int), colours[None].astype(float)):
+            with pytest.warns(UserWarning, match="almost black.*value_range="):
+                check_samples(full, other, reset=False)
+        with pytest.warns(UserWarning, match=r"uint8 values, of which none can be above 255"):
+            check_samples(fitted(X * 4095, value_range=(0, 4095))[0], colours[None], reset=False)
         estimator, _ = fitted(load_digits().data)
         with pytest.warns(UserWarning, match=r"uint8 values up to 16.*dtype that fit saw"):
             check_samples(estimator, load_digits().data.astype(np.uint8), reset=False)
