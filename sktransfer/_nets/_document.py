@@ -227,8 +227,11 @@ def _check_spec(spec, columns):
     fits = fits and len(shape) in (0, 3) and all(isinstance(side, int) and side > 0 for side in shape)
     if spec.kind == "flattened":
         fits = fits and spec.n_features == prod(shape) == columns
-    low_high = (0, 1) if spec.value_range is None else spec.value_range
-    if not fits or len(low_high) != 2 or not low_high[0] < low_high[1]:
+    for low_high in (spec.value_range, spec.stated_range):
+        fits = fits and (low_high is None or (len(low_high) == 2 and low_high[0] < low_high[1]))
+    chosen = () if spec.select in (None, "all") else spec.select
+    fits = fits and spec.resize in ("fast", "exact") and all(isinstance(number, int) for number in chosen)
+    if not fits:
         raise ValueError(f"input_spec_ is {spec}, with {columns} columns")
 
 
