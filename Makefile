@@ -1,19 +1,34 @@
 # From a fresh clone, with Python >= 3.10 and nothing else: `make quickstart` and `make test`.
 
 PYTHON ?= python3
+OLDEST_PYTHON ?= python3.10
 VENV ?= .venv
+# Where the tests of tests/gpu run; `make test-gpu DEVICE=cpu` is a dry run of their logic.
+DEVICE ?= cuda
 BIN = $(VENV)/bin
 # For networks as small as the bundled one, threads wait for each other longer than they compute; on a machine that has
 # other work to do, fine-tuning took 9 s with one thread and 54 s with two.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: quickstart test lint counts bench docs clean
+.PHONY: quickstart test test-oldest test-gpu lint counts bench docs clean
 
 quickstart: $(VENV)/.installed-plot
 	$(BIN)/python docs/examples/quickstart.py
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n auto
+
+# Every dependency at its declared lower bound, on the oldest Python declared. Downloads 3.4 gigabytes and fills 6.5: old
+# releases of torch come with CUDA's libraries.
+test-oldest:
+	test -x .venv-oldest/bin/python || $(OLDEST_PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[test]" \
+		transformers torchvision
+	.venv-oldest/bin/python -m pytest -n auto
+
+# On a machine with a card, in an environment whose torch sees it (VENV=...); under ten minutes on one card.
+test-gpu:
+	SKTRANSFER_TEST_DEVICE=$(DEVICE) $(BIN)/python -m pytest tests/gpu
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -38,5 +53,5 @@ $(VENV)/.installed-%: setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf build dist .pytest_cache .ruff_cache docs/auto_examples docs/generated *.egg-info .venv
+	rm -rf build dist .pytest_cache .ruff_cache docs/auto_examples docs/generated *.egg-info .venv .venv-oldest
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

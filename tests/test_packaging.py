@@ -16,9 +16,6 @@ DISTRIBUTION_OF = {"PIL": "pillow", "sklearn": "scikit-learn"}
 EXTRAS = {
     "plot",
     "transport",
-    "text",
-    "audio",
-    "explain",
     "lora",
     "accelerate",
     "onnx",
@@ -67,6 +64,24 @@ def test_every_import_is_a_declared_dependency(setup_cfg):
 
 def test_extras(setup_cfg):
     assert set(setup_cfg["options.extras_require"]) == EXTRAS
+
+
+def _bounds(requirements):
+    found = re.findall(r"^([\w-]+)(?:\[.*\])?(?:>=(\S+))?$", requirements, flags=re.MULTILINE)
+    return {name: bound or None for name, bound in found}
+
+
+def test_the_oldest_tried_are_the_declared_lower_bounds(setup_cfg):
+    declared = _bounds(setup_cfg["options"]["install_requires"])
+    for extra in EXTRAS - {"docs", "bench"}:
+        for name, bound in _bounds(setup_cfg["options.extras_require"][extra]).items():
+            assert declared.setdefault(name, bound) == bound, f"{name} of {extra} has two lower bounds"
+    lines = (ROOT / "constraints-oldest.txt").read_text(encoding="utf-8").split("# What these need")[0]
+    assert declared == dict(re.findall(r"^([\w-]+)==(\S+)$", lines, flags=re.MULTILINE))
+    oldest = re.search(r"[\d.]+", setup_cfg["options"]["python_requires"])[0]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert f"OLDEST_PYTHON ?= python{oldest}\n" in makefile
+    assert "test-oldest" not in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def test_lower_bounds_only(setup_cfg):

@@ -64,7 +64,7 @@ class TrainingJob:
             What the training itself needs; used as they are.
         """
         from sktransfer._nets import Recipe, check_callbacks, train_network
-        from sktransfer.utils._device import isolated_rng
+        from sktransfer.utils._device import explained_out_of_memory, isolated_rng
 
         estimator = self.estimator
         recipe = Recipe.of(estimator)
@@ -90,7 +90,7 @@ class TrainingJob:
         optimizer = getattr(self.previous, "optimizer_", None) if self.epochs_before else None
         if estimator.trainable == "lora":
             optimizer = None  # its matrices were merged into the weights
-        with isolated_rng(self.seed):
+        with explained_out_of_memory(recipe.device, *self._memory()), isolated_rng(self.seed):
             trained = train_network(
                 estimator._trunk,
                 train,
@@ -118,6 +118,17 @@ class TrainingJob:
         estimator.n_iter_ = len(estimator.history_)
         if trained.error is not None:
             raise trained.error
+
+    def _memory(self):
+        """Say what takes the memory of a training, and what makes it less."""
+        params = self.estimator.get_params(deep=False)
+        size = self.estimator.batch_size
+        remedies = [f"a smaller batch_size (e.g. {max(size // 2, 1)})"]
+        if params.get("gradient_checkpointing") is False:
+            remedies.append("gradient_checkpointing=True")
+        if "image_size" in params:
+            remedies.append("a smaller image_size")
+        return f"a training with batch_size={size}", ", or ".join(remedies)
 
     def _open_checkpoint(self):
         if self.estimator.checkpoint_dir is None:

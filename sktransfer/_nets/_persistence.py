@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import os
 import pickle
-import re
 import sys
 import warnings
 from collections.abc import Mapping
@@ -14,15 +12,11 @@ from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
 
+from sktransfer._nets._document import attributes_of, net_settings, parameters_of, rebuild
 from sktransfer.exceptions import WeightsMismatchError
-from sktransfer.inputs import InputSpec
 from sktransfer.utils._messages import first_line
 
 __all__ = ["PersistenceMixin", "load_saved"]
-
-_OWN_WAYS = {"backbone_", "net_", "plan_", "input_spec_", "regularizer_"}  # not written as plain values
-_FLAGS = {"_multilabel", "_one_dimensional", "_sklearn_output_config"}
-_ATTRIBUTE = re.compile(r"[a-z][a-z0-9_]*_")
 
 
 class PersistenceMixin:
@@ -58,13 +52,14 @@ class PersistenceMixin:
         from sktransfer.backbones import describe_network, write_saved
 
         check_is_fitted(self)
+        self._validate_params()  # those of set_params: load does so too
         tuned = None if self.backbone_ is None else self._as_backbone()
         document = {
             "class": type(self).__name__,
-            **_parameters(self),
-            "attributes": _attributes(self),
+            **parameters_of(self),
+            "attributes": attributes_of(self),
             "plan": dataclasses.asdict(self.plan_),
-            "net": _net_settings(self.net_),
+            "net": net_settings(self.net_),
         }
         states = {"net": self.net_.module_}
         if tuned is not None:
@@ -82,7 +77,8 @@ class PersistenceMixin:
         """Load a fitted estimator that :meth:`save` wrote; its predictions are the same.
 
         Where ``backbone`` was a network or a fitted estimator, it becomes `path`: a new ``fit`` starts from the tuned
-        network in the file.
+        network in the file. ``cache`` and ``checkpoint_dir`` are their defaults again where they were folders: no file
+        says where anything is written.
 
         Parameters
         ----------
@@ -99,7 +95,7 @@ class PersistenceMixin:
         FileNotFoundError
             If there is no such file.
         WeightsMismatchError
-            If the file is damaged, or was not written by :meth:`save`.
+            If the file is damaged, was not written by :meth:`save`, or holds an estimator that could not predict.
         ValueError
             If it holds an estimator of another class, or was written by a newer version.
         """
@@ -109,7 +105,7 @@ class PersistenceMixin:
         name = document.get("class")
         if name != cls.__name__:
             raise ValueError(f"{str(path)!r} holds a {name}, not a {cls.__name__}: call {name}.load.")
-        return _rebuilt(cls, document, tensors, path)
+        return rebuild(cls, document, tensors, path)
 
     def export_onnx(self, path: str | os.PathLike[str]) -> None:
         """Write the whole network as an ONNX model, for programs without Python or torch.
@@ -141,7 +137,7 @@ class PersistenceMixin:
             if state.get("callbacks"):
                 state["callbacks"] = _picklable(state["callbacks"])
             arrays = {name: tensor.detach().cpu().numpy() for name, tensor in self.net_.module_.state_dict().items()}
-            state["net_"] = {**_net_settings(self.net_), "arrays": arrays}
+            state["net_"] = {**net_settings(self.net_), "arrays": arrays}
             state["plan_"] = {**dataclasses.asdict(self.plan_), "learns": sorted(self.plan_.learns)}
         return state
 
@@ -188,7 +184,7 @@ def load_saved(path: str | os.PathLike[str]) -> Any:
             f"{str(path)!r} holds a {name}, which this version of sktransfer does not have. Load it with the version "
             "that wrote it."
         )
-    return _rebuilt(cls, document, tensors, path)
+    return rebuild(cls, document, tensors, path)
 
 
 def _picklable(callbacks):
@@ -208,135 +204,3 @@ def _picklable(callbacks):
         else:
             kept.append(callback)
     return kept
-
-
-def _net_settings(net):
-    recipe = net.recipe
-    return {
-        "batch_size": recipe.batch_size,
-        "precision": recipe.precision,
-        "bottleneck": net.module_.neck_widths,
-    }
-
-
-def _parameters(estimator):
-    """Parts of the document that hold the parameters."""
-    from sktransfer.backbones import ImageBackbone
-
-    params = estimator.get_params(deep=False)
-    if "callbacks" in params:
-        params["callbacks"] = None  # they watched the training, and are no part of what it left
-    held = estimator._held
-    described = params[held] if isinstance(params[held], ImageBackbone) else None
-    if described is not None:
-        params[held] = described.name
-    found = {"is_own_backbone": not isinstance(params[held], str | os.PathLike | None), "regularizers": {}}
-    if described is not None:
-        found["described"] = {key: value for key, value in described.get_params(deep=False).items() if key != "name"}
-        if found["is_own_backbone"]:
-            found["described"]["weights"] = "pretrained"
-    if found["is_own_backbone"]:
-        params.update({held: None, "weights": "pretrained"} if "weights" in params else {held: None})
-    for name in ("regularizer", "regularizer_"):  # as it was passed, and as it was used
-        value = getattr(estimator, name, None)
-        if hasattr(value, "get_params"):
-            found["regularizers"][name] = _regularizer_document(value, estimator._regularizers)
-            params["regularizer"] = None if name == "regularizer" else params["regularizer"]
-    defaults = inspect.signature(type(estimator).__init__).parameters
-    for name, value in params.items():
-        _check_plain(
-            value,
-            f"{name}={value!r}",
-            f"Call set_params({name}={defaults[name].default!r}) before save (the fitted network stays as it is)",
-        )
-    for name, value in found.get("described", {}).items():
-        _check_plain(value, f"{held}__{name}={value!r}", "Pass numbers, tuples of numbers or a word")
-    return {**found, "params": params}
-
-
-def _regularizer_document(regularizer, known):
-    name = type(regularizer).__name__
-    if known.get(name) is not type(regularizer):
-        raise ValueError(
-            f"regularizer={regularizer!r} is of a class of your own, which a file without pickle cannot bring back. "
-            "Use pickle or joblib instead."
-        )
-    params = regularizer.get_params(deep=False)
-    learned = {key: value for key, value in vars(regularizer).items() if key not in params and key.endswith("_")}
-    for key, value in {**params, **learned}.items():
-        _check_plain(value, f"regularizer__{key}={value!r}", "Pass a number or a word")
-    return {"class": name, "params": params, "learned": learned}
-
-
-def _regularizer(document, known):
-    regularizer = known[document["class"]](**document["params"])
-    for name, value in document["learned"].items():
-        if not _ATTRIBUTE.fullmatch(name):
-            raise KeyError(f"{name!r} is no name of a fitted attribute")
-        setattr(regularizer, name, value)
-    return regularizer
-
-
-def _attributes(estimator):
-    found = {name: value for name, value in vars(estimator).items() if _is_attribute(name)}
-    for name, value in found.items():
-        way_out = (
-            "Fit on labels that are strings or numbers" if name == "classes_" else f"Call delattr(estimator, {name!r})"
-        )
-        _check_plain(value, name, way_out)
-    return found
-
-
-def _is_attribute(name):
-    return name in _FLAGS or (_ATTRIBUTE.fullmatch(name) is not None and name not in _OWN_WAYS)
-
-
-def _check_plain(value, what, way_out):
-    from sktransfer.backbones import to_plain
-
-    try:
-        to_plain(value)
-    except TypeError as error:
-        raise ValueError(
-            f"{what} cannot be saved without pickle: {error}. {way_out}, or use pickle or joblib instead."
-        ) from error
-
-
-def _rebuilt(cls, document, tensors, path):
-    try:
-        return _rebuild(cls, document, tensors, path)
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise WeightsMismatchError(
-            f"{str(path)!r} does not fit this version of sktransfer: {type(error).__name__}: {error}. Load it with "
-            "the version that wrote it, or fit and save the estimator again."
-        ) from error
-
-
-def _rebuild(cls, document, tensors, path):
-    from sktransfer.backbones import ImageBackbone, build_network
-
-    params = dict(document["params"])
-    if document["is_own_backbone"]:
-        params[cls._held] = os.fspath(path)
-    if "described" in document:
-        params[cls._held] = ImageBackbone(params[cls._held], **document["described"])
-    regularizers = {name: _regularizer(d, cls._regularizers) for name, d in document["regularizers"].items()}
-    if "regularizer" in regularizers:
-        params["regularizer"] = regularizers["regularizer"]
-    estimator = cls(**params)
-    if "regularizer_" in regularizers:
-        estimator.regularizer_ = regularizers["regularizer_"]
-    for name, value in document["attributes"].items():
-        if not _is_attribute(name):
-            raise KeyError(f"{name!r} is no name of a fitted attribute")
-        setattr(estimator, name, value)
-    parts = {"source": {}, "network": {}, "net": {}}
-    for name, tensor in tensors.items():
-        part, _, own = name.partition(".")
-        parts[part][own] = tensor
-    estimator.backbone_ = None
-    if "source" in document:
-        estimator.input_spec_ = InputSpec(**document["input_spec"])
-        estimator.backbone_ = build_network(document["source"], parts["source"], repr(os.fspath(path)))
-    estimator._restore_net(document["plan"], parts["net"], document["net"])
-    return estimator

@@ -19,7 +19,7 @@ from sktransfer.backbones._stages import Chain, find_chain, forward_features, pr
 from sktransfer.backbones._suffix import Suffix
 from sktransfer.backbones._timm import data_config, reset_classifier
 from sktransfer.backbones._weights import architecture_digest, classifier_names, fingerprint
-from sktransfer.utils._device import rows_at_once
+from sktransfer.utils._device import explained_out_of_memory, rows_at_once
 from sktransfer.utils._hooks import forward_hooks
 from sktransfer.utils._messages import first_line
 from sktransfer.utils._persistence import NetworkPreamble
@@ -371,7 +371,10 @@ class Backbone:
     @contextlib.contextmanager
     def _naming_the_input_size(self):
         try:
-            yield
+            with explained_out_of_memory(torch.device("cpu"), "one picture", "a smaller image_size"):
+                yield
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, AssertionError) as error:
             raise ValueError(
                 f"{self.name} does not take pictures of shape {self.config['input_size']} (channels, height, width): "

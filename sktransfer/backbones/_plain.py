@@ -11,6 +11,7 @@ import torch
 __all__ = ["from_plain", "to_plain"]
 
 _ARRAY_KINDS = "biufUO"
+_MAX_BYTES = 2**28
 
 
 def to_plain(value: Any) -> Any:
@@ -84,10 +85,14 @@ def from_plain(value: Any) -> Any:
 
 
 def _read_array(value):
-    word = next(iter(value))
-    items = np.empty(len(value[word]), dtype=value["dtype"])
-    items[:] = [from_plain(item) for item in value[word]]
-    array = items.reshape(value["shape"])
+    word = "$array" if "$array" in value else "$scalar"
+    dtype, items = np.dtype(value["dtype"]), value[word]
+    # A few letters of a file could ask for all memory there is.
+    if dtype.kind not in _ARRAY_KINDS or dtype.itemsize * len(items) > _MAX_BYTES:
+        raise ValueError(f"an array of {len(items)} numbers or words of the type {value['dtype']!r} is none of ours")
+    array = np.empty(len(items), dtype=dtype)
+    array[:] = [from_plain(item) for item in items]
+    array = array.reshape(value["shape"])
     return array if word == "$array" else array[()]
 
 

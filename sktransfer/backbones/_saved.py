@@ -11,7 +11,8 @@ import os
 import re
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,10 @@ from sktransfer.utils._messages import first_line
 __all__ = [
     "blank_network",
     "build_network",
+    "check_sizes",
     "describe_network",
     "read_saved",
+    "reading_saved",
     "resize_input",
     "saved_network",
     "write_saved",
@@ -45,6 +48,7 @@ __all__ = [
 _KEY, _DIGEST = "sktransfer", "sktransfer_digest"  # entries of the header's metadata
 _FORMAT = 1
 _INPUT = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
+_LARGE = 4096  # a size that any network may have
 _described: "weakref.WeakKeyDictionary[Backbone, dict]" = weakref.WeakKeyDictionary()
 
 
@@ -111,8 +115,66 @@ def read_saved(path: "str | os.PathLike[str]") -> tuple[dict[str, Any], dict[str
         ) from error
     if _digest(metadata[_KEY], tensors) != metadata.get(_DIGEST):
         raise WeightsMismatchError(f"{str(path)!r} is damaged: its content is not what was written. Save it again.")
-    tensors.update({name: tensors[same] for name, same in header["aliases"].items()})
-    return from_plain(header["document"]), tensors
+    with reading_saved(path):
+        tensors.update({name: tensors[same] for name, same in header["aliases"].items()})
+        document = from_plain(header["document"])
+        if not isinstance(document, dict):
+            raise TypeError(f"its document is a {type(document).__name__}")
+        return document, tensors
+
+
+@contextmanager
+def reading_saved(path: "str | os.PathLike[str]") -> Iterator[None]:
+    """Raise one kind of error, which names the file, whatever its content makes the code below stumble over.
+
+    Raises
+    ------
+    WeightsMismatchError
+        In place of any other error but one of memory.
+    """
+    try:
+        yield
+    except (WeightsMismatchError, MemoryError):
+        raise
+    except Exception as error:  # a crafted document can make anything fail, in this package or in timm
+        raise WeightsMismatchError(
+            f"{str(path)!r} does not fit this version of sktransfer: {type(error).__name__}: {first_line(error)}. Load "
+            "it with the version that wrote it, or fit and save the estimator again."
+        ) from error
+
+
+def check_sizes(value: Any, tensors: Mapping[str, torch.Tensor], what: str) -> None:
+    """Refuse whole numbers that no network with these weights can have: building it would take all memory, or for ever.
+
+    Parameters
+    ----------
+    value : object
+        A number, or a list, tuple or dict of such values; whatever else it holds is left alone.
+    tensors : mapping of str to torch.Tensor
+    what : str
+        Its name, for the message.
+
+    Raises
+    ------
+    WeightsMismatchError
+    """
+    largest = max([_LARGE, *(size for tensor in tensors.values() for size in tensor.shape)])
+    for number in _numbers(value):
+        if abs(number) > largest:
+            raise WeightsMismatchError(
+                f"The file describes a network with {what} of {number:.6g}, where its weights have no size above "
+                f"{largest}: it was not written by save(), or is damaged."
+            )
+
+
+def _numbers(value):
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float):
+        yield value
 
 
 def _header(path, metadata):
@@ -123,8 +185,10 @@ def _header(path, metadata):
         )
     try:
         header = json.loads(metadata[_KEY])
-        number, writer = int(header["format"]), header["sktransfer"]
-    except (ValueError, KeyError, TypeError) as error:
+        number, writer = header["format"], header["sktransfer"]
+        if type(number) is not int or number < 1:
+            raise ValueError(f"format {number!r}")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsMismatchError(f"{str(path)!r} is damaged: its header is not readable. Save it again.") from error
     if number > _FORMAT:
         raise ValueError(
@@ -236,6 +300,8 @@ def build_network(description: dict[str, Any], tensors: Mapping[str, torch.Tenso
     name = description["architecture"]
     if not is_architecture(name):
         raise WeightsMismatchError(f"{source} holds a network {name!r}, which this timm does not know. Update timm.")
+    check_sizes(description["arguments"], tensors, "an argument")
+    check_sizes(description["pretrained_cfg"]["input_size"], tensors, "an input size")
     module = blank_network(description)
     try:
         module.load_state_dict(tensors, strict=True)
@@ -288,7 +354,10 @@ def saved_network(path: "str | os.PathLike[str]") -> Backbone:
     if not Path(path).is_file():
         raise WeightsNotFoundError(f"backbone={str(path)!r} is not a file. Pass a file written by save().")
     document, tensors = read_saved(path)
-    return build_network(document["network"], _below("network.", tensors), f"backbone={str(path)!r}")
+    with reading_saved(path):
+        if "network" not in document:
+            raise ValueError("it holds an estimator of tables, and no network for pictures")
+        return build_network(document["network"], _below("network.", tensors), f"backbone={str(path)!r}")
 
 
 def _below(prefix, tensors):

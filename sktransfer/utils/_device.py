@@ -20,6 +20,7 @@ from sktransfer.utils._threads import set_torch_threads, torch_threads
 
 __all__ = [
     "autocast",
+    "explained_out_of_memory",
     "forward",
     "forward_in_micro_batches",
     "isolated_rng",
@@ -46,6 +47,9 @@ _BFLOAT16_UNITS = {"amx_bf16", "avx512_bf16", "bf16"}  # as Linux calls them; th
 
 _VECTOR = 32  # numbers; two registers of AVX-512, the most that is taken at a time
 
+_OUT_OF_MEMORY = "Out of the memory"
+_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")  # of CUDA and mps, of Linux, of Windows
+
 _rng_lock = threading.RLock()
 
 
@@ -70,8 +74,10 @@ def resolve_device(device: "str | torch.device") -> torch.device:
         resolved = torch.device(device)
         torch.empty(1, device=resolved)
     except (RuntimeError, AssertionError, TypeError) as error:
+        n_cards = torch.cuda.device_count()
+        cards = f", or one of the {n_cards} cards, 'cuda:0' to 'cuda:{n_cards - 1}'" if n_cards else ""
         raise ValueError(
-            f"device={device!r} is not available here ({first_line(error)}). Use device='auto' or 'cpu'."
+            f"device={device!r} is not available here ({first_line(error)}). Use device='auto' or 'cpu'{cards}."
         ) from error
     return resolved
 
@@ -255,5 +261,35 @@ def forward(
     n = len(x)
     if n < size:
         x = torch.cat([x, x.new_zeros((size - n, *x.shape[1:]))])
-    with torch.inference_mode(), autocast(precision, device):
+    remedy = "a smaller image_size, or n_jobs=1" if device.type == "cpu" else "a smaller batch_size or image_size"
+    what = f"{size} samples at once through the network"
+    with explained_out_of_memory(device, what, remedy), torch.inference_mode(), autocast(precision, device):
         return function(x.to(device))[:n].float().cpu()
+
+
+@contextmanager
+def explained_out_of_memory(device: torch.device, what: str, remedy: str) -> Iterator[None]:
+    """Say in words what did not fit into the memory of a device, and which parameters make it smaller.
+
+    Parameters
+    ----------
+    device : torch.device
+    what : str
+        What was to be computed.
+    remedy : str
+        Parameters and values, as they stand behind "Pass".
+
+    Raises
+    ------
+    torch.OutOfMemoryError
+        In place of torch's own error of this kind, which CUDA, mps and CPUs word differently.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        words = str(error)
+        if words.startswith(_OUT_OF_MEMORY) or not any(part in words for part in _MEMORY_WORDS):
+            raise
+        raise torch.OutOfMemoryError(
+            f"{_OUT_OF_MEMORY} of {device}: {what} is too much for it ({first_line(error)}). Pass {remedy}."
+        ) from error

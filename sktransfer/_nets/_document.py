@@ -1,0 +1,261 @@
+"""The document of a saved estimator: written from its parameters and attributes, and read with doubt."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from sktransfer.inputs import InputSpec
+
+__all__ = ["attributes_of", "net_settings", "parameters_of", "rebuild"]
+
+_OWN_WAYS = {"backbone_", "net_", "plan_", "input_spec_", "regularizer_"}  # not written as plain values
+_FLAGS = {"_multilabel", "_one_dimensional", "_sklearn_output_config"}
+_ATTRIBUTE = re.compile(r"[a-z][a-z0-9_]*_")
+_PLACES = ("cache", "checkpoint_dir")  # parameters that name a folder to write to
+_NO_PLACES = (None, "memory")
+_KINDS = {  # of attributes, where the wrong kind would be found out late
+    "classes_": np.ndarray,
+    "feature_names_in_": np.ndarray,
+    "history_": list,
+    "lr_": int | float,
+    "minus_one_is_missing_": bool,
+    "n_features_in_": int,
+    "n_iter_": int,
+    "source_domains_": list,
+    "target_mean_": np.ndarray,
+    "target_scale_": np.ndarray,
+    "_multilabel": bool,
+    "_one_dimensional": bool,
+    "_sklearn_output_config": dict,
+}
+
+
+def net_settings(net: Any) -> dict[str, Any]:
+    """Give what a trained net must know beside its weights."""
+    recipe = net.recipe
+    return {
+        "batch_size": recipe.batch_size,
+        "precision": recipe.precision,
+        "bottleneck": net.module_.neck_widths,
+    }
+
+
+def parameters_of(estimator: Any) -> dict[str, Any]:
+    """Give the parts of the document that hold the parameters.
+
+    Raises
+    ------
+    ValueError
+        If one of them cannot be written; names it and the way out.
+    """
+    defaults = inspect.signature(type(estimator).__init__).parameters
+    from sktransfer.backbones import ImageBackbone
+
+    params = _without_places(estimator.get_params(deep=False), defaults)
+    if "callbacks" in params:
+        params["callbacks"] = None  # they watched the training, and are no part of what it left
+    held = estimator._held
+    described = params[held] if isinstance(params[held], ImageBackbone) else None
+    if described is not None:
+        params[held] = described.name
+    found = {"is_own_backbone": not isinstance(params[held], str | os.PathLike | None), "regularizers": {}}
+    if described is not None:
+        found["described"] = {key: value for key, value in described.get_params(deep=False).items() if key != "name"}
+        if found["is_own_backbone"]:
+            found["described"]["weights"] = "pretrained"
+    if found["is_own_backbone"]:
+        params.update({held: None, "weights": "pretrained"} if "weights" in params else {held: None})
+    for name in ("regularizer", "regularizer_"):  # as it was passed, and as it was used
+        value = getattr(estimator, name, None)
+        if hasattr(value, "get_params"):
+            found["regularizers"][name] = _regularizer_document(value, estimator._regularizers)
+            params["regularizer"] = None if name == "regularizer" else params["regularizer"]
+    for name, value in params.items():
+        _check_plain(
+            value,
+            f"{name}={value!r}",
+            f"Call set_params({name}={defaults[name].default!r}) before save (the fitted network stays as it is)",
+        )
+    for name, value in found.get("described", {}).items():
+        _check_plain(value, f"{held}__{name}={value!r}", "Pass numbers, tuples of numbers or a word")
+    return {**found, "params": params}
+
+
+def _without_places(params, defaults):
+    """Parameters that name a folder to write to, at their defaults: what a file says must not make folders."""
+    away = [name for name in _PLACES if name in params and params[name] not in _NO_PLACES]
+    return {**params, **{name: defaults[name].default for name in away}}
+
+
+def _regularizer_document(regularizer, known):
+    name = type(regularizer).__name__
+    if known.get(name) is not type(regularizer):
+        raise ValueError(
+            f"regularizer={regularizer!r} is of a class of your own, which a file without pickle cannot bring back. "
+            "Use pickle or joblib instead."
+        )
+    params = regularizer.get_params(deep=False)
+    learned = {key: value for key, value in vars(regularizer).items() if key not in params and key.endswith("_")}
+    for key, value in {**params, **learned}.items():
+        _check_plain(value, f"regularizer__{key}={value!r}", "Pass a number or a word")
+    return {"class": name, "params": params, "learned": learned}
+
+
+def _regularizer(document, known):
+    regularizer = known[document["class"]](**document["params"])
+    for name, value in document["learned"].items():
+        if not _ATTRIBUTE.fullmatch(name):
+            raise KeyError(f"{name!r} is no name of a fitted attribute")
+        setattr(regularizer, name, value)
+    return regularizer
+
+
+def attributes_of(estimator: Any) -> dict[str, Any]:
+    """Give what was learned, but for the networks.
+
+    Raises
+    ------
+    ValueError
+        If an attribute cannot be written; names it and the way out.
+    """
+    found = {name: value for name, value in vars(estimator).items() if _is_attribute(name)}
+    for name, value in found.items():
+        way_out = (
+            "Fit on labels that are strings or numbers" if name == "classes_" else f"Call delattr(estimator, {name!r})"
+        )
+        _check_plain(value, name, way_out)
+    return found
+
+
+def _is_attribute(name):
+    return name in _FLAGS or (_ATTRIBUTE.fullmatch(name) is not None and name not in _OWN_WAYS)
+
+
+def _check_plain(value, what, way_out):
+    from sktransfer.backbones import to_plain
+
+    try:
+        to_plain(value)
+    except TypeError as error:
+        raise ValueError(
+            f"{what} cannot be saved without pickle: {error}. {way_out}, or use pickle or joblib instead."
+        ) from error
+
+
+def rebuild(cls: type, document: Mapping[str, Any], tensors: Mapping[str, Any], path: str | os.PathLike[str]) -> Any:
+    """Build the fitted estimator of class `cls` that a document and tensors describe.
+
+    Raises
+    ------
+    WeightsMismatchError
+        If they do not fit together, whoever wrote them.
+    """
+    from sktransfer.backbones import reading_saved
+
+    with reading_saved(path):
+        estimator = _rebuild(cls, document, tensors, path)
+        _check_attributes(estimator)
+        _try_out(estimator)
+    return estimator
+
+
+def _rebuild(cls, document, tensors, path):
+    from sktransfer.backbones import ImageBackbone, build_network, check_sizes
+
+    params = dict(document["params"])
+    if document["is_own_backbone"]:
+        params[cls._held] = os.fspath(path)
+    if "described" in document:
+        params[cls._held] = ImageBackbone(params[cls._held], **document["described"])
+    regularizers = {name: _regularizer(d, cls._regularizers) for name, d in document["regularizers"].items()}
+    if "regularizer" in regularizers:
+        params["regularizer"] = regularizers["regularizer"]
+    estimator = cls(**_without_places(params, inspect.signature(cls.__init__).parameters))
+    estimator._validate_params()
+    if "regularizer_" in regularizers:
+        estimator.regularizer_ = regularizers["regularizer_"]
+    for name, value in document["attributes"].items():
+        if not _is_attribute(name):
+            raise KeyError(f"{name!r} is no name of a fitted attribute")
+        setattr(estimator, name, value)
+    parts = {"source": {}, "network": {}, "net": {}}
+    for name, tensor in tensors.items():
+        part, _, own = name.partition(".")
+        parts[part][own] = tensor
+    estimator.backbone_ = None
+    if "source" in document:
+        estimator.input_spec_ = InputSpec(**document["input_spec"])
+        estimator.backbone_ = build_network(document["source"], parts["source"], repr(os.fspath(path)))
+    else:
+        check_sizes(estimator.n_features_in_, tensors, "a number of columns")
+    check_sizes(document["net"]["bottleneck"], tensors, "a width")
+    estimator._restore_net(document["plan"], parts["net"], document["net"])
+    return estimator
+
+
+def _check_attributes(estimator):
+    """Refuse attributes that methods other than predict would stumble over."""
+    import torch
+
+    for name, value in vars(estimator).items():
+        if name in _KINDS and not isinstance(value, _KINDS[name]):
+            raise TypeError(f"{name} is a {type(value).__name__}")
+    names, columns = getattr(estimator, "feature_names_in_", None), getattr(estimator, "n_features_in_", None)
+    if names is not None and (names.shape != (columns,) or not all(isinstance(name, str) for name in names)):
+        raise ValueError(f"feature_names_in_ are not the names of {columns} columns")
+    config = getattr(estimator, "_sklearn_output_config", {})
+    if not set(config) <= {"transform"} or not set(config.values()) <= {"default", "pandas", "polars"}:
+        raise ValueError(f"_sklearn_output_config is {config}")
+    if estimator.backbone_ is not None:
+        _check_spec(estimator.input_spec_, columns)
+    if estimator._held == "backbone" and (estimator.backbone is None) != (estimator.backbone_ is None):
+        raise ValueError(f"backbone={estimator.backbone!r} goes with another kind of network")
+    if estimator.device != "auto":
+        torch.device(estimator.device)  # which need not be here
+
+
+def _check_spec(spec, columns):
+    shape = () if spec.kind == "pictures" and spec.image_shape is None else tuple(spec.image_shape)
+    fits = spec.kind in ("pictures", "arrays", "flattened") and spec.channel_axis in (None, 0, 2)
+    fits = fits and len(shape) in (0, 3) and all(isinstance(side, int) and side > 0 for side in shape)
+    if spec.kind == "flattened":
+        fits = fits and spec.n_features == prod(shape) == columns
+    for low_high in (spec.value_range, spec.stated_range):
+        fits = fits and (low_high is None or (len(low_high) == 2 and low_high[0] < low_high[1]))
+    chosen = () if spec.select in (None, "all") else spec.select
+    fits = fits and spec.resize in ("fast", "exact") and all(isinstance(number, int) for number in chosen)
+    if not fits:
+        raise ValueError(f"input_spec_ is {spec}, with {columns} columns")
+
+
+def _try_out(estimator):
+    """Predict for a blank picture or row: an estimator that cannot is refused now, and not when it is needed."""
+    import torch
+
+    net, start, backbone = estimator.net_, estimator.plan_.start, estimator.backbone_
+    with torch.inference_mode():
+        if backbone is None:
+            inputs = torch.zeros((1, estimator.n_features_in_))
+        else:
+            inputs = torch.zeros((1, *backbone.config["input_size"]))
+            inputs = inputs if start == 0 else backbone.boundary(inputs, start)
+        scores = net.run(inputs.numpy(), torch.device("cpu"), start)
+    if not np.isfinite(scores).all():
+        raise ValueError("it gives a blank sample scores that are no numbers")
+    if hasattr(estimator, "classes_"):
+        classes = estimator.classes_
+        if classes.ndim != 1 or len(classes) != scores.shape[1] or len(set(classes.tolist())) != len(classes):
+            raise ValueError(f"classes_ are {len(classes)} labels for {scores.shape[1]} scores, or not distinct")
+    twin = object.__new__(type(estimator))  # with an answer for the question how to read it
+    vars(twin).update(vars(estimator), _outputs=lambda X, output: scores)
+    for method in ("predict", "predict_proba"):
+        answer = getattr(twin, method)(None) if hasattr(twin, method) else scores
+        if len(answer) != 1 or (answer.dtype.kind == "f" and not np.isfinite(answer).all()):
+            raise ValueError(f"its {method} gives {answer} for one blank sample")
