@@ -147,7 +147,7 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
             warnings.warn(
                 f"There is no evidence for or against adaptation, which is kept: {error!r}",
                 FitFailedWarning,
-                stacklevel=3,
+                stacklevel=5,
             )
             return
         self.fell_back_ = self.evidence_.disagreement > 0 and not self.evidence_.helps

@@ -309,7 +309,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
             # scikit-learn gives up where every fold of one candidate fails; here there are others.
             if self.error_score == "raise":
                 raise
-            warnings.warn(f"Backbone {row.candidate.name!r} has no score: {error}", FitFailedWarning, stacklevel=4)
+            warnings.warn(f"Backbone {row.candidate.name!r} has no score: {error}", FitFailedWarning, stacklevel=6)
             return float(self.error_score)
 
     @property

@@ -267,7 +267,7 @@ def rank(
         except Exception as error:
             if on_error == "raise":
                 raise
-            warnings.warn(f"Backbone {candidate.name!r} has no score: {error!r}", FitFailedWarning, stacklevel=4)
+            warnings.warn(f"Backbone {candidate.name!r} has no score: {error!r}", FitFailedWarning, stacklevel=5)
             seen, value = features, np.nan
         seconds = time.perf_counter() - start
         yield Ranked(candidate, value, seconds, _n_parameters(extractor.backbone_), seen.shape[1], extractor, features)
