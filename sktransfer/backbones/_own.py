@@ -122,11 +122,6 @@ def with_layout(module: nn.Module, name: str, size: tuple[int, int] | None) -> n
         return module
     first = next(((n, m) for n, m in module.named_modules() if isinstance(m, nn.Conv2d)), None)
     channels = 3 if first is None else first[1].in_channels
-    if channels not in (1, 3):
-        raise ValueError(
-            f"backbone={name}: its first layer takes {channels} channels, and pictures have three, or one. Give it one "
-            f"for three: network.{first[0]} = torch.nn.Conv2d(3, {first[1].out_channels}, ...)."
-        )
     config = dict(getattr(module, "pretrained_cfg", None) or {})
     given = config.get("input_size") or (channels, *_own_size(module))
     input_size = (channels, *(size or tuple(given)[1:]))
@@ -140,6 +135,8 @@ def with_layout(module: nn.Module, name: str, size: tuple[int, int] | None) -> n
         )
     classifier = _classifier(calls, x, output)
     config.update(input_size=given, first_conv=None if first is None else first[0])
+    if channels not in (1, 3):  # one number for all, as for a picture whose channels are alike
+        config.update({key: (sum(values) / len(values),) * channels for key, values in _scales(config).items()})
     if classifier is not None and isinstance(module.get_submodule(classifier), nn.Linear):
         config["classifier"] = classifier
     module.pretrained_cfg = config
@@ -157,6 +154,11 @@ def with_layout(module: nn.Module, name: str, size: tuple[int, int] | None) -> n
     grid, n_prefix = _tokens(calls, maps[-1].output if maps else x)
     module._sktransfer_layout = Layout(classifier, stages, maps[-1].name if maps else None, n_prefix, grid)
     return module
+
+
+def _scales(config):
+    """Mean and standard deviation that a network says, ImageNet's where it says none."""
+    return {"mean": config.get("mean") or (0.485, 0.456, 0.406), "std": config.get("std") or (0.229, 0.224, 0.225)}
 
 
 def _own_size(module) -> tuple[int, int]:
