@@ -16,6 +16,7 @@ STAGE_RUNS = (("layer1", "layer2", "layer3", "layer4"), ("s1", "s2", "s3", "s4")
 _RUNS_WRONG = (RuntimeError, TypeError, ValueError, AssertionError, ArithmeticError, LookupError, AttributeError)
 _ENTRIES = ("logits", "pooler_output", "last_hidden_state")  # of outputs that are objects, as transformers gives them
 _SHARE = 0.9  # of the weights: a part that holds more of them is gone into in the search for stages
+_TRUNK = 0.4  # likewise, where that part alone has like blocks one after another
 _MOST_PREFIX_TOKENS = 16
 
 
@@ -262,7 +263,10 @@ def _stages(node, path, called, classifier) -> Iterator[str]:
         return
     name, part = kids[largest]
     is_sequence = isinstance(node, nn.Sequential | nn.ModuleList) and len(kids) > 1
-    if not is_sequence and sizes[largest] >= _SHARE * sum(sizes) and any(_kids(part, name, called, classifier)):
+    # The only part with like blocks one after another is the trunk of a transformer, however large its patches are.
+    trunks = [name for name, part in kids if any(_is_run(inner) for inner in part.modules())]
+    share = _TRUNK if trunks == [name] else _SHARE
+    if not is_sequence and sizes[largest] >= share * sum(sizes) and any(_kids(part, name, called, classifier)):
         yield from _stages(part, name, called, classifier)
         return
     last_names = {name.rpartition(".")[2]: name for name, _ in kids}
@@ -272,6 +276,11 @@ def _stages(node, path, called, classifier) -> Iterator[str]:
         return
     runs = [name for name, part in kids if any(True for _ in part.children())]
     yield from runs if len(runs) > 1 else [name for name, _ in kids]
+
+
+def _is_run(part) -> bool:
+    kinds = [type(block) for block in part.children()]
+    return isinstance(part, nn.Sequential | nn.ModuleList) and len(kinds) > 1 and len(set(kinds)) == 1
 
 
 def _kids(node, path, called, classifier):

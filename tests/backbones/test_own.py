@@ -208,7 +208,7 @@ def test_four_channels_are_taken_from_pictures_that_have_them_and_said_where_the
     X = np.random.default_rng(0).integers(0, 256, (2, 40, 40, 4), dtype=np.uint8)
     described = ImageBackbone(own, channels=(0, 1, 2, 3), image_size=32)
     assert PretrainedFeatureExtractor(described).fit_transform(X).shape == (2, 16)
-    with pytest.raises(ValueError, match="the network takes 4"):
+    with pytest.raises(ValueError, match="takes 4 channels: say which"):
         PretrainedFeatureExtractor(own, image_size=32).fit_transform(X[..., :3])
 
 
