@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from sktransfer.utils._device import isolated_rng
 from sktransfer.utils._messages import first_line
 
 __all__ = ["STAGE_RUNS", "Layout", "one_tensor", "own_copy", "with_layout"]
@@ -126,7 +127,10 @@ def with_layout(module: nn.Module, name: str, size: tuple[int, int] | None) -> n
     config = dict(getattr(module, "pretrained_cfg", None) or {})
     given = config.get("input_size") or (channels, *_own_size(module))
     input_size = (channels, *(size or tuple(given)[1:]))
-    calls, output = _watch(module, name, input_size)
+    # In a copy: what a pass changes of a network, a counter for instance, is not to be changed of this one.
+    weights = {id(parameter): parameter for parameter in module.parameters()}
+    with isolated_rng(0):
+        calls, output = _watch(copy.deepcopy(module, weights), name, input_size)
     x = one_tensor(output)
     if x is None or x.ndim not in (2, 3, 4):
         shown = type(output).__name__ if x is None else f"a tensor of shape {tuple(x.shape)}"
