@@ -14,6 +14,7 @@ from torch import nn
 
 from sktransfer.backbones._identity import Behaviour, Identity
 from sktransfer.backbones._inference import InferenceCopy, inference_copy
+from sktransfer.backbones._own import one_tensor
 from sktransfer.backbones._reading import read_network
 from sktransfer.backbones._stages import Chain, find_chain, forward_features, pre_logits
 from sktransfer.backbones._suffix import Suffix
@@ -164,6 +165,8 @@ class Backbone:
         """Module names of the stages, first to last; empty where the network does not tell."""
         if self.chain is not None:
             return self.chain.stages
+        if hasattr(self.module, "_sktransfer_layout"):
+            return self.module._sktransfer_layout.stages
         info = getattr(self.module, "feature_info", None) or ()
         names = [entry.get("module", "") for entry in getattr(info, "info", info)]
         modules = dict(self.module.named_modules())
@@ -191,7 +194,10 @@ class Backbone:
         """
         if layer is None:
             # The network's own pooling is what "avg" means before its classifier; any other needs the map.
-            return Tap("features") if pooling == "avg" else Tap("map")
+            layout = getattr(self.module, "_sktransfer_layout", None)
+            if pooling == "avg" or layout is None or layout.last_map is None:
+                return Tap("features") if pooling == "avg" else Tap("map")
+            return Tap("module", layout.last_map)
         if isinstance(layer, str):
             modules = dict(self.module.named_modules())
             if layer not in modules or not layer:
@@ -315,11 +321,13 @@ class Backbone:
                 f"A layer of {self.name} gives arrays of shape {tuple(x.shape[1:])} a picture, which cannot be pooled; "
                 "pass pooling='flatten' or another layer."
             )
-        n_prefix = getattr(self.module, "num_prefix_tokens", 0)
-        token = x[:, 0] if getattr(self.module, "cls_token", None) is not None else None
+        layout = getattr(self.module, "_sktransfer_layout", None)
+        n_prefix = getattr(self.module, "num_prefix_tokens", 0) if layout is None else layout.n_prefix
+        has_token = n_prefix > 0 if layout is not None else getattr(self.module, "cls_token", None) is not None
+        token = x[:, 0] if has_token else None
         patches = x[:, n_prefix:].transpose(1, 2)
         embedding = getattr(self.module, "patch_embed", None) or getattr(self.module, "stem", None)
-        grid = getattr(embedding, "grid_size", None)
+        grid = getattr(embedding, "grid_size", None) if layout is None else layout.grid
         if grid is None or grid[0] * grid[1] != patches.shape[2]:
             grid = (patches.shape[2], 1)
         return patches.reshape(*patches.shape[:2], *grid), token
@@ -390,7 +398,10 @@ class Backbone:
             return self._classify(module, forward_features(module, x)).softmax(1)
 
     def _classify(self, module: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        return module.forward_head(x) if hasattr(module, "forward_head") else x
+        if hasattr(module, "forward_head"):
+            return module.forward_head(x)
+        layout = getattr(module, "_sktransfer_layout", None)
+        return x if layout is None or layout.classifier is None else module.get_submodule(layout.classifier)(x)
 
     @seen_once
     def _inference(self) -> InferenceCopy:
@@ -420,8 +431,9 @@ class Backbone:
 
 
 def _single_tensor(output, tap):
-    if isinstance(output, torch.Tensor):
-        return output
+    found = one_tensor(output)
+    if found is not None:
+        return found
     raise ValueError(f"layer={tap.where!r} gives {type(output).__name__}, not one tensor; pass another layer.")
 
 

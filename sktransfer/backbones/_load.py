@@ -16,6 +16,7 @@ from sktransfer.backbones._build import without_drawing
 from sktransfer.backbones._channels import with_channels
 from sktransfer.backbones._folder import LOCAL, weights_in
 from sktransfer.backbones._image import ImageBackbone
+from sktransfer.backbones._own import own_copy, with_layout
 from sktransfer.backbones._saved import resize_input, saved_network
 from sktransfer.backbones._timm import (
     BUNDLED,
@@ -186,13 +187,15 @@ def _from_module(module, weights, size):
             f"weights=None asks for random weights, which sktransfer draws for timm names only; backbone is a "
             f"{type(module).__name__} with weights of its own. Pass weights='pretrained' to use those."
         )
-    module = copy.deepcopy(module).float()
+    module = own_copy(module).eval()
+    name = type(module).__name__
+    file = None if weights == "pretrained" else read_weight_file(weights)
+    module = with_layout(module, name, size)
     has_classifier = bool(classifier_names(module))
     if weights != "pretrained":
-        has_classifier = _fill(module, read_weight_file(weights), size)
+        has_classifier = _fill(module, file, size)
     else:
         resize_input(module, size)
-    name = type(module).__name__
     return Backbone(module, name=name, has_source_classifier=has_classifier, image_size=size, is_own=True)
 
 

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import sys
+import warnings
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -338,7 +339,9 @@ def resize_input(module: nn.Module, size: tuple[int, int] | None) -> None:
     # Transformers hold one position embedding a patch: timm resamples it for another grid.
     if size is not None and hasattr(module, "set_input_size"):
         built_with = dict(getattr(module, "_model_args", {}))
-        module.set_input_size(img_size=size)
+        with warnings.catch_warnings():  # torch's, of the way in which timm resamples the biases of windows
+            warnings.filterwarnings("ignore", "torch.searchsorted|Using a non-tuple sequence", UserWarning)
+            module.set_input_size(img_size=size)
         # timm notes the windows that fit the size; a network built with them is shifted by less than one resized.
         module._model_args = built_with
 

@@ -6,16 +6,18 @@ the same output as the network's own forward pass.
 """
 
 import copy
+import threading
 from operator import attrgetter
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
+from sktransfer.backbones._own import STAGE_RUNS, one_tensor
+
 __all__ = ["Chain", "find_chain", "forward_features", "pre_logits", "strip_classifier"]
 
 _CONTAINERS = ("blocks", "stages", "layers")
-_RUNS = (("layer1", "layer2", "layer3", "layer4"), ("s1", "s2", "s3", "s4"))
 _HEADS = {"global_pool", "head", "fc", "classifier", "fc_norm", "head_drop", "attn_pool"}
 
 
@@ -65,26 +67,54 @@ def find_chain(model: nn.Module, input_size: tuple[int, int, int]) -> Chain | No
     input_size : tuple of int
         ``(channels, height, width)`` of its input.
     """
-    chain = _read_chain(model)
-    if chain is None:
-        return None
+    candidates = _own_chains(model) if hasattr(model, "_sktransfer_layout") else [_read_chain(model)]
+    return next((chain for chain in candidates if chain is not None and _agrees(chain, model, input_size)), None)
+
+
+def _agrees(chain, model, input_size):
+    """Whether a chain gives what the network's own forward pass gives; of a network of one's own, its features."""
     x = torch.randn((1, *input_size), generator=torch.Generator().manual_seed(0))
     device = next(model.parameters(), x).device
     with torch.inference_mode():
         expected = forward_features(model, x.to(device))
         try:
             got = chain.run(model, x.to(device))
-        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
-            return None  # parts that do not take each other's output: not a chain
-    same = isinstance(expected, torch.Tensor) and got.shape == expected.shape
-    return chain if same and torch.allclose(got, expected, rtol=1e-4, atol=1e-5) else None
+        except (RuntimeError, TypeError, ValueError, AssertionError, AttributeError, IndexError):
+            return False  # parts that do not take each other's output: not a chain
+        if hasattr(model, "_sktransfer_layout") and isinstance(got, torch.Tensor):
+            expected, got = pre_logits(model, expected), pre_logits(model, got)
+    same = isinstance(expected, torch.Tensor) and isinstance(got, torch.Tensor) and got.shape == expected.shape
+    return same and torch.allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def _own_chains(model):
+    """Guess chains of a network of one's own: what stands before its stages, them, and what stands behind or not."""
+    stages, classifier = model._sktransfer_layout.stages, model._sktransfer_layout.classifier
+    children = [name for name, _ in model.named_children()]
+    head, _, layer = (classifier or "").partition(".")
+    end = children.index(head) if head else len(children)
+    if isinstance(model, nn.Sequential):
+        yield Chain((), tuple(children[:end]), ())
+    if not stages:
+        return
+    first, last = (children.index(stages[i].partition(".")[0]) for i in (0, -1))
+    if first == last and "." in stages[0]:
+        whole = tuple(f"{children[first]}.{name}" for name, _ in getattr(model, children[first]).named_children())
+    else:
+        whole = tuple(children[first : last + 1])
+    if whole == stages:
+        between = tuple(children[last + 1 : end])
+        inside = [name for name, _ in getattr(model, head).named_children()] if layer else []
+        before = tuple(f"{head}.{name}" for name in inside[: inside.index(layer)]) if layer in inside else ()
+        for tail in (between + before, between, ()):
+            yield Chain(tuple(children[:first]), stages, tail)
 
 
 def _read_chain(model: nn.Module) -> Chain | None:
     children = [name for name, _ in model.named_children()]
     if isinstance(model, nn.Sequential):
         return Chain((), tuple(children), ()) if children else None
-    run = next((run for run in _RUNS if set(run) <= set(children)), None)
+    run = next((run for run in STAGE_RUNS if set(run) <= set(children)), None)
     container = next((name for name in _CONTAINERS if name in children), None)
     if run is None and container is None:
         return None
@@ -99,8 +129,24 @@ def _read_chain(model: nn.Module) -> Chain | None:
 
 
 def forward_features(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """Last feature map of a network: timm's ``forward_features``, or the output of any other module."""
-    return model.forward_features(x) if hasattr(model, "forward_features") else model(x)
+    """Last feature map of a timm network; of another what its classifier takes, or its output where it has none."""
+    if hasattr(model, "forward_features"):
+        return model.forward_features(x)
+    layout = getattr(model, "_sktransfer_layout", None)
+    if layout is None or layout.classifier is None:
+        return one_tensor(model(x))
+    taken, thread = [], threading.get_ident()
+
+    def take(_layer, inputs):
+        if threading.get_ident() == thread:  # the module is shared: other threads' pictures pass the hook too
+            taken.append(inputs[0])
+
+    handle = model.get_submodule(layout.classifier).register_forward_pre_hook(take)
+    try:
+        model(x)
+    finally:
+        handle.remove()
+    return taken[-1]
 
 
 def pre_logits(model: nn.Module, x: torch.Tensor) -> torch.Tensor:

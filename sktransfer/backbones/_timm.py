@@ -193,7 +193,11 @@ def first_layer(model: nn.Module) -> str | None:
 
 
 def reset_classifier(model: nn.Module, n_classes: int) -> None:
-    """Give a timm network a new classifier, with a second head for distillation where it has one."""
+    """Give a network a new classifier, with a second head for distillation where it has one."""
+    if not hasattr(model, "reset_classifier"):  # of one's own
+        name = model.pretrained_cfg["classifier"]
+        model.set_submodule(name, nn.Linear(model.get_submodule(name).in_features, n_classes))
+        return
     options = inspect.signature(model.reset_classifier).parameters
     heads = (getattr(model, "pretrained_cfg", None) or {}).get("classifier")
     distilled = isinstance(heads, tuple | list) and len(heads) == 2

@@ -131,6 +131,7 @@ class TestNetwork:
             (lambda: own("test_vit"), {"image_size": (64, 32)}),
             (lambda: "sktransfer_mini", {}),
             (lambda: "test_convnext", {"weights": None, "image_size": 64}),
+            (lambda: "swin_tiny_patch4_window7_224", {"weights": None, "image_size": 64}),
         ],
     )
     def test_rebuilt_network_computes_the_same(self, module, options):
@@ -141,6 +142,17 @@ class TestNetwork:
         with torch.inference_mode():
             for tap in (Tap("features"), Tap("map")):
                 torch.testing.assert_close(again.outputs(x, [tap]), backbone.outputs(x, [tap]), rtol=0, atol=0)
+
+    def test_a_network_with_a_distilled_head_is_saved_and_is_a_backbone_after_fine_tuning(self, tmp_path):
+        backbone = load_backbone("repvit_m0_9", weights=None, image_size=64)
+        head = torch.nn.Linear(backbone.n_features, 3)
+        tuned = backbone.tuned(None, head)
+        again = load_backbone(save(tuned, tmp_path / "saved"))
+        assert again.has_source_classifier
+        x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            expected = head(backbone.outputs(x, [Tap("features")])[0]).softmax(1)
+            torch.testing.assert_close(again.source_proba(x), expected, rtol=1e-3, atol=1e-5)
 
     def test_arguments_in_a_config_file_are_remembered(self, tmp_path):
         model = own(act_layer="gelu", num_classes=4)
