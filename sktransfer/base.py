@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.utils._callers import refuse_pipeline
 from sktransfer.utils._compat import fit_context
 from sktransfer.utils._domains import Domains, check_domains
 from sktransfer.utils._labels import as_labels, labelled_rows, plain_labels
 from sktransfer.utils._stacking import take_rows
+from sktransfer.utils._tables import check_table_of
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["BaseAdapter", "BaseWeighter", "LabelledScoreMixin"]
@@ -35,7 +36,7 @@ class _DomainEstimator(BaseEstimator):
         return check_domains(sample_domain, y, target_domain=self.target_domain, n_samples=len(X))
 
     def _fit_domains(self, X: Any, y: Any, sample_domain: Any) -> tuple[np.ndarray, Domains]:
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        X = check_table_of(self, X, min_rows=2)
         domains = self._read_domains(X, y, sample_domain)
         self.source_domains_ = list(domains.source_names)
         self._fit_rows(X, domains, y)
@@ -43,7 +44,7 @@ class _DomainEstimator(BaseEstimator):
 
     def _check_rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return check_table_of(self, X, reset=False)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn import get_config
 from sklearn.base import MetaEstimatorMixin, clone
-from sklearn.utils import TransformerTags, check_consistent_length, get_tags
+from sklearn.utils import TransformerTags, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -15,9 +15,9 @@ from sktransfer.adaptation._mmd import MMDAdapter
 from sktransfer.adaptation._weighted_fit import fit_weighted
 from sktransfer.utils._callers import refuse_scoring, refuse_wrapper
 from sktransfer.utils._compat import HasMethods, fit_context
-from sktransfer.utils._domains import Domains, check_domains, read_source_labels
+from sktransfer.utils._domains import Domains, check_domains, check_length, read_source_labels
 from sktransfer.utils._labels import as_labels, labelled_rows, labels_of_fit, mask_labels, missing_labels, plain_labels
-from sktransfer.utils._stacking import take_if_per_row, take_rows
+from sktransfer.utils._stacking import n_rows, take_if_per_row, take_rows
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["AdaptedMixin"]
@@ -96,7 +96,7 @@ class AdaptedMixin(MetaEstimatorMixin):
             If there is no source row or no target row, or if a source row has no label.
         """
         y = labels_of_fit(y, caller=type(self).__name__)
-        check_consistent_length(X, y)
+        check_length(y, n_rows(X), name="y")
         self._refuse_wrapper(y, sample_domain)
         fit_params = self._route(fit_params)
         domains = self._read_domains(X, y, sample_domain)

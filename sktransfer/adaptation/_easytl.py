@@ -38,7 +38,7 @@ def intra_domain_programming(D: np.ndarray) -> np.ndarray:
     each_row = sparse.kron(sparse.eye(n), np.ones((1, n_classes)), format="csr")
     each_class = sparse.kron(np.ones((1, n)), sparse.eye(n_classes), format="csr")
     solution = linprog(
-        D.ravel(),
+        _in_units(D)[0].ravel(),
         A_ub=-each_class,
         b_ub=-np.ones(n_classes),
         A_eq=each_row,
@@ -69,6 +69,7 @@ def class_prices(D: np.ndarray, labels: np.ndarray) -> np.ndarray:
     n_classes = D.shape[1]
     if np.array_equal(labels, np.argmin(D, axis=1)):
         return np.zeros(n_classes)
+    D, unit = _in_units(D)
     counts = np.bincount(labels, minlength=n_classes)
     rows, bounds = [], []
     for own in np.flatnonzero(counts):
@@ -81,15 +82,24 @@ def class_prices(D: np.ndarray, labels: np.ndarray) -> np.ndarray:
             rows.append(row)
             bounds.append(slack[other])
     limits = [(0, 0) if count > 1 else (0, None) for count in counts]
-    largest = float(D.max() - D.min())
     solution = linprog(
         np.append(np.zeros(n_classes), -1.0),
         A_ub=np.array(rows),
         b_ub=np.array(bounds),
-        bounds=[*limits, (None, largest)],
+        bounds=[*limits, (None, 1.0)],
         method="highs",
     )
-    return solution.x[:n_classes]
+    return unit * solution.x[:n_classes]
+
+
+def _in_units(D: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return distances from 0 to 1, and the unit they are in: the solver knows tolerances and infinities in numbers.
+
+    What a row has in common to all classes decides nothing.
+    """
+    rest = D - D.min(axis=1, keepdims=True)
+    unit = float(rest.max()) or 1.0
+    return rest / unit, unit
 
 
 class EasyTLClassifier(DomainClassifier):

@@ -7,11 +7,11 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
-from sklearn.utils import assert_all_finite, check_consistent_length
+from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer.metrics import proxy_a_distance
-from sktransfer.utils._domains import Domains, read_source_labels
+from sktransfer.utils._domains import Domains, check_length, read_source_labels
 from sktransfer.utils._labels import as_labels
 
 __all__ = ["balance_factor", "domain_distance", "mean_differences", "nearest_neighbor", "read_classes"]
@@ -45,8 +45,9 @@ def read_classes(X: np.ndarray, y: Any, domains: Domains, *, caller: str) -> tup
     """
     if y is None:
         raise ValueError(f"{caller} requires y to be passed, but the target y is None: it needs labels of source rows.")
-    check_consistent_length(X, y)
-    labels, _ = read_source_labels(as_labels(y, name="y"), domains)
+    y = as_labels(y, name="y")
+    check_length(y, len(X), name="y")
+    labels, _ = read_source_labels(y, domains)
     if labels.dtype.kind == "f":
         assert_all_finite(labels, input_name="y")
     check_classification_targets(labels)

@@ -72,6 +72,9 @@ def fit_weighted(
         If a weight is negative or not finite, or all are zero.
     """
     if weights is None:
+        given = fit_params.get(weight_route(estimator).name or "sample_weight")
+        if given is not None:
+            _check_weights(np.asarray(given), name="sample_weight")
         return estimator.fit(X, y, **fit_params)
     _check_weights(weights)
     given = fit_params.get(weight_route(estimator).name or "sample_weight")
@@ -92,9 +95,9 @@ def fit_weighted(
     return estimator.fit(take_rows(X, rows), y[rows], **params)
 
 
-def _check_weights(weights: np.ndarray) -> None:
+def _check_weights(weights: np.ndarray, *, name: str = "Weights") -> None:
     if not np.isfinite(weights).all() or (weights < 0).any() or not (weights > 0).any():
         raise ValueError(
-            f"Weights of source rows must be finite, not negative, and not all zero; got values from {weights.min()} "
+            f"{name} of source rows must be finite, not negative, and not all zero; got values from {weights.min()} "
             f"to {weights.max()}."
         )

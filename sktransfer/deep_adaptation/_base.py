@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import compute_sample_weight
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._frozen import FeatureCache, FrozenPartMixin
 from sktransfer._nets import (
@@ -30,7 +30,7 @@ from sktransfer.deep_adaptation._shared_parameters import share_parameters
 from sktransfer.exceptions import DomainError
 from sktransfer.utils._callers import refuse_scoring, refuse_wrapper
 from sktransfer.utils._compat import Interval, StrOptions, fit_context, with_callbacks
-from sktransfer.utils._domains import Domains, check_domains, read_source_labels
+from sktransfer.utils._domains import Domains, check_domains, check_length, read_source_labels
 from sktransfer.utils._labels import (
     check_class_labels,
     check_class_weight,
@@ -41,6 +41,7 @@ from sktransfer.utils._labels import (
     plain_labels,
 )
 from sktransfer.utils._scaling import ScaledTargetsMixin
+from sktransfer.utils._tables import check_table_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -222,7 +223,7 @@ class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
             holds_minus_one=lambda labels: not self._minus_one_is_missing(labels),
         )
         samples = self._samples(X, reset=True)
-        check_consistent_length(samples, y)
+        check_length(y, len(samples), name="y")
         samples, y, sample_domain = self._readable(samples, y, sample_domain)
         domains = self._read_domains(X, y, sample_domain)
         self._check_sizes(domains)
@@ -283,7 +284,7 @@ class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
             return super()._samples(X, reset=reset)
         if reset and hasattr(self, "input_spec_"):
             del self.input_spec_
-        return TableRows(validate_data(self, X, dtype=[np.float32, np.float64], reset=reset))
+        return TableRows(check_table_of(self, X, reset=reset, precision=np.float32))
 
     def _load_backbone(self, seed):
         return None if self.backbone is None else super()._load_backbone(seed)

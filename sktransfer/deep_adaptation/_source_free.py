@@ -15,7 +15,7 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch.nn import functional
 
 from sktransfer._frozen import FrozenPartMixin
@@ -39,6 +39,7 @@ from sktransfer.utils._callers import refuse_scoring
 from sktransfer.utils._compat import Interval, fit_context, with_callbacks
 from sktransfer.utils._device import isolated_rng
 from sktransfer.utils._labels import holds_minus_one
+from sktransfer.utils._tables import check_table_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -168,7 +169,7 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, FrozenPartMixin,
 
     def _samples(self, X, *, reset):
         if not hasattr(self, "input_spec_"):  # a table, as the source model had
-            return TableRows(validate_data(self, X, dtype=[np.float32, np.float64], reset=reset))
+            return TableRows(check_table_of(self, X, reset=reset, precision=np.float32))
         return super()._samples(X, reset=reset)
 
     def _frozen_features(self, samples, start, on_error="raise"):

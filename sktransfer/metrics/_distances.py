@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_random_state
 
 from sktransfer.metrics._validation import check_pair
+from sktransfer.utils._domains import check_length
 from sktransfer.utils._kernels import row_blocks
 from sktransfer.utils._labels import as_labels, is_missing
 from sktransfer.utils._optional import import_optional
-from sktransfer.utils._stacking import take_rows
+from sktransfer.utils._stacking import n_rows, take_rows
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["class_conditional_distance", "energy_distance", "frechet_distance", "wasserstein_distance"]
@@ -297,7 +298,7 @@ def class_conditional_distance(
 
 def _rows_of_classes(X: Any, y: Any, name: str) -> dict:
     labels = as_labels(y, name=name)
-    check_consistent_length(X, labels)
+    check_length(labels, n_rows(X), name=name, of=f"X{name[1:]}")
     rows: dict = {}
     for row in np.flatnonzero(~is_missing(labels)):
         rows.setdefault(labels[row].item() if hasattr(labels[row], "item") else labels[row], []).append(row)

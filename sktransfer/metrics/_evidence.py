@@ -3,12 +3,14 @@
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_array
 
 from sktransfer.metrics._classes import class_sums
 from sktransfer.metrics._validation import check_labelled
+from sktransfer.utils._domains import check_length
 from sktransfer.utils._labels import as_labels, label_kind
 from sktransfer.utils._linalg import principal_axes
+from sktransfer.utils._tables import check_table
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["logme_score"]
@@ -98,7 +100,7 @@ def logme_score(features: Any, y: Any, *, task: str = "auto") -> float:
     if task not in ("auto", "classification", "regression"):
         raise ValueError(f"task must be 'auto', 'classification' or 'regression', got {task!r}.")
     if task == "regression" or (task == "auto" and _is_regression(y)):
-        X = check_array(features, dtype=np.float64, ensure_min_samples=2, input_name="features")
+        X = check_table(features, name="features", min_rows=2)
         Y = _check_numbers(y, X)
         products, squares = X.T @ Y, np.einsum("ij,ij->j", Y, Y)
     else:
@@ -120,7 +122,7 @@ def _is_regression(y: Any) -> bool:
 
 def _check_numbers(y: Any, X: np.ndarray) -> np.ndarray:
     Y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
-    check_consistent_length(X, Y)
+    check_length(Y, len(X), name="y", of="features")
     Y = Y.reshape(len(Y), -1)
     zero = np.flatnonzero(~Y.any(axis=0))
     if len(zero):

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 from scipy.special import entr
-from sklearn.utils import check_array
 
+from sktransfer.utils._tables import check_table
 from sktransfer.utils._threads import small_algebra
 
 __all__ = [
@@ -232,7 +232,7 @@ def class_confusion_score(proba: Any) -> float:
 
 
 def _check_proba(proba: Any, *, min_rows: int = 1) -> np.ndarray:
-    P = check_array(proba, dtype=np.float64, ensure_min_samples=min_rows, input_name="proba")
+    P = check_table(proba, name="proba", min_rows=min_rows)
     if P.shape[1] < 2:
         raise ValueError(
             f"proba has {P.shape[1]} column; expected one for each of at least two classes, as predict_proba gives."

@@ -3,12 +3,11 @@
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_consistent_length, check_random_state
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import check_random_state
 
-from sktransfer.metrics._validation import check_pair
+from sktransfer.metrics._validation import check_labels, check_pair
 from sktransfer.utils._label_shift import class_weights_from_confusion, cross_fit_confusion
-from sktransfer.utils._labels import as_labels
+from sktransfer.utils._labels import as_labels, plain_labels
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["class_proportions", "label_shift_distance"]
@@ -135,10 +134,8 @@ def label_shift_distance(
 
 def _estimate_shares(Xs, ys, Xt, estimator, cv, soft, random_state):
     Xs, Xt = check_pair(Xs, Xt, min_rows=1)
-    labels = as_labels(ys, name="ys")
-    check_consistent_length(Xs, labels)
-    check_classification_targets(labels)
-    classes, codes = np.unique(labels, return_inverse=True)
+    codes = check_labels(ys, n_rows=len(Xs), name="ys", of="Xs")
+    classes = np.unique(plain_labels(as_labels(ys, name="ys")))
     source = np.bincount(codes) / len(codes)
     if len(classes) == 1:
         return classes, source, source

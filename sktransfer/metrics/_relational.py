@@ -147,7 +147,7 @@ def nce_score(source_labels: Any, y: Any) -> float:
     """
     labels = as_labels(y, name="y")
     _, codes, counts = check_labelled(np.zeros((len(labels), 1)), labels)
-    z = check_labels(source_labels, n_rows=len(codes), name="source_labels")
+    z = check_labels(source_labels, n_rows=len(codes), name="source_labels", of="y")
     pairs, joint = np.unique(z * len(counts) + codes, return_counts=True)
     marginal = np.bincount(z)[pairs // len(counts)]
     return 0.0 - float(joint @ np.log(marginal / joint)) / len(codes)

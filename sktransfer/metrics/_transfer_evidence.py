@@ -9,10 +9,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
-from sklearn.utils import Bunch, check_array
+from sklearn.utils import Bunch
 
 from sktransfer.metrics._validation import check_labels, check_pair
 from sktransfer.utils._labels import as_labels
+from sktransfer.utils._tables import check_table
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["neighborhood_agreement_score", "return_accuracy_score", "transfer_evidence"]
@@ -73,8 +74,8 @@ def neighborhood_agreement_score(X: Any, y_pred: Any, *, n_neighbors: int = 5) -
     >>> neighborhood_agreement_score(X, ["a", "b", "a", "b"], n_neighbors=1)
     -1.0
     """
-    X = check_array(X, ensure_min_samples=2, input_name="X")
-    codes = check_labels(y_pred, n_rows=len(X), name="y_pred")
+    X = check_table(X, name="X", min_rows=2)
+    codes = check_labels(y_pred, n_rows=len(X), name="y_pred", of="X")
     if n_neighbors < 1:
         raise ValueError(f"n_neighbors must be at least 1, got {n_neighbors!r}.")
     return _beyond_chance(*_agreement(_neighbors(X, n_neighbors), codes))
@@ -129,8 +130,8 @@ def return_accuracy_score(Xs: Any, ys: Any, Xt: Any, y_pred: Any) -> float:
     (1.0, 0.0)
     """
     Xs, Xt = check_pair(Xs, Xt, min_rows=2)
-    check_labels(ys, n_rows=len(Xs), name="ys")
-    check_labels(y_pred, n_rows=len(Xt), name="y_pred")
+    check_labels(ys, n_rows=len(Xs), name="ys", of="Xs")
+    check_labels(y_pred, n_rows=len(Xt), name="y_pred", of="Xt")
     ys, labels = as_labels(ys, name="ys"), as_labels(y_pred, name="y_pred")
     if len(set(labels.tolist())) == 1:
         return float(np.mean(ys == labels[0]))
@@ -210,7 +211,7 @@ def transfer_evidence(Xs: Any, ys: Any, Xt: Any, *, y_pred: Any, y_baseline: Any
     neighbors = _neighbors(Xt, 5)
     found = []
     for name, labels in (("y_baseline", y_baseline), ("y_pred", y_pred)):
-        codes = check_labels(labels, n_rows=len(Xt), name=name)
+        codes = check_labels(labels, n_rows=len(Xt), name=name, of="Xt")
         raw, chance = _agreement(neighbors, codes)
         found.append((_beyond_chance(raw, chance), raw, return_accuracy_score(Xs, ys, Xt, labels)))
     pairs = dict(zip(("agreement", "raw_agreement", "return_accuracy"), zip(*found, strict=True), strict=True))

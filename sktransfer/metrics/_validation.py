@@ -3,9 +3,11 @@
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import assert_all_finite
 
+from sktransfer.utils._domains import check_length
 from sktransfer.utils._labels import as_labels, is_missing, label_kind, plain_labels
+from sktransfer.utils._tables import check_table
 
 __all__ = ["check_labelled", "check_labels", "check_pair"]
 
@@ -32,10 +34,7 @@ def check_pair(Xs: Any, Xt: Any, *, min_rows: int) -> tuple[np.ndarray, np.ndarr
     ValueError
         If the domains have different features, too few rows, or values that are missing or infinite.
     """
-    checked = [
-        check_array(X, dtype=np.float64, ensure_min_samples=min_rows, input_name=name)
-        for name, X in (("Xs", Xs), ("Xt", Xt))
-    ]
+    checked = [check_table(X, name=name, min_rows=min_rows) for name, X in (("Xs", Xs), ("Xt", Xt))]
     if checked[0].shape[1] != checked[1].shape[1]:
         raise ValueError(
             f"Xs has {checked[0].shape[1]} features but Xt has {checked[1].shape[1]}; both domains need the same ones."
@@ -69,8 +68,8 @@ def check_labelled(features: Any, y: Any, *, name: str = "features") -> tuple[np
     ValueError
         If there are fewer than two rows or classes, if numbers of rows differ, or if values are missing or infinite.
     """
-    X = check_array(features, dtype=np.float64, ensure_min_samples=2, input_name=name)
-    codes = check_labels(y, n_rows=len(X))
+    X = check_table(features, name=name, min_rows=2)
+    codes = check_labels(y, n_rows=len(X), of=name)
     counts = np.bincount(codes)
     if len(counts) < 2:
         label = as_labels(y, name="y").tolist()[0]
@@ -78,7 +77,7 @@ def check_labelled(features: Any, y: Any, *, name: str = "features") -> tuple[np
     return X, codes, counts
 
 
-def check_labels(y: Any, *, n_rows: int, name: str = "y") -> np.ndarray:
+def check_labels(y: Any, *, n_rows: int, name: str = "y", of: str = "features") -> np.ndarray:
     """Return labels as class numbers from 0, in the order of the sorted classes.
 
     Parameters
@@ -89,6 +88,8 @@ def check_labels(y: Any, *, n_rows: int, name: str = "y") -> np.ndarray:
         How many there must be.
     name : str, default="y"
         What they are, for the messages.
+    of : str, default="features"
+        What the rows are, for the messages.
 
     Returns
     -------
@@ -101,7 +102,7 @@ def check_labels(y: Any, *, n_rows: int, name: str = "y") -> np.ndarray:
         If they are not classes, not `n_rows`, or if some are missing.
     """
     labels = as_labels(y, name=name)
-    check_consistent_length(np.empty(n_rows), labels)
+    check_length(labels, n_rows, name=name, of=of)
     missing = np.flatnonzero(is_missing(labels))
     if len(missing):
         raise ValueError(
@@ -111,6 +112,8 @@ def check_labels(y: Any, *, n_rows: int, name: str = "y") -> np.ndarray:
     kind = label_kind(labels)
     if kind == "O":
         raise ValueError(f"Unknown label type: {name} mixes labels of several types; expected one kind, strings say.")
+    if kind == "f":
+        assert_all_finite(np.asarray(labels, dtype=np.float64), input_name=name)
     # scikit-learn's own check also warns of many classes, which source labels may well have.
     if kind == "f" and not np.array_equal(labels, np.round(labels)):
         fraction = labels[labels != np.round(labels)][0].item()

@@ -139,10 +139,11 @@ class LeaveOneDomainOut(DomainSplitter):
                 "LeaveOneDomainOut needs the domain label of each row: pass sample_domain (or groups). Missing labels "
                 "in y cannot tell several domains apart."
             )
-        domains = check_domains(names, target_domain=self.target_domain, n_samples=n_samples, require_both=False)
+        params = {"target_domain": self.target_domain, "n_samples": n_samples, "require_both": False}
+        domains = check_domains(names, labels, **params)
         if len(_names_of(domains)) < 2:
             raise DomainError(
-                f"sample_domain holds one domain only, {_names_of(domains)[0]!r}; give rows of two or more."
+                f"sample_domain holds the domains {list(_names_of(domains))!r} only; give rows of two or more."
             )
         return domains
 

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.model_selection import BaseCrossValidator
-from sklearn.utils import check_random_state, indexable
+from sklearn.utils import check_random_state
 
 from sktransfer.exceptions import DomainError
 from sktransfer.model_selection._drawing import check_sizes, draw_rows
 from sktransfer.utils._domains import Domains, check_domains
 from sktransfer.utils._folds import domain_folds
 from sktransfer.utils._labels import as_labels, mask_labels
+from sktransfer.utils._stacking import n_rows
 
 __all__ = [
     "NO_LABELS",
@@ -142,10 +143,8 @@ class DomainSplitter(BaseCrossValidator):
 
     def _read(self, X: Any, y: Any, groups: Any, sample_domain: Any) -> tuple[Domains, np.ndarray | None]:
         names = one_of(groups, sample_domain)
-        X, y, names = indexable(X, y, names)
-        n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
         labels = None if y is None else as_labels(y, name="y")
-        return self._read_domains(names, labels, n_samples), labels
+        return self._read_domains(names, labels, n_rows(X)), labels
 
     def _read_domains(self, names: Any, labels: np.ndarray | None, n_samples: int) -> Domains:
         return check_domains(names, labels, target_domain=self.target_domain, n_samples=n_samples)

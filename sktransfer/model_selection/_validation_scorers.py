@@ -15,6 +15,7 @@ from sktransfer.model_selection._scorers import DomainScorer
 from sktransfer.utils._compat import Interval
 from sktransfer.utils._domains import Domains, check_domains, read_source_labels
 from sktransfer.utils._estimators import fit_on_domains, set_random_states
+from sktransfer.utils._features import as_table
 from sktransfer.utils._labels import as_labels, mask_labels
 from sktransfer.utils._stacking import take_rows
 
@@ -192,8 +193,8 @@ def _numbers(rows: Any) -> Any:
     """Return target rows as an array or a CSR matrix of numbers."""
     if sparse.issparse(rows):
         return rows.tocsr()
-    is_array = hasattr(rows, "__array__") or (len(rows) and isinstance(rows[0], list | tuple))
-    values = np.asarray(rows) if is_array else None
+    is_array = hasattr(rows, "__array__")
+    values = np.asarray(rows) if is_array else as_table(rows)
     if values is None or values.dtype.kind not in "buif" or values.ndim < 2:
         raise ValueError(
             f"MixValScorer mixes rows by arithmetic, so X must be an array of numbers with one row a sample, got "

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.utils import assert_all_finite
 
 from sktransfer.exceptions import DomainError
 from sktransfer.utils._labels import as_labels, is_missing, label_kind, mask_labels, missing_labels, plain_labels
-from sktransfer.utils._stacking import stack_samples
+from sktransfer.utils._stacking import n_rows, stack_samples
 
-__all__ = ["Domains", "check_domains", "pack_domains", "read_source_labels"]
+__all__ = ["Domains", "check_domains", "check_length", "pack_domains", "read_source_labels"]
 
 _HOW_TO_MARK = (
     "Pass sample_domain, one domain label a row, with the target rows labelled as in target_domain={targets!r}; or "
@@ -77,7 +78,7 @@ def check_domains(
     ----------
     sample_domain : array-like of shape (n_samples,) or None
         Domain label of each row. Labels in `target_domain` are the target, all others are sources. Where it is given,
-        `y` is not read.
+        `y` is counted, not read.
     y : array-like of shape (n_samples,) or None, default=None
         Labels. Without `sample_domain`, a missing one (see :func:`missing_labels`) marks a target row.
     target_domain : label or list of labels, default="target"
@@ -101,7 +102,9 @@ def check_domains(
     if sample_domain is None:
         return _domains_from_labels(y, targets, n_samples, require_both)
     names = as_labels(sample_domain, name="sample_domain")
-    _check_length("sample_domain", len(names), n_samples)
+    check_length(names, n_samples, name="sample_domain")
+    if y is not None:
+        check_length(y, len(names) if n_samples is None else n_samples, name="y")
     if is_missing(names).any():
         raise DomainError("sample_domain holds missing values; every row needs a domain label.")
     found = _sorted_unique(names)
@@ -122,7 +125,7 @@ def _domains_from_labels(y, targets, n_samples, require_both) -> Domains:
     if y is None:
         raise DomainError("Neither sample_domain nor y was given. " + _HOW_TO_MARK.format(targets=targets[0]))
     y = as_labels(y, name="y")
-    _check_length("y", len(y), n_samples)
+    check_length(y, n_samples, name="y")
     is_target = missing_labels(y)
     n_target = int(is_target.sum())
     if require_both and n_target in (0, len(y)):
@@ -167,6 +170,8 @@ def read_source_labels(y: np.ndarray, domains: Domains) -> tuple[np.ndarray, np.
     ------
     DomainError
         If a source row has no label.
+    ValueError
+        If one is infinite.
     """
     rows = domains.source_rows
     # A row that sample_domain calls source is labelled by definition: -1 there is a label like any other.
@@ -176,7 +181,10 @@ def read_source_labels(y: np.ndarray, domains: Domains) -> tuple[np.ndarray, np.
             f"{int(missing.sum())} source rows have no label: y is NaN or None there (the first: rows "
             f"{rows[missing][:5].tolist()}). Leave these rows out, or mark them as target rows in sample_domain."
         )
-    return plain_labels(y[rows]), rows
+    labels = plain_labels(y[rows])
+    if labels.dtype.kind == "f":
+        assert_all_finite(labels, input_name="y")
+    return labels, rows
 
 
 def pack_domains(source: Any, target: Any) -> tuple[Any, np.ndarray, np.ndarray]:
@@ -231,10 +239,10 @@ def pack_domains(source: Any, target: Any) -> tuple[Any, np.ndarray, np.ndarray]
     if both:
         raise DomainError(f"The names {both!r} stand in both source and target; a domain has one role.")
     parts = list(sources.items()) + list(targets.items())
-    lengths = [_n_rows(samples) for _, (samples, _) in parts]
+    lengths = [n_rows(samples) for _, (samples, _) in parts]
     for (name, (_, labels)), length in zip(parts, lengths, strict=True):
         if labels is not None:
-            _check_length(f"the labels of domain {name!r}", len(labels), length)
+            check_length(labels, length, name=f"the labels of domain {name!r}")
     names = as_labels([name for (name, _), length in zip(parts, lengths, strict=True) for _ in range(length)], name="")
     n_source = sum(lengths[: len(sources)])
     y = _stack_labels([labels for _, (_, labels) in parts], lengths, n_source)
@@ -326,10 +334,10 @@ def _count(n_samples: int) -> str:
     return "1 sample" if n_samples == 1 else f"{n_samples} samples"
 
 
-def _n_rows(samples: Any) -> int:
-    return int(samples.shape[0]) if hasattr(samples, "shape") else len(samples)
-
-
-def _check_length(name: str, length: int, expected: int | None) -> None:
-    if expected is not None and length != expected:
-        raise DomainError(f"{name} has {length} rows, but X has {expected}.")
+def check_length(values: Any, expected: int | None, *, name: str, of: str = "X") -> None:
+    """Raise a DomainError, which is a ValueError, if `values` has not `expected` entries; None does not check."""
+    if expected is not None and n_rows(values) != expected:
+        raise DomainError(
+            f"{name} has {n_rows(values)} rows, but {of} has {expected}: inconsistent numbers of samples. "
+            "Give one entry a row."
+        )

@@ -7,10 +7,11 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.utils._estimators import set_random_states
+from sktransfer.utils._tables import check_table
 
 __all__ = ["apply_features", "as_table", "check_features", "need_table"]
 
@@ -93,4 +94,4 @@ def need_table(X: Any, features: Any = None, *, caller: str, purpose: str, rando
             f"{caller} needs rows of numbers {purpose}, got {type(X).__name__}{shape}. Pass features=, a transformer "
             "or a function that makes such rows; for pictures PretrainedFeatureExtractor()."
         )
-    return check_array(table, input_name="X" if features is None else "features")
+    return check_table(table, name="X" if features is None else "features")

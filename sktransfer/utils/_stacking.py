@@ -8,7 +8,7 @@ from scipy import sparse
 
 from sktransfer.exceptions import DomainError
 
-__all__ = ["stack_samples", "take_if_per_row", "take_rows"]
+__all__ = ["n_rows", "stack_samples", "take_if_per_row", "take_rows"]
 
 
 def stack_samples(parts: list, names: list) -> Any:
@@ -65,6 +65,13 @@ def take_rows(samples: Any, rows: np.ndarray) -> Any:
     if hasattr(samples, "shape"):
         return (samples.tocsr() if sparse.issparse(samples) else samples)[rows]
     return [samples[row] for row in rows.tolist()]
+
+
+def n_rows(samples: Any) -> int:
+    """Count the rows of whatever holds samples."""
+    if hasattr(samples, "shape"):
+        return int(samples.shape[0]) if samples.shape else 0
+    return len(samples)
 
 
 def take_if_per_row(value: Any, rows: np.ndarray, n_samples: int) -> Any:

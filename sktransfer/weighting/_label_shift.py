@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils import assert_all_finite, check_consistent_length, check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer.base import BaseWeighter
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions
-from sktransfer.utils._domains import Domains, read_source_labels
+from sktransfer.utils._domains import Domains, check_length, read_source_labels
 from sktransfer.utils._kernels import resolve_gamma
 from sktransfer.utils._label_shift import (
     class_mean_products,
@@ -168,7 +168,6 @@ class LabelShiftWeighter(BaseWeighter):
     def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
         if y is None:
             raise ValueError("LabelShiftWeighter requires y to be passed, but the target y is None.")
-        check_consistent_length(X, y)
         labels, rows = read_source_labels(as_labels(y, name="y"), domains)
         if labels.dtype.kind == "f":
             assert_all_finite(labels, input_name="y")
@@ -219,7 +218,7 @@ class LabelShiftWeighter(BaseWeighter):
         if y is None:
             return self._weigh_rows(X)
         labels = as_labels(y, name="y")
-        check_consistent_length(X, labels)
+        check_length(labels, len(X), name="y")
         unknown = sorted(set(labels.tolist()) - set(self.classes_.tolist()), key=str)
         if unknown:
             raise ValueError(

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.exceptions import DomainError
 from sktransfer.utils._callers import refuse_scoring, refuse_wrapper
 from sktransfer.utils._compat import Interval
-from sktransfer.utils._domains import Domains, check_domains, read_source_labels
+from sktransfer.utils._domains import Domains, check_domains, check_length, read_source_labels
 from sktransfer.utils._estimators import set_random_states
 from sktransfer.utils._labels import as_labels, labelled_rows, labels_of_fit, missing_labels, plain_labels
+from sktransfer.utils._tables import check_table_of
 from sktransfer.utils._weights import fit_with_weights
 
 __all__ = ["SMALLEST_ERROR", "LabelledRows", "TrAdaBoostBase", "first_weights", "second_half", "source_factor"]
@@ -107,8 +108,8 @@ class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
     def _labelled_rows(self, X: Any, y: Any, sample_domain: Any) -> LabelledRows:
         y = labels_of_fit(y, caller=type(self).__name__)
         refuse_wrapper(self, y, sample_domain, target_domain=self.target_domain, holds_minus_one=self._holds_minus_one)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        check_consistent_length(X, y)
+        X = check_table_of(self, X, min_rows=2)
+        check_length(y, len(X), name="y")
         domains = self._read_domains(X, y, sample_domain)
         self.source_domains_ = list(domains.source_names)
         labels, rows = read_source_labels(y, domains)
@@ -140,32 +141,40 @@ class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
             )
         return learner
 
-    def _warn_of_standstill(self, first: np.ndarray, last: np.ndarray, target_errors: np.ndarray) -> None:
-        """Warn where a learner without an error on the target leaves the weights, each of sum one, as they were."""
+    def _warn_of_standstill(
+        self, data: LabelledRows, first: np.ndarray, last: np.ndarray, target_errors: np.ndarray, rng: Any
+    ) -> None:
+        """Warn where a learner that knows all rows by heart left the weights, each of sum one, as they were."""
         # What is too easy for the default estimator needs no boosting.
-        if self.estimator is None:
+        if self.estimator is None or (target_errors > SMALLEST_ERROR).any():
             return
         moved = 0.5 * float(np.abs(last - first).sum())
-        if moved < _LEAST_MOVED and (target_errors <= SMALLEST_ERROR).all():
-            learner = type(self.estimator).__name__
+        if moved < _LEAST_MOVED and self._learns_by_heart(data, first, rng):
             warnings.warn(
-                f"{learner} fits the labelled target rows without an error in every round, so that only {moved:.1%} of "
-                f"all weight has moved: {type(self).__name__} is hardly more than this estimator fitted on source and "
-                f"target rows alike. Pass a simpler estimator, which cannot learn the rows by heart (a tree of "
-                f"max_depth=3, a larger min_samples_leaf, a stronger penalty), and compare with it fitted on the "
-                f"target rows alone.",
+                f"{type(self.estimator).__name__} fits the labelled target rows without an error in every round, so "
+                f"that only {moved:.1%} of all weight has moved: {type(self).__name__} is hardly more than this "
+                f"estimator fitted on source and target rows alike. Pass a simpler estimator, which cannot learn the "
+                f"rows by heart (a tree of max_depth=3, a larger min_samples_leaf, a stronger penalty), and compare "
+                f"with it fitted on the target rows alone.",
                 UserWarning,
                 stacklevel=5,
             )
 
+    def _learns_by_heart(self, data: LabelledRows, weights: np.ndarray, rng: Any) -> bool:
+        """Whether a learner fits labels that say nothing, as one does that fits any; rows may just be easy to tell."""
+        shuffled = rng.permutation(data.y)
+        found = self._fit_learner(data.X, shuffled, weights, rng).predict(data.X)
+        right = np.isclose(found, shuffled) if shuffled.dtype.kind in "iufb" else found == shuffled
+        return bool(np.mean(right[data.n_source :]) > 0.9)
+
     def _check_new_rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         refuse_scoring(self)
-        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return check_table_of(self, X, reset=False)
 
     def _check_labelled_rows(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         X, y = self._check_new_rows(X), as_labels(y, name="y")
-        check_consistent_length(X, y)
+        check_length(y, len(X), name="y")
         return X, y
 
     def _scored_rows(self, y: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -225,7 +225,7 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoostBase):
             n_classes=len(self.classes_),
             n_estimators=self.n_estimators,
         )
-        self._warn_of_standstill(first, weights, self.estimator_errors_)
+        self._warn_of_standstill(data, first, weights, self.estimator_errors_, rng)
         self.estimator_weights_ = second_half(votes)
         mean = weights[: data.n_source].mean()
         self.weights_, self.target_weights_ = weights[: data.n_source] / mean, weights[data.n_source :] / mean

@@ -180,7 +180,7 @@ class TrAdaBoostRegressor(RegressorMixin, TrAdaBoostBase):
         first = first_weights(data.n_source, data.n_target, self.target_share)
         fit_weights = self._fit_two_stage if self.two_stage else self._fit_rounds
         raw_weights, last, target_errors = fit_weights(data, first.copy(), rng)
-        self._warn_of_standstill(first, last / last.sum(), target_errors)
+        self._warn_of_standstill(data, first, last / last.sum(), target_errors, rng)
         self.scale_ = float(raw_weights.mean())
         self.weights_ = raw_weights / self.scale_ if self.scale_ else raw_weights
         return self

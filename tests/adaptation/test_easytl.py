@@ -46,6 +46,15 @@ def test_prices_give_the_same_labels(seed):
     assert_allclose(prices[np.bincount(labels, minlength=6) > 1], 0.0, atol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1e-20, 1e-6, 1e6, 1e20])
+def test_programme_and_prices_are_those_of_any_scale(scale):
+    rng = np.random.default_rng(0)
+    D = rng.uniform(size=(15, 6)) + np.array([0, 0, 1, 1.5, 0.2, 0.9])
+    labels = intra_domain_programming(D)
+    assert_array_equal(intra_domain_programming(D * scale), labels)
+    assert_allclose(class_prices(D * scale, labels) / scale, class_prices(D, labels), rtol=1e-6)
+
+
 def test_fewer_rows_than_classes():
     D = np.array([[3.0, 1.0, 2.0]])
     labels = intra_domain_programming(D)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from sktransfer import TrAdaBoostClassifier, TrAdaBoostRegressor
@@ -69,3 +71,12 @@ def test_learner_that_errs_on_the_target_is_not_warned_of(model, n_classes):
     X, y, d = make_domain_shift(100, 60, n_classes=n_classes, shift="concept", random_state=0)
     model.fit(X[:130], y[:130], sample_domain=d[:130])
     assert not np.allclose(model.weights_, 1.0)
+
+
+@pytest.mark.parametrize("learner", [LogisticRegression(), SVC()], ids=str)
+def test_rows_that_are_easy_to_tell_are_no_reason_to_warn(learner):
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    X, d = rng.normal(size=(60, 2)) + 20.0 * y[:, np.newaxis], np.repeat(["source", "target"], [40, 20])
+    model = TrAdaBoostClassifier(learner, n_estimators=3).fit(X, y, sample_domain=d)
+    assert (model.estimator_errors_ == 0).all()

@@ -1,0 +1,103 @@
+"""Tables of numbers that can be computed with: read, or refused in words that name them."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
+
+__all__ = ["check_size", "check_table", "check_table_of"]
+
+# Up to here products of rows, sums of many of them and products of these stay finite.
+_LARGEST = {4: 1e15, 8: 1e30}
+
+
+def check_table(X: Any, *, name: str, min_rows: int = 1, dtype: Any = np.float64) -> np.ndarray:
+    """Return rows of finite numbers of a size to compute with.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Rows.
+    name : str
+        What they are, for the messages.
+    min_rows : int, default=1
+        Least number of rows.
+    dtype : dtype or list of dtypes, default=float64
+        What to convert to.
+
+    Returns
+    -------
+    table : ndarray of shape (n_samples, n_features)
+        The rows.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If they are no such table; the message names them.
+    """
+    try:
+        # Numbers near the largest there are: their sum, by which scikit-learn looks for NaN, is none.
+        with np.errstate(invalid="ignore"):
+            table = check_array(X, dtype=dtype, ensure_min_samples=min_rows, input_name=name)
+    except (ValueError, TypeError) as error:
+        raise _named(error, name) from error
+    check_size(table, name=name)
+    return table
+
+
+def check_table_of(
+    estimator: Any, X: Any, *, reset: bool = True, min_rows: int = 1, precision: Any = None
+) -> np.ndarray:
+    """Return the rows `X` of an estimator as :func:`check_table` does, single precision left as it is.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Learns number and names of the features, or compares them.
+    X : array-like of shape (n_samples, n_features)
+        Rows.
+    reset : bool, default=True
+        Whether to learn them.
+    min_rows : int, default=1
+        Least number of rows.
+    precision : dtype or None, default=None
+        What will be computed in; None takes that of the rows.
+
+    Returns
+    -------
+    table : ndarray of shape (n_samples, n_features)
+        The rows.
+    """
+    try:
+        with np.errstate(invalid="ignore"):
+            table = validate_data(
+                estimator, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=min_rows
+            )
+    except (ValueError, TypeError) as error:
+        raise _named(error, "X") from error
+    check_size(table, name="X", precision=precision)
+    return table
+
+
+def check_size(table: np.ndarray, *, name: str, precision: Any = None) -> None:
+    """Raise a ValueError if numbers are so large that products of them, in `precision`, are not finite."""
+    precision = table.dtype if precision is None else np.dtype(precision)
+    largest = max(abs(float(table.max())), abs(float(table.min()))) if table.size else 0.0
+    most = _LARGEST.get(precision.itemsize, np.inf)
+    if largest > most:
+        raise ValueError(
+            f"{name} holds values up to {largest:.3g} in size, and products of such are no longer numbers; in "
+            f"{precision} at most {most:.0e} can be computed with. Scale {name} first, e.g. by StandardScaler()."
+        )
+
+
+def _named(error: Exception, name: str) -> Exception:
+    """Return `error`, or one of its kind that says of what it speaks, where it is numpy's own."""
+    text = str(error)
+    if not ("could not convert" in text or "argument must be" in text or "inhomogeneous" in text):
+        return error
+    return type(error)(
+        f"{name} must hold numbers only, in rows of one length: {text}. Encode categories first, e.g. by "
+        "OneHotEncoder()."
+    )
