@@ -20,10 +20,9 @@ from sktransfer.backbones._suffix import Suffix
 from sktransfer.backbones._timm import data_config, reset_classifier
 from sktransfer.backbones._weights import architecture_digest, classifier_names, fingerprint
 from sktransfer.utils._device import rows_at_once
-from sktransfer.utils._hooks import forward_hooks
+from sktransfer.utils._hooks import forward_hooks, seen_once
 from sktransfer.utils._messages import first_line
 from sktransfer.utils._persistence import NetworkPreamble
-from sktransfer.utils._threads import torch_threads
 
 __all__ = ["Backbone", "Tap"]
 
@@ -35,24 +34,6 @@ class Tap(NamedTuple):
 
     kind: str
     where: int | str = ""
-
-
-def _seen_once(function):
-    """Property of a backbone that a forward pass tells: by one thread at a time, with one thread of torch.
-
-    The network is shared. A copy for inference that were made while another thread had hooks on it would take them for
-    the network's own; and a number of threads moves the last bits of what is compared.
-    """
-    name = function.__name__
-
-    def get(backbone):
-        with backbone._lock:
-            if name not in backbone.__dict__:
-                with torch_threads(1):
-                    backbone.__dict__[name] = function(backbone)
-            return backbone.__dict__[name]
-
-    return property(get, doc=function.__doc__)
 
 
 class Backbone:
@@ -149,13 +130,13 @@ class Backbone:
 
         return self._behaviour.identify(self.module, what, run, self.config["input_size"], whole)
 
-    @_seen_once
+    @seen_once
     def chain(self) -> Chain | None:
         """Stem, stages and final layers, or None for a network that cannot be entered in the middle."""
         with self._naming_the_input_size():
             return find_chain(self.module, self.config["input_size"])
 
-    @_seen_once
+    @seen_once
     def cpu_rows(self) -> int:
         """Pictures that a CPU takes at once."""
         return rows_at_once(self.module, lambda: self.probe([Tap("features")]))
@@ -169,7 +150,7 @@ class Backbone:
         own = self.module.get_classifier()
         return tuple(name for name, part in self.module.named_modules() if part is own)
 
-    @_seen_once
+    @seen_once
     def called_modules(self) -> frozenset[str]:
         """Names of the modules that run in a forward pass; some networks use the weights of a layer without it."""
         names = {module: name for name, module in self.module.named_modules()}
@@ -408,7 +389,7 @@ class Backbone:
     def _classify(self, module: nn.Module, x: torch.Tensor) -> torch.Tensor:
         return module.forward_head(x) if hasattr(module, "forward_head") else x
 
-    @_seen_once
+    @seen_once
     def _inference(self) -> InferenceCopy:
         return inference_copy(self.module, self.config["input_size"])
 
