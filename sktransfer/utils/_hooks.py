@@ -36,8 +36,9 @@ def forward_hooks(layers: "Iterable[nn.Module]", see: Callable[..., Any]) -> Ite
 def seen_once(function: Callable[[Any], Any]) -> property:
     """Make a property that a forward pass tells: found once, by one thread at a time, with one thread of torch.
 
-    Its object has a `_lock` that the same thread may take again. The network is shared. A copy for inference that were made while another thread had hooks on it would take them for
-    the network's own; and a number of threads moves the last bits of what is compared.
+    Its object has a `_lock` that the same thread may take again. The network is shared. A copy for inference that were
+    made while another thread had hooks on it would take them for the network's own; and a number of threads moves the
+    last bits of what is compared.
     """
     name = function.__name__
 
