@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sktransfer._nets._answers import Answers
+from sktransfer._nets._augmented import read_augmented
 from sktransfer._nets._batches import FeatureSet, PhasedSet, PictureSet, Targets
 from sktransfer._nets._checkpoint import Checkpoint
 from sktransfer._nets._freezing import Phase, TrainingPlan, plan_phases, plan_training
@@ -271,7 +272,7 @@ def _preparation(samples, backbone, augment):
     if augment is None:
         return (lambda row: tensor(samples.read(row, min_size=preprocess.min_source_size))), (lambda ready: ready)
     if callable(augment):
-        return read, (lambda picture: tensor(augment(picture)))
+        return read, (lambda picture: tensor(read_augmented(augment(picture))))
     transform = train_transform(backbone.config, augment)
     if backbone.in_chans == 1:
         return read, (lambda picture: transform(picture.convert("L")))

@@ -43,6 +43,7 @@ class NetEstimator(
         "trainable": [
             StrOptions({"head", "all", "norm", "bias", "lora"}),
             Interval(Integral, 1, None, closed="left"),
+            bool,  # plan_training says what was meant
             list,
             tuple,
         ],

@@ -72,6 +72,12 @@ def plan_training(backbone: Backbone, trainable: "str | int | Sequence[str]") ->
     ValueError
         If the backbone has fewer stages, or nothing of the kind.
     """
+    if isinstance(trainable, bool):
+        meant = "'all' for the whole network" if trainable else "'head' for the new head alone"
+        raise ValueError(
+            f"trainable={trainable}: say how much of {backbone.name} learns; pass {meant}, a number of last stages or "
+            "patterns of parameter names."
+        )
     names = [name for name, _ in backbone.module.named_parameters()]
     if isinstance(trainable, str):
         if trainable == "head":

@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 
 from sktransfer.datasets._styles import STYLES
 from sktransfer.utils._labels import mask_labels
+from sktransfer.utils._messages import unknown_option
 
 __all__ = ["make_image_domains"]
 
@@ -162,7 +163,7 @@ def _signed_distance(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 def _check_parameters(n_source, n_target, kind, sources, target, n_classes, image_size) -> int:
     kinds = {"digits": 10, "shapes": len(_SHAPES)}
     if kind not in kinds:
-        raise ValueError(f"kind must be one of {list(kinds)}, got {kind!r}.")
+        raise ValueError(unknown_option("kind", kind, kinds))
     if not sources or len(set(sources)) < len(sources):
         raise ValueError(f"source must name at least one style, each once, got {sources!r}.")
     for name in (*sources, target):

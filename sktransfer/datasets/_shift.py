@@ -7,6 +7,7 @@ from scipy.stats import norm
 from sklearn.utils import check_random_state
 
 from sktransfer.utils._labels import mask_labels
+from sktransfer.utils._messages import unknown_option
 
 __all__ = ["make_domain_shift"]
 
@@ -149,7 +150,7 @@ _SHAPE = {"concept": _concept, "covariate": _covariate, "none": _plain, "subspac
 
 def _check_parameters(n_source, n_target, n_features, n_classes, shift, strength, noise) -> None:
     if shift not in _SHIFTS:
-        raise ValueError(f"shift must be one of {list(_SHIFTS)}, got {shift!r}.")
+        raise ValueError(unknown_option("shift", shift, _SHIFTS))
     for name, value, least in (
         ("n_source", n_source, 1),
         ("n_target", n_target, 1),

@@ -87,7 +87,7 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         Random changes of the training pictures: ``"light"`` crops 70 to 100 % of the area and flips horizontally,
         ``"default"`` is timm's ImageNet recipe (crops of 35 to 100 %, flips, colour changes), ``"trivial"`` and
         ``"randaug"`` take one operation of random strength, or two strong ones, in place of the colour changes; a
-        callable takes and returns an RGB ``PIL.Image``. None trains on the pictures as they are.
+        callable takes an RGB ``PIL.Image`` and returns a picture. None trains on the pictures as they are.
     mixup, cutmix : float, default=0.0
         Parameter of the Beta distribution that draws how much of another picture is blended in, or pasted in; 0 for
         none. With both, each batch gets one of them at random. Labels are mixed alike.

@@ -84,7 +84,7 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         Random changes of the training pictures: ``"light"`` crops 70 to 100 % of the area and flips horizontally,
         ``"default"`` is timm's ImageNet recipe (crops of 35 to 100 %, flips, colour changes), ``"trivial"`` and
         ``"randaug"`` take one operation of random strength, or two strong ones, in place of the colour changes; a
-        callable takes and returns an RGB ``PIL.Image``. None trains on the pictures as they are.
+        callable takes an RGB ``PIL.Image`` and returns a picture. None trains on the pictures as they are.
     mixup, cutmix : float, default=0.0
         Parameter of the Beta distribution that draws how much of another picture is blended in, or pasted in; 0 for
         none. With both, each batch gets one of them at random. Labels are mixed alike.
@@ -345,6 +345,13 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         return self._partial_fit(samples, self._scaled(y), weights)
 
     def _targets(self, y):
+        kind = np.asarray(y).dtype.kind
+        first = np.ravel(np.asarray(y))[:1].tolist()
+        if kind in "USmM" or (kind == "O" and first and isinstance(first[0], str)):
+            raise ValueError(
+                f"FineTunedRegressor needs numbers as y, got {first[0]!r}. For labels use FineTunedClassifier; numbers "
+                "that were read as text become numbers by y.astype(float)."
+            )
         return validate_data(self, X="no_validation", y=y, multi_output=True, y_numeric=True).astype(np.float64)
 
     def _held_out_targets(self, y_val):

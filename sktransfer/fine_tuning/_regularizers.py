@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sklearn.base import BaseEstimator, clone
 
 from sktransfer.utils._compat import Interval
+from sktransfer.utils._messages import did_you_mean
 
 if TYPE_CHECKING:
     from sktransfer._nets import _penalty
@@ -374,13 +374,9 @@ def resolve_regularizer(regularizer: str | Regularizer | None) -> Regularizer | 
 
 
 def _unknown(name: Any) -> str:
-    close = difflib.get_close_matches(name.lower(), _BY_NAME, n=1) or difflib.get_close_matches(
-        name.lower().replace("_", "-"), _BY_NAME, n=1, cutoff=0.5
-    )
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"regularizer={name!r} is not known.{hint} {_expected()}"
+    return f"regularizer={name!r} is not known.{did_you_mean(name, _BY_NAME)} {_expected()}"
 
 
 def _expected() -> str:
-    names = ", ".join(map(repr, _BY_NAME))
+    names = ", ".join(map(repr, sorted(_BY_NAME)))
     return f"Pass one of {names}, an object such as L2SP(alpha=0.1), or None."

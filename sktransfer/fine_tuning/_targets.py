@@ -10,13 +10,19 @@ from sklearn.utils import compute_class_weight, compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from sktransfer.utils._labels import check_class_weight
+from sktransfer.utils._labels import check_class_weight, is_missing
 
 __all__ = ["check_labels", "class_weights", "encode", "learn_classes"]
 
 
 def check_labels(estimator: Any, y: Any, *, name: str = "y") -> np.ndarray:
     """Validate labels: one a sample ``(n,)``, or an indicator matrix ``(n, n_labels)``."""
+    missing = np.flatnonzero(is_missing(np.asarray(y))) if np.ndim(y) == 1 and not issparse(y) else ()
+    if len(missing):
+        raise ValueError(
+            f"{name} contains NaN or None: {len(missing)} rows have no label, the first is row {missing[0]}. Leave "
+            f"them out; {type(estimator).__name__} learns from labelled rows alone."
+        )
     y = validate_data(estimator, X="no_validation", y=y, multi_output=True)
     if type_of_target(y, input_name=name) == "multilabel-indicator":
         return (y.toarray() if issparse(y) else y).astype(np.int64)

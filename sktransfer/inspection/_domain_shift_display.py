@@ -16,6 +16,7 @@ from sktransfer.inspection._shift_evidence import distances, draw_rows
 from sktransfer.utils._domains import check_domains
 from sktransfer.utils._features import as_table, check_features
 from sktransfer.utils._labels import as_labels, missing_labels
+from sktransfer.utils._messages import unknown_option
 from sktransfer.utils._stacking import take_rows
 from sktransfer.utils._threads import small_algebra
 
@@ -222,10 +223,10 @@ class DomainShiftDisplay:
     @classmethod
     def _from_tables(cls, tables, names, is_target, y, method, distance, rng, ax):
         if method not in _METHODS:
-            raise ValueError(f"method must be one of {list(_METHODS)}, got {method!r}.")
+            raise ValueError(unknown_option("method", method, _METHODS))
         written = {"proxy_a_distance": "proxy A-distance {:.2f}", "mmd": "MMD {:.3g}"}
         if distance not in written:
-            raise ValueError(f"distance must be one of {list(written)}, got {distance!r}.")
+            raise ValueError(unknown_option("distance", distance, written))
         embeddings, axis_labels, titles, found = [], [], [], []
         for name, table in tables.items():
             points, labels = embed(table, method=method, seed=rng.randint(2**31 - 1))

@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from sktransfer.metrics._permutation import mmd_permutation_pvalue
 from sktransfer.metrics._validation import check_pair
 from sktransfer.utils._kernels import kernel_blocks, kernel_frame, move_rows, resolve_gamma, row_blocks
+from sktransfer.utils._messages import unknown_option
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["coral_distance", "mmd_distance", "proxy_a_distance"]
@@ -113,7 +114,7 @@ def mmd_distance(
     9.0
     """
     if kernel not in _KERNELS:
-        raise ValueError(f"kernel must be one of {list(_KERNELS)}, got {kernel!r}.")
+        raise ValueError(unknown_option("kernel", kernel, _KERNELS))
     Xs, Xt = check_pair(Xs, Xt, min_rows=2 if unbiased else 1)
     X, n = np.concatenate([Xs, Xt]), len(Xs)
     if kernel == "linear":

@@ -15,6 +15,7 @@ from sktransfer.metrics._validation import check_labelled, check_labels
 from sktransfer.utils._kernels import row_blocks
 from sktransfer.utils._labels import as_labels
 from sktransfer.utils._linalg import principal_axes
+from sktransfer.utils._messages import unknown_option
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["leep_score", "nce_score", "nleep_score", "parc_score"]
@@ -226,7 +227,7 @@ def nleep_score(
     if not isinstance(explained_variance, Real) or not 0 < explained_variance <= 1:
         raise ValueError(f"explained_variance must be a number above 0 and at most 1, got {explained_variance!r}.")
     if covariance not in _COVARIANCES:
-        raise ValueError(f"covariance must be one of {list(_COVARIANCES)}, got {covariance!r}.")
+        raise ValueError(unknown_option("covariance", covariance, _COVARIANCES))
     X, codes, counts = check_labelled(features, y)
     if n_components is None:
         n_components = min(_COMPONENTS_PER_CLASS * len(counts), max(len(counts), len(X) // _LEAST_ROWS))

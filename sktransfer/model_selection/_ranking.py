@@ -28,6 +28,7 @@ from sktransfer.metrics import (
     transrate_score,
 )
 from sktransfer.utils._labels import as_labels, is_missing, label_kind, plain_labels
+from sktransfer.utils._messages import unknown_option
 from sktransfer.utils._stacking import take_rows
 from sktransfer.utils._threads import small_algebra
 
@@ -245,7 +246,7 @@ def rank(
 ) -> Iterator[Ranked]:
     """Score one backbone after the other; `task` is "classification" or "regression", and all rows have a label."""
     if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}.")
+        raise ValueError(unknown_option("on_error", on_error, ("raise", "skip")))
     compute = _score_function(score, task, random_state)
     n_loaded = 0
     for candidate in candidates:
@@ -320,7 +321,7 @@ def _score_function(score, task, random_state):
 def _read_targets(y, task):
     """Return the labels of the rows that have one, these rows, and what the labels are."""
     if task not in _TASKS:
-        raise ValueError(f"task must be one of {list(_TASKS)}, got {task!r}.")
+        raise ValueError(unknown_option("task", task, _TASKS))
     table = np.asarray(y)
     if table.ndim == 2 and table.shape[1] > 1:
         if task == "classification":

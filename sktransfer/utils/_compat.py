@@ -1,18 +1,23 @@
 """The one place for private scikit-learn names and for torchvision builds whose operators do not load."""
 
+import functools
 import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sklearn import get_config
 from sklearn.base import BaseEstimator
-from sklearn.base import _fit_context as fit_context
+from sklearn.base import _fit_context as _plain_fit_context
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, InvalidParameterError, RealNotInt, make_constraint
+from sklearn.utils._param_validation import StrOptions as _StrOptions
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+
+from sktransfer.utils._messages import did_you_mean
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -44,6 +49,55 @@ __all__ = [
 ]
 
 _torchvision_library = None
+
+
+class StrOptions(_StrOptions):
+    """scikit-learn's constraint, whose options are named in the same order every time."""
+
+    def __str__(self):
+        """Name the options in sorted order."""
+        return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"
+
+
+def fit_context(*, prefer_skip_nested_validation: bool) -> Callable:
+    """Check the parameters before a ``fit`` as scikit-learn does, and say which option a misspelt word may have meant.
+
+    Parameters
+    ----------
+    prefer_skip_nested_validation : bool
+        Whether estimators inside are known to have valid parameters.
+    """
+    decorate = _plain_fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
+
+    def wrap(method):
+        checked = decorate(method)
+
+        @functools.wraps(method)
+        def fit(estimator, *args, **kwargs):
+            if not get_config()["skip_parameter_validation"]:
+                _check_words(estimator)
+            return checked(estimator, *args, **kwargs)
+
+        return fit
+
+    return wrap
+
+
+def _check_words(estimator):
+    params = estimator.get_params(deep=False)
+    for name, allowed in estimator._parameter_constraints.items():
+        value = params.get(name)
+        if not isinstance(value, str) or isinstance(allowed, str):
+            continue
+        constraints = [make_constraint(constraint) for constraint in allowed]
+        options = [option for c in constraints if isinstance(c, _StrOptions) for option in c.options]
+        if options and not any(constraint.is_satisfied_by(value) for constraint in constraints):
+            *others, last = map(str, constraints)
+            expected = f"{', '.join(others)} or {last}" if others else last
+            raise InvalidParameterError(
+                f"The {name!r} parameter of {type(estimator).__name__} must be {expected}. Got {value!r} instead."
+                f"{did_you_mean(value, options)}"
+            )
 
 
 class EstimatorOf(HasMethods):

@@ -46,8 +46,8 @@ def unknown_option(name: str, value: Any, options: Iterable[str], *, others: str
         What may be passed beside them, e.g. ``"a callable"``.
     """
     options = sorted(options)
-    known = ", ".join(map(repr, options)) + (f" or {others}" if others else "")
-    return f"{name}={value!r} is not known: expected {known}.{did_you_mean(value, options)}"
+    known = f"{options} or {others}" if others else f"{options}"
+    return f"{name} must be one of {known}, got {value!r}.{did_you_mean(value, options)}"
 
 
 def _plain(word):

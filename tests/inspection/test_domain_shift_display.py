@@ -183,7 +183,7 @@ def test_the_seed(adapted):
     ("params", "message"),
     [
         ({"method": "umap"}, r"method must be one of \['pca', 'tsne'\], got 'umap'"),
-        ({"distance": "cosine"}, r"distance must be one of \['proxy_a_distance', 'mmd'\], got 'cosine'"),
+        ({"distance": "cosine"}, r"distance must be one of \['mmd', 'proxy_a_distance'\], got 'cosine'"),
         ({"features": "resnet18"}, r"features must be a transformer, a function or None"),
     ],
 )

@@ -180,7 +180,7 @@ class TestNleep:
             ({"n_components": 0}, "n_components must be an integer of at least 1 or None, got 0"),
             ({"n_components": 91}, "n_components must not exceed the number of rows, 90; got 91"),
             ({"explained_variance": 0}, "explained_variance must be a number above 0 and at most 1, got 0"),
-            ({"covariance": "tied"}, r"covariance must be one of \['spherical', 'diagonal', 'full'\], got 'tied'"),
+            ({"covariance": "tied"}, r"covariance must be one of \['diagonal', 'full', 'spherical'\], got 'tied'"),
         ],
     )
     def test_errors(self, blobs, params, message):

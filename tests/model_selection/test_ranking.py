@@ -183,7 +183,7 @@ def test_no_backbone_could_be_loaded():
         ([("test_resnet", None, 3)], {}, r"has 3 entries; expected a pair \(backbone, weights\)"),
         (NAMES, {"score": "best"}, r"score must be one of \['gbc', .*\] or a callable"),
         (NAMES, {"task": "sorting"}, "task must be one of"),
-        (NAMES, {"on_error": "nan"}, "on_error must be 'raise' or 'skip', got 'nan'"),
+        (NAMES, {"on_error": "nan"}, r"on_error must be one of \['raise', 'skip'\], got 'nan'"),
         (NAMES, {"score": "parc", "task": "regression"}, "score='parc' is of classes, and y holds numbers"),
     ],
 )
