@@ -83,6 +83,10 @@ def decode(
         image = open_image(stream)
         reduction = None if min_size is None or spec.select is not None else _draft(image, min_size)
         deep = _is_deep(image)
+        if image.format == "TIFF" and image.tile and max(tile[1][3] for tile in image.tile) < image.tag_v2[257]:
+            raise ValueError(
+                f"it says that it has {image.tag_v2[257]} rows, and holds fewer"
+            )  # Pillow leaves them black
         image.load()
         orientation = _orientation(image)
         picture = _picture(image, orientation, spec, note, deep=deep)

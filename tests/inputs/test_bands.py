@@ -88,3 +88,9 @@ def test_grey_and_rgb_of_eight_bits_stay_with_pillow(tmp_path):
     Image.new("F", (4, 3)).save(path)
     assert bands(path)[1].is_plain
     assert not bands(write_tiff(path, numbers(np.uint16, (3, 4, 3))))[1].is_plain
+
+
+def test_a_file_with_fewer_rows_than_it_says_is_no_black_picture(tmp_path, read):
+    path = write_tiff(tmp_path / "a.tif", numbers(np.uint8, (40, 60, 3)), rows=10, tags={257: 400, 278: 10})
+    with pytest.raises(InvalidImageError, match=r"Row 0 of X.*a\.tif.*400 rows, and holds fewer"):
+        read([path])
