@@ -254,7 +254,7 @@ def _try_out(estimator):
         if classes.ndim != 1 or len(classes) != scores.shape[1] or len(set(classes.tolist())) != len(classes):
             raise ValueError(f"classes_ are {len(classes)} labels for {scores.shape[1]} scores, or not distinct")
     twin = object.__new__(type(estimator))  # with an answer for the question how to read it
-    vars(twin).update(vars(estimator), _outputs=lambda X, output: scores)
+    vars(twin).update(vars(estimator), _outputs=lambda *_, **__: scores)
     for method in ("predict", "predict_proba"):
         answer = getattr(twin, method)(None) if hasattr(twin, method) else scores
         if len(answer) != 1 or (answer.dtype.kind == "f" and not np.isfinite(answer).all()):
