@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, is_regressor
 from sklearn.metrics import get_scorer
+from sklearn.utils import assert_all_finite
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from sktransfer.exceptions import DomainError
@@ -139,13 +140,16 @@ class LabeledScorer(_RoutedScorer):
         y = as_labels(y, name="y")
         rows = np.flatnonzero(_has_label(y, estimator))
         if len(rows) == 0:
-            raise ValueError(f"None of the {len(y)} rows has a label, so there is nothing to score.")
+            raise ValueError(f"None of the {len(y)} rows has a label in y, so there is nothing to score.")
         if sample_domain is not None:
             names = as_labels(sample_domain, name="sample_domain")
             if len(names) != len(y):
                 raise DomainError(f"sample_domain has {len(names)} rows, but y has {len(y)}.")
             estimator = DomainView(estimator, names[rows])
-        return get_scorer(self.scoring)(estimator, take_rows(X, rows), plain_labels(y[rows]))
+        labels = plain_labels(y[rows])
+        if labels.dtype.kind == "f":
+            assert_all_finite(labels, input_name="y")
+        return get_scorer(self.scoring)(estimator, take_rows(X, rows), labels)
 
 
 class OracleScorer(_RoutedScorer):
