@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from sktransfer.backbones import _backbone
+from sktransfer.backbones import _backbone, _load
 from sktransfer.backbones._identity import Behaviour
 
 
@@ -50,9 +50,10 @@ def count_pictures() -> Iterator[list[int]]:
 
         return run
 
-    real = {name: getattr(_backbone, name) for name in ("find_chain", "inference_copy")}
-    for name, function in real.items():
-        setattr(_backbone, name, quiet(function))
+    places = ((_backbone, "find_chain"), (_backbone, "inference_copy"), (_load, "with_layout"))
+    real = [(place, name, getattr(place, name)) for place, name in places]
+    for place, name, function in real:
+        setattr(place, name, quiet(function))
     identify, Behaviour.identify = Behaviour.identify, quiet(Behaviour.identify)
     handle = register_module_forward_pre_hook(look)
     try:
@@ -60,5 +61,5 @@ def count_pictures() -> Iterator[list[int]]:
     finally:
         handle.remove()
         Behaviour.identify = identify
-        for name, function in real.items():
-            setattr(_backbone, name, function)
+        for place, name, function in real:
+            setattr(place, name, function)

@@ -64,7 +64,7 @@ def own_copy(module: nn.Module) -> nn.Module:
         module = module.module if isinstance(module, wrappers) else module._orig_mod
     name = type(module).__name__
     scripted = [part for part in module.modules() if isinstance(part, torch.jit.ScriptModule)]
-    if scripted:
+    if any(True for part in scripted for _ in part.parameters()):
         raise ValueError(
             f"backbone is a {name} of TorchScript, whose features before its last layer cannot be taken. Pass the "
             "network that it was made from: network.load_state_dict(scripted.state_dict()), then backbone=network."
@@ -188,6 +188,7 @@ def _watch(module, name, input_size):
     handles = [
         part.register_forward_hook(lambda part, inputs, output, path=path: see(part, inputs, output, path))
         for path, part in module.named_modules()
+        if not isinstance(part, torch.jit.ScriptModule)  # takes no hooks
     ]
     x = torch.randn((1, *input_size), generator=torch.Generator().manual_seed(0))
     try:
