@@ -18,6 +18,7 @@ _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _EXTRA, _FORMAT = 322, 323, 324,
 _KEEP_BYTES = (1, 5, 8, 32946, 32773, 34925, 50000)
 _LONG = 4
 _KINDS = {1: "u", 2: "i", 3: "f"}
+_TRANSPARENCY = {1: "premultiplied", 2: "straight"}  # TIFF 6.0, ExtraSamples
 _GREY_OR_RGB = (0, 1, 2)
 
 
@@ -32,8 +33,8 @@ class BandLayout(NamedTuple):
     dtype : dtype
         Of a channel, in the byte order of the file.
 
-    alpha : bool
-        Whether the file says that the channel after the colours is transparency.
+    alpha : {"premultiplied", "straight"} or None
+        Where the file says that the channel after the colours is transparency, whether they were multiplied by it.
 
     tags : ImageFileDirectory_v2
         All of its tags.
@@ -41,7 +42,7 @@ class BandLayout(NamedTuple):
 
     shape: tuple[int, int, int]
     dtype: np.dtype
-    alpha: bool
+    alpha: str | None
     tags: TiffImagePlugin.ImageFileDirectory_v2
 
     @property
@@ -81,7 +82,9 @@ def band_layout(stream: BinaryIO) -> BandLayout | None:
     order = ">" if head[:2] == b"MM" else "<"
     shape = (int(tags[_HEIGHT]), int(tags[_WIDTH]), channels)
     extra = _numbers(tags.get(_EXTRA, ()))
-    return BandLayout(shape, np.dtype(f"{order}{kind}{bits.pop() // 8}"), bool(extra) and extra[0] in (1, 2), tags)
+    return BandLayout(
+        shape, np.dtype(f"{order}{kind}{bits.pop() // 8}"), _TRANSPARENCY.get(extra[0] if extra else 0), tags
+    )
 
 
 def read_bands(stream: BinaryIO, layout: BandLayout) -> np.ndarray:

@@ -41,7 +41,7 @@ def assemble(
     spec: InputSpec,
     note: Callable[[Doubt], None] = ignore,
     *,
-    alpha: bool = False,
+    alpha: str | None = None,
 ) -> Image.Image | np.ndarray:
     """Make the picture that is wanted of one that has any number of channels.
 
@@ -59,8 +59,8 @@ def assemble(
     note : callable, default=ignore
         Gets a :class:`Doubt` where something is ambiguous.
 
-    alpha : bool, default=False
-        Whether the source says that the channel after the colours is transparency.
+    alpha : {"premultiplied", "straight"} or None, default=None
+        Where the source says that the channel after the colours is transparency, whether they were multiplied by it.
 
     Returns
     -------
@@ -78,7 +78,9 @@ def assemble(
     levels = _levels(chosen, black, white, spec.stated_range is not None)
     if opacity is not None:
         share = np.clip(_levels(opacity, 0.0, _white_of(opacity.dtype), False) / np.float32(255), 0, 1)
-        levels = levels * share + np.float32(255) * (1 - share)
+        # A premultiplied colour is at most its share; careless writers exceed it.
+        shown = np.minimum(levels, np.float32(255) * share) if alpha == "premultiplied" else levels * share
+        levels = shown + np.float32(255) * (1 - share)
     return np.repeat(levels, 3, axis=2) if n == 1 and not single else np.ascontiguousarray(levels)
 
 

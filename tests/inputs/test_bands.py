@@ -61,7 +61,7 @@ def test_the_orientation_is_applied_as_to_a_picture(orientation, tmp_path, read)
 def test_the_tag_tells_transparency(tmp_path):
     array = numbers(np.uint8, (8, 8, 4))
     told = [bands(write_tiff(tmp_path / "a.tif", array, extra=extra))[1].alpha for extra in (None, (0,), (1,), (2,))]
-    assert told == [False, False, True, True]
+    assert told == [None, None, "premultiplied", "straight"]
 
 
 @pytest.mark.parametrize(

@@ -65,11 +65,13 @@ def test_transparency_that_a_file_or_image_states_stays_transparency(colours, sa
     layers = np.dstack([colours, np.broadcast_to(mask, (40, 60, 1)).astype(np.uint8)])
     expected = read([Image.fromarray(layers)])
     assert (expected[:, 40:] == 255).all()
+    multiplied = np.dstack([np.rint(colours * (mask / 255)), layers[..., 3]])
     for path in (
         save(Image.fromarray(layers), "a.png"),
         save(Image.fromarray(layers), "a.tif"),
         write_tiff(tmp_path / "b.tif", layers, extra=(2,)),
-        write_tiff(tmp_path / "c.tif", layers.astype(np.uint16) * 257, extra=(1,)),
+        write_tiff(tmp_path / "c.tif", layers.astype(np.uint16) * 257, extra=(2,)),
+        write_tiff(tmp_path / "m.tif", multiplied.astype(np.uint8), extra=(1,)),
     ):
         assert_allclose(read([path]), expected, atol=1.01)
     grey = layers[..., [0, 3]]
