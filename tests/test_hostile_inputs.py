@@ -212,8 +212,10 @@ def probabilities(g):
     """Rows in proportion, where they can be brought to it."""
     if not isinstance(g.X, np.ndarray) or g.X.ndim != 2 or g.X.dtype.kind != "f" or not g.X.size:
         return g.X
+    if not np.isfinite(g.X).all() or not g.X.any(axis=1).all():
+        return g.X
     proba = np.abs(g.X) / np.abs(g.X).max()
-    return proba / proba.sum(axis=1, keepdims=True) if np.isfinite(proba).all() and proba.any(axis=1).all() else g.X
+    return proba / proba.sum(axis=1, keepdims=True)
 
 
 def proba_score(name):
@@ -434,7 +436,7 @@ FEW += ("inf", "strings", "y short", "sample_domain short", "one domain")
 SLOW = {"MEDAClassifier", "OTAdapter", "DEVScorer", "ImportanceWeightedScorer", "KLIEPWeighter", *DEEP} - {
     "DANNClassifier"
 }
-SLOW |= {"SHOTClassifier", "TENTClassifier", "AdaBNClassifier"}
+SLOW |= {"label_shift_distance", "proxy_a_distance", "SHOTClassifier", "TENTClassifier", "AdaBNClassifier"}
 TABLE = [(name, hostile) for name in SUBJECTS for hostile in HOSTILE if name not in SLOW or hostile in FEW]
 
 
