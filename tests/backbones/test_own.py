@@ -227,7 +227,7 @@ def traced():
         (lambda: Net(lambda maps, pooled, scores: scores.sum()), r"gives a tensor of shape \(\)"),
         (lambda: nn.Sequential(block(3, 4), nn.Flatten(), nn.Linear(7, 2)), "does not take pictures of shape"),
     ],
-    ids=str,
+    ids=["TorchScript", "rows", "lazy", "meta", "text", "number", "one size"],
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:Lazy modules")
