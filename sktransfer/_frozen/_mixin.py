@@ -32,7 +32,7 @@ class FrozenPartMixin:
         return self._extract(samples, SourceProba(self.backbone_), cache=self.cache)
 
     def _run_from_pictures(
-        self, samples: Samples, module: nn.Module, output: str, width: int, on_error: str
+        self, samples: Samples, module: nn.Module, output: str, width: int, on_error: str = "raise"
     ) -> np.ndarray:
         """Output of a module that learned from the picture on: ``(n, width)``."""
         from sktransfer._frozen._compute import TrainedNet

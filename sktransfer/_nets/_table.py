@@ -20,7 +20,7 @@ class Table:
     """
 
     name = "a table"
-    key = "table"
+    key = key_now = "table"
     cpu_rows = 1
     chain = None
     stage_names: Sequence[str] = ()

@@ -271,14 +271,23 @@ def _describe(backbone):
         "fingerprint": backbone.fingerprint,
     }
     why = "is not one of timm's" if not is_architecture(description["architecture"]) else None
-    if why is None and architecture_digest(blank_network(description)) != architecture_digest(module):
-        why = f"is timm's {description['architecture']} with changes, or arguments, that timm does not remember"
+    if why is None:
+        blank = blank_network(description)
+        same = architecture_digest(blank) == architecture_digest(module) and _own_code(blank) == _own_code(module)
+        if not same:
+            why = f"is timm's {description['architecture']} with changes, or arguments, that timm does not remember"
     if why is not None:
         raise ValueError(
             f"backbone={backbone.name} {why}: it cannot be rebuilt from a file without pickle. Use pickle or joblib, "
             "or load its weights by name: backbone='name of a timm architecture', weights='/path/to/file.safetensors'."
         )
     return description
+
+
+def _own_code(module):
+    """Parts whose forward is another one than that of their class, or that call hooks: no file holds either."""
+    parts = module.named_modules()
+    return [name for name, part in parts if "forward" in vars(part) or part._forward_hooks or part._forward_pre_hooks]
 
 
 def build_network(description: dict[str, Any], tensors: Mapping[str, torch.Tensor], source: str) -> Backbone:

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 
 from sktransfer import clear_cache, load_backbone
 from sktransfer._frozen import FrozenPartMixin
-from sktransfer.inputs import ImagePreprocessor, check_samples
+from sktransfer.inputs import ImagePreprocessor, InputSpec, check_samples
 
 N = 5
 
@@ -20,6 +20,7 @@ N = 5
 class Holder(FrozenPartMixin):
     def __init__(self, cache="memory", batch_size=2):
         self.backbone_ = load_backbone(**TINY)
+        self.input_spec_ = InputSpec("pictures")
         self.cache = cache
         self.batch_size = batch_size
         self.device = "cpu"

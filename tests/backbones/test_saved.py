@@ -29,6 +29,16 @@ def own(name="test_resnet", **arguments):
         return create_timm_model(name, pretrained=False, **arguments)
 
 
+def hooked(module):
+    module.layer1.register_forward_hook(lambda part, args, output: 2 * output)
+    return module
+
+
+def patched(module):
+    module.layer1.forward = lambda x: x
+    return module
+
+
 def tensors(backbone):
     return {f"network.{name}": tensor for name, tensor in backbone.module.state_dict().items()}
 
@@ -175,7 +185,10 @@ class TestNetwork:
         [
             (lambda: torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)), "is not one of timm's"),
             (lambda: own(act_layer=torch.nn.SiLU), "with changes, or arguments"),
+            (lambda: hooked(own()), "with changes, or arguments"),
+            (lambda: patched(own()), "with changes, or arguments"),
         ],
+        ids=["own class", "argument", "hook", "patched forward"],
     )
     def test_network_that_cannot_be_rebuilt_is_refused(self, module, why):
         with pytest.raises(ValueError, match=f"backbone=.* {why}.*pickle"):
