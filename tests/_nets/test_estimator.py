@@ -54,7 +54,10 @@ class OnTable(NetEstimator):
     def _samples(self, X, *, reset):
         return TableRows(validate_data(self, X, reset=reset))
 
-    def _frozen_features(self, samples, start):
+    def _answers(self):
+        return None
+
+    def _frozen_features(self, samples, start, on_error="raise"):
         return samples.values
 
     def fit(self, X, y):
