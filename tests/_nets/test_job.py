@@ -104,7 +104,7 @@ def test_finished_training_gives_its_result_at_once(few, tmp_path, monkeypatch):
     [
         ({"lr": 0.5}, "lr: 0.001 there, 0.5 now"),
         ({"trainable": "head"}, "trainable"),
-        ({"max_epochs": 9}, "max_epochs"),
+        ({"batch_size": 9}, "batch_size"),
         ({"regularizer": "l2-sp"}, "regularizer"),
         ({"backbone": "test_resnet.other"}, None),
         ({"image_size": 64}, "image_size"),
@@ -118,6 +118,19 @@ def test_folder_of_another_training_is_refused_and_left_alone(few, tmp_path, cha
     with pytest.raises(ValueError, match=f"belongs to another training .*{named}"):
         FineTunedClassifier(**{**TINY, "trainable": 1, **change}, checkpoint_dir=tmp_path).fit(*few)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_longer_training_goes_on_unless_its_schedule_depends_on_the_length(few, tmp_path):
+    options = {**TINY, "trainable": 1}
+    FineTunedClassifier(**options, checkpoint_dir=tmp_path / "a").fit(*few)
+    more = {**options, "max_epochs": options["max_epochs"] + 2}
+    longer = FineTunedClassifier(**more, checkpoint_dir=tmp_path / "a").fit(*few)
+    np.testing.assert_array_equal(
+        longer.predict_proba(few[0]), FineTunedClassifier(**more).fit(*few).predict_proba(few[0])
+    )
+    FineTunedClassifier(**options, schedule="cosine", checkpoint_dir=tmp_path / "b").fit(*few)
+    with pytest.raises(ValueError, match="cannot go on as one of max_epochs"):
+        FineTunedClassifier(**more, schedule="cosine", checkpoint_dir=tmp_path / "b").fit(*few)
 
 
 def test_other_data_or_another_kind_of_estimator_are_another_training(few, tmp_path):
