@@ -251,7 +251,7 @@ def test_prediction_before_fit_and_for_other_shapes(few):
         tiny().predict(few[0])
     clf = tiny().fit(few[0].reshape(-1, 8, 8), few[1])
     with pytest.raises(ValueError, match="8"):
-        clf.predict(np.zeros((2, 9, 9)))
+        clf.predict(np.zeros((5, 9, 9)))
 
 
 def test_fitted_source_model_as_backbone_must_be_fitted(few):
