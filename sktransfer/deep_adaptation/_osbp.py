@@ -124,7 +124,7 @@ class OSBPClassifier(DeepClassifier):
         self.classes_ = np.concatenate([known, label])
         self.unknown_label_ = self.classes_[-1]
         # Without a label or unknown: in fit it was the one, from here on it is the other.
-        self.minus_one_is_missing_ = self.minus_one_is_missing_ and self.unknown_label_ != -1
+        self.minus_one_is_missing_ = bool(self.minus_one_is_missing_ and self.unknown_label_ != -1)
 
     def _resolved_label(self, known):
         """Check the label of the unknown against those of the classes."""

@@ -168,9 +168,9 @@ def test_networks_of_ones_own():
     extractor = PretrainedFeatureExtractor(described("adapt", network, image_size=32))
     assert extractor.fit_transform(bands(5)).shape == (8, 8)
     assert network[0].in_channels == 3
-    five = torch.nn.Sequential(torch.nn.Linear(3, 2))
+    each_colour = torch.nn.Sequential(torch.nn.Conv2d(3, 6, 3, groups=3), torch.nn.Flatten())
     with pytest.raises(ValueError, match=r"cannot be built for 5 channels.*channels="):
-        PretrainedFeatureExtractor(described("adapt", five, image_size=32)).fit(bands(5))
+        PretrainedFeatureExtractor(described("adapt", each_colour, image_size=32)).fit(bands(5))
 
 
 def test_a_network_that_takes_bands_asks_which(tmp_path):

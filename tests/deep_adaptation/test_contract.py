@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sktransfer import deep_adaptation, make_domain_shift, make_image_domains, pack_domains
+from sktransfer import deep_adaptation, load_backbone, make_domain_shift, make_image_domains, pack_domains
 from sktransfer.deep_adaptation._base import DeepClassifier, DeepRegressor
 from sktransfer.exceptions import DomainError
 
@@ -169,7 +169,7 @@ class TestPictures:
             assert_array_equal(answers(other, X), answers(fitted, X))
         assert_array_equal(answers(fitted, X[3:4]), answers(fitted, X)[3:4])
         learned = fitted.backbone_.module.state_dict()
-        before = method(**PICTURES)._load_backbone(0)  # the seed matters not: names are compared
+        before = load_backbone(PICTURES["backbone"], weights=None, image_size=32)
         assert learned.keys() == before.module.state_dict().keys()
 
     @staticmethod
