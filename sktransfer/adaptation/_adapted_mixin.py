@@ -144,6 +144,12 @@ class AdaptedMixin(MetaEstimatorMixin):
         )
 
     def _route(self, fit_params: dict) -> dict:
+        misspelt = [name for name in fit_params if "domain" in name and "__" not in name]
+        if misspelt:  # the estimator would be told, and its error speak of the wrong thing
+            raise TypeError(
+                f"{type(self).__name__}.fit got {misspelt[0]}=. The domain of each row is passed as sample_domain=; "
+                "which of them are the target says the target_domain of the adapter."
+            )
         if fit_params and get_config()["enable_metadata_routing"]:
             return dict(process_routing(self, "fit", **fit_params).estimator.fit)
         return fit_params

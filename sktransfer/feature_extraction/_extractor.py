@@ -193,7 +193,7 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
+    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
         """Fit to `X` and give its features; see :meth:`fit` and :meth:`transform`."""
         samples = self._fit(X)
         return transform_lazily(self, X) if is_lazy(X) else self._features(samples)

@@ -6,6 +6,8 @@ import pytest
 from common_adapters import MeanShiftWeighter
 from numpy.testing import assert_allclose
 from sklearn.exceptions import DataConversionWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.utils import get_tags
 
 from sktransfer.adaptation import AdaptedClassifier, AdaptedRegressor, MMDAdapter
@@ -75,3 +77,11 @@ def test_tags_are_those_of_the_adapter():
     assert get_tags(AdaptedClassifier(adapter=adapter)).input_tags == get_tags(adapter).input_tags
     assert get_tags(AdaptedClassifier(adapter=adapter)).transformer_tags == get_tags(adapter).transformer_tags
     assert get_tags(AdaptedClassifier(adapter=MeanShiftWeighter())).transformer_tags is None
+
+
+@pytest.mark.parametrize("name", ["domains", "domain", "sample_domains"])
+def test_a_misspelt_sample_domain_is_not_passed_on_to_the_estimator(name):
+    X, y, domain = make_domain_shift(10, 10, n_features=3, random_state=0)
+    model = AdaptedClassifier(GridSearchCV(LogisticRegression(), {"C": [1.0]}, cv=2), MMDAdapter(n_components=2))
+    with pytest.raises(TypeError, match=rf"fit got {name}=.*sample_domain="):
+        model.fit(X, y, **{name: domain})

@@ -465,3 +465,8 @@ def test_data_frames_come_out_where_they_are_asked_for(library):
     assert isinstance(frame, frames.DataFrame)
     assert list(frame.columns) == [f"pretrainedfeatureextractor{i}" for i in range(96)]
     assert_array_equal(frame.to_numpy(), extractor().fit_transform(X))
+
+
+def test_fit_transform_swallows_no_parameter():
+    with pytest.raises(TypeError, match="sample_domains"):
+        PretrainedFeatureExtractor("sktransfer_mini").fit_transform(np.zeros((2, 8, 8)), sample_domains=["a", "b"])
