@@ -14,6 +14,7 @@ import numpy as np
 import xxhash
 
 from sktransfer.exceptions import CacheWarning
+from sktransfer.utils._messages import caller_level
 
 __all__ = ["DiskStore"]
 
@@ -124,7 +125,7 @@ class DiskStore:
                 warnings.warn(
                     f"The feature cache {self.path} cannot be used ({error}); features are computed without it.",
                     CacheWarning,
-                    stacklevel=2,
+                    stacklevel=caller_level(),
                 )
                 return otherwise
 
@@ -178,7 +179,7 @@ class DiskStore:
             f"The feature cache {self.path} was damaged ({error}) and is rebuilt, begun anew; the old file is now "
             f"{aside.name}.",
             CacheWarning,
-            stacklevel=2,
+            stacklevel=caller_level(),
         )
 
 

@@ -22,6 +22,7 @@ from sktransfer.inputs import (
     warn_unreadable,
 )
 from sktransfer.utils._device import forward, keep_pages, resolve_device, resolve_precision
+from sktransfer.utils._messages import caller_level
 from sktransfer.utils._threads import set_torch_threads, torch_threads
 
 __all__ = ["extract"]
@@ -232,7 +233,7 @@ def _open(cache, compute, how):
             f"The features of a network of your own are {where}: {identity.why}. They are right, and computed again "
             "where they are needed again; cache=None says that this is meant.",
             CacheWarning,
-            stacklevel=2,
+            stacklevel=caller_level(),
         )
     return store, f"{identity.key}|{how}"
 

@@ -17,7 +17,7 @@ from sktransfer._frozen._compute import PooledLayers
 from sktransfer.backbones import Identity, to_onnx
 from sktransfer.exceptions import CacheWarning
 from sktransfer.utils._files import replace_file
-from sktransfer.utils._messages import first_line
+from sktransfer.utils._messages import caller_level, first_line
 from sktransfer.utils._optional import import_optional
 
 __all__ = ["OnnxLayers", "graph_folder", "onnx_layers"]
@@ -86,7 +86,7 @@ class OnnxLayers(NamedTuple):
             warnings.warn(
                 f"The exported graph {path} cannot be used ({first_line(error)}); it is exported anew.",
                 CacheWarning,
-                stacklevel=2,
+                stacklevel=caller_level(),
             )
         content = self._export()
         session = _start(content)
@@ -100,7 +100,7 @@ class OnnxLayers(NamedTuple):
                 f"The exported graph cannot be kept in {path.parent} ({error}); the next process exports it again. "
                 "Pass a folder as cache= to keep it there.",
                 CacheWarning,
-                stacklevel=2,
+                stacklevel=caller_level(),
             )
         return session
 

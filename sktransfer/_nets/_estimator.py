@@ -18,6 +18,7 @@ from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
 from sktransfer.inputs import check_samples
 from sktransfer.utils._compat import CallbackSupportMixin, Interval, StrOptions
+from sktransfer.utils._messages import caller_level
 
 __all__ = ["NetEstimator"]
 
@@ -145,7 +146,7 @@ class NetEstimator(
         warnings.warn(
             f"{len(errors)} of {len(samples)} samples of {name} cannot be read and are left out. {first}",
             InvalidImageWarning,
-            stacklevel=4,
+            stacklevel=caller_level(),
         )
         kept = np.setdiff1d(np.arange(len(samples)), list(errors))
         return samples.take(kept), *(None if part is None else np.asarray(part)[kept] for part in parts)

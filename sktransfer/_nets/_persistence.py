@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._nets._document import attributes_of, net_settings, parameters_of, rebuild
 from sktransfer.exceptions import WeightsMismatchError
-from sktransfer.utils._messages import first_line
+from sktransfer.utils._messages import caller_level, first_line
 
 __all__ = ["PersistenceMixin", "load_saved"]
 
@@ -199,7 +199,7 @@ def _picklable(callbacks):
                 f"callbacks: {kind} cannot be pickled ({first_line(error)}) and is left out of the pickle; the fitted "
                 "network is whole.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=caller_level(),
             )
         else:
             kept.append(callback)

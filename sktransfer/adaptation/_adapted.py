@@ -18,6 +18,7 @@ from sktransfer.utils._compat import EstimatorOf
 from sktransfer.utils._domains import read_source_labels
 from sktransfer.utils._features import as_table
 from sktransfer.utils._labels import check_class_labels, check_number_labels, holds_minus_one
+from sktransfer.utils._messages import caller_level
 from sktransfer.utils._stacking import take_rows
 
 __all__ = ["AdaptedClassifier", "AdaptedRegressor"]
@@ -147,12 +148,12 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
             warnings.warn(
                 f"There is no evidence for or against adaptation, which is kept: {error!r}",
                 FitFailedWarning,
-                stacklevel=5,
+                stacklevel=caller_level(),
             )
             return
         self.fell_back_ = self.evidence_.disagreement > 0 and not self.evidence_.helps
         if self.fell_back_:
-            warnings.warn(_fell_back(self.adapter_, self.evidence_), NegativeTransferWarning, stacklevel=5)
+            warnings.warn(_fell_back(self.adapter_, self.evidence_), NegativeTransferWarning, stacklevel=caller_level())
             unchanged = DomainStandardizer(
                 with_mean=False, with_std=False, target_domain=getattr(self.adapter_, "target_domain", "target")
             )

@@ -15,6 +15,7 @@ from sktransfer.base import BaseAdapter
 from sktransfer.utils._compat import Interval, StrOptions
 from sktransfer.utils._domains import Domains
 from sktransfer.utils._kernels import move_rows, row_blocks, squared_distances
+from sktransfer.utils._messages import caller_level
 from sktransfer.utils._optional import import_optional
 
 __all__ = ["OTAdapter", "barycenters", "transport_plan"]
@@ -89,7 +90,7 @@ def transport_plan(
         warnings.warn(
             f"The transport plan misses up to {missed:.0%} of the mass of a row; raise reg (now {reg!r}).",
             ConvergenceWarning,
-            stacklevel=2,
+            stacklevel=caller_level(),
         )
     return plan
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from sktransfer.utils._messages import caller_level
 from sktransfer.utils._stacking import take_if_per_row, take_rows
 from sktransfer.utils._weights import fit_with_weights, weight_route
 
@@ -88,7 +89,7 @@ def fit_weighted(
         f"{reason[0].upper()}{reason[1:]}; {type(estimator).__name__} is fitted on {len(weights)} source rows "
         "resampled by their weights instead. random_state seeds the resampling.",
         UserWarning,
-        stacklevel=4,
+        stacklevel=caller_level(),
     )
     rows = resample_by_weight(weights, random_state=random_state)
     params = {key: take_if_per_row(value, rows, len(y)) for key, value in fit_params.items() if key != "sample_weight"}

@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 
 from sktransfer.exceptions import WeightsMismatchError, WeightsNotFoundError
-from sktransfer.utils._messages import first_line
+from sktransfer.utils._messages import caller_level, first_line
 
 __all__ = ["WeightFile", "choose_state", "read_weight_file"]
 
@@ -98,13 +98,14 @@ def choose_state(file: WeightFile, own: Mapping[str, torch.Tensor]) -> dict[str,
     fitting = [(".".join(filter(None, (e, p))), _below(p, s)) for fit, e, p, s in found if fit == best]
     fitting.sort(key=lambda pair: _rank(pair[0]))  # stable: else in the order of the file
     name, chosen = fitting[0]
-    if len(fitting) > 1:
+    # Where most is missing nothing fits, and the error says so.
+    if len(fitting) > 1 and 2 * len(own.keys() & chosen.keys()) > len(own):
         others = " or ".join(repr(other) for other, _ in fitting[1:])
         warnings.warn(
             f"weights={file.path!r} holds several networks that fit: {name!r} is taken, not {others}. "
             "Save the state dict of one alone to choose another.",
             UserWarning,
-            stacklevel=2,
+            stacklevel=caller_level(),
         )
     return chosen
 

@@ -17,7 +17,8 @@ __all__ = ["check_labels", "class_weights", "encode", "learn_classes"]
 
 def check_labels(estimator: Any, y: Any, *, name: str = "y") -> np.ndarray:
     """Validate labels: one a sample ``(n,)``, or an indicator matrix ``(n, n_labels)``."""
-    missing = np.flatnonzero(is_missing(np.asarray(y))) if np.ndim(y) == 1 and not issparse(y) else ()
+    labels = None if issparse(y) else np.asarray(y)
+    missing = () if labels is None or labels.ndim != 1 else np.flatnonzero(is_missing(labels))
     if len(missing):
         raise ValueError(
             f"{name} contains NaN or None: {len(missing)} rows have no label, the first is row {missing[0]}. Leave "

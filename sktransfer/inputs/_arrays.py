@@ -9,6 +9,7 @@ from PIL import Image
 from sktransfer.exceptions import InvalidImageError
 from sktransfer.inputs._channels import Doubt, assemble, both_ways, ignore
 from sktransfer.inputs._spec import InputSpec
+from sktransfer.utils._messages import caller_level
 
 __all__ = ["array_picture", "check_values", "learn_range", "picture_axes", "value_limits", "warn_other_scale"]
 
@@ -183,7 +184,7 @@ def warn_other_scale(arrays: np.ndarray, low: float, high: float, spec: InputSpe
     """
     advice = _other_scale(arrays, low, high, spec)
     if advice is not None:
-        warnings.warn(f"{advice} If this is meant, say so: {_STATE_IT}.", UserWarning, stacklevel=5)
+        warnings.warn(f"{advice} If this is meant, say so: {_STATE_IT}.", UserWarning, stacklevel=caller_level())
 
 
 def _other_scale(arrays, low, high, spec):

@@ -16,6 +16,7 @@ from joblib.parallel import get_active_backend
 from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
 from sktransfer.inputs._samples import Samples
 from sktransfer.utils._compat import in_dask_task
+from sktransfer.utils._messages import caller_level
 
 __all__ = ["iter_batches", "map_ahead", "read_batch", "resolve_threads", "unreadable", "warn_unreadable"]
 
@@ -233,5 +234,5 @@ def warn_unreadable(samples: Samples, failed: Sequence[int] | np.ndarray) -> Non
         f"{len(failed)} of {len(samples)} samples could not be read and became rows of NaN: rows {', '.join(rows)}."
         f"{cause}",
         InvalidImageWarning,
-        stacklevel=2,
+        stacklevel=caller_level(),
     )

@@ -18,6 +18,7 @@ from sktransfer.inputs._learn import learn_from_list, learn_from_probes, learn_f
 from sktransfer.inputs._pictures import READ_ERRORS, LazyItems, PictureReader
 from sktransfer.inputs._single import refuse_one_picture
 from sktransfer.inputs._spec import InputSpec
+from sktransfer.utils._messages import caller_level
 
 __all__ = ["Samples", "check_samples"]
 
@@ -146,7 +147,9 @@ class Samples:
     def _warn_of(self, row, doubt):
         if doubt.kind not in self._doubts:
             self._doubts.add(doubt.kind)
-            warnings.warn(f"Row {row} of X can be read in two ways: {doubt.text}", UserWarning, stacklevel=4)
+            warnings.warn(
+                f"Row {row} of X can be read in two ways: {doubt.text}", UserWarning, stacklevel=caller_level()
+            )
 
     def _call(self, method, i, **options):
         row = int(self.rows[i])

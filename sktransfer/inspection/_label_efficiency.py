@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.exceptions import FitFailedWarning
 
 from sktransfer.inspection._paired import Rows, seeded_clone
+from sktransfer.utils._messages import caller_level
 
 __all__ = ["check_label_sizes", "curves_of_fold", "labels_worth", "summarize_curves"]
 
@@ -100,7 +101,7 @@ def curves_of_fold(
                     f"The curve of labels has a gap: {type(estimator).__name__} ({role} transfer) could not be fitted "
                     f"with {size} labels, or scored ({error}). Pass label_sizes with larger numbers, or None.",
                     FitFailedWarning,
-                    stacklevel=2,
+                    stacklevel=caller_level(),
                 )
     # What is not finite is no point of a curve.
     scores[~np.isfinite(scores)] = np.nan

@@ -27,6 +27,7 @@ from sktransfer.inspection._shift_evidence import class_shares, domain_distances
 from sktransfer.utils._domains import check_domains, read_source_labels
 from sktransfer.utils._features import check_features
 from sktransfer.utils._labels import as_labels, missing_labels, plain_labels
+from sktransfer.utils._messages import caller_level
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["NegativeTransferReport", "negative_transfer_report"]
@@ -214,7 +215,7 @@ def negative_transfer_report(
     report.update(metric=metric_name(scoring), confidence=confidence, n_fits=2 * len(folds) * (1 + len(sizes)))
     report.summary = summary_of(report)
     if report.verdict == "hurts":
-        warnings.warn(report.summary.splitlines()[0], NegativeTransferWarning, stacklevel=3)
+        warnings.warn(report.summary.splitlines()[0], NegativeTransferWarning, stacklevel=caller_level())
     return report
 
 

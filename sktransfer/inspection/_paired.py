@@ -16,6 +16,7 @@ from sktransfer.utils._domains import Domains, check_domains
 from sktransfer.utils._estimators import domain_parameters, fit_on_domains, set_random_states
 from sktransfer.utils._folds import domain_folds, split_rows
 from sktransfer.utils._labels import mask_labels, plain_labels
+from sktransfer.utils._messages import caller_level
 from sktransfer.utils._stacking import take_rows
 
 __all__ = [
@@ -245,7 +246,7 @@ def fit_and_score(
                 f"The {role}, {type(estimator).__name__}, has no score in a fold of {len(test)} labelled rows: "
                 f"{error!r}. The comparison goes without this fold.",
                 FitFailedWarning,
-                stacklevel=2,
+                stacklevel=caller_level(),
             )
             score, right = np.nan, np.zeros(len(test), dtype=bool)
         scores.append(score)

@@ -13,6 +13,7 @@ from sktransfer.metrics import mmd_distance, proxy_a_distance
 from sktransfer.utils._domains import Domains
 from sktransfer.utils._estimators import domain_parameters
 from sktransfer.utils._features import apply_features, as_table
+from sktransfer.utils._messages import caller_level
 from sktransfer.utils._stacking import take_rows
 
 __all__ = [
@@ -88,7 +89,11 @@ def domain_distances(
         return _measure(*feature_rows(X, y, domains, rows, estimator, features), is_target, rng)
     except Exception as error:
         # A number beside the scores; what was found without it is kept.
-        warnings.warn(f"The distances of the domains could not be computed: {error!r}", FitFailedWarning, stacklevel=3)
+        warnings.warn(
+            f"The distances of the domains could not be computed: {error!r}",
+            FitFailedWarning,
+            stacklevel=caller_level(),
+        )
         return _without_distances(f"could not be computed: {error}")
 
 

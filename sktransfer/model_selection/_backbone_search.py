@@ -26,6 +26,7 @@ from sktransfer.model_selection._ranking import SCORES, Candidate, as_ranking, b
 from sktransfer.model_selection._winner import WinnerMixin
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions, fit_context
 from sktransfer.utils._labels import check_class_labels, labels_of_fit
+from sktransfer.utils._messages import caller_level
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["BackboneSearch"]
@@ -133,8 +134,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
     Examples
     --------
     >>> from sklearn.datasets import load_digits
-    >>> from sklearn.exceptions import FitFailedWarning
-    from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.linear_model import LogisticRegression
     >>> from sktransfer import BackboneSearch
     >>> X, y = load_digits(return_X_y=True)
     >>> backbones = {"trained": "sktransfer_mini", "random": ("sktransfer_mini", None)}
@@ -309,7 +309,9 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
             # scikit-learn gives up where every fold of one candidate fails; here there are others.
             if self.error_score == "raise":
                 raise
-            warnings.warn(f"Backbone {row.candidate.name!r} has no score: {error}", FitFailedWarning, stacklevel=6)
+            warnings.warn(
+                f"Backbone {row.candidate.name!r} has no score: {error}", FitFailedWarning, stacklevel=caller_level()
+            )
             return float(self.error_score)
 
     @property

@@ -11,6 +11,8 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.exceptions import FitFailedWarning
 
+from sktransfer.utils._messages import caller_level
+
 __all__ = ["Candidate", "Clock", "halve", "lead", "tabulate"]
 
 
@@ -195,7 +197,7 @@ def _tries(candidate, fold, share, left, evaluate, error_score):
         # As in scikit-learn's searches, one candidate that cannot be fitted is no reason to lose the others.
         if error_score == "raise":
             raise
-        warnings.warn(f"The strategy {candidate.name!r} failed: {error!r}", FitFailedWarning, stacklevel=4)
+        warnings.warn(f"The strategy {candidate.name!r} failed: {error!r}", FitFailedWarning, stacklevel=caller_level())
         if math.isfinite(error_score):
             candidate.record(share, error_score, 0.0, 0.0)
             return True

@@ -28,7 +28,7 @@ from sktransfer.metrics import (
     transrate_score,
 )
 from sktransfer.utils._labels import as_labels, is_missing, label_kind, plain_labels
-from sktransfer.utils._messages import unknown_option
+from sktransfer.utils._messages import caller_level, unknown_option
 from sktransfer.utils._stacking import take_rows
 from sktransfer.utils._threads import small_algebra
 
@@ -257,7 +257,7 @@ def rank(
         except (WeightsNotFoundError, WeightsMismatchError, ValueError) as error:
             if on_error == "raise":
                 raise
-            warnings.warn(f"Backbone {candidate.name!r} is left out: {error}", UserWarning, stacklevel=5)
+            warnings.warn(f"Backbone {candidate.name!r} is left out: {error}", UserWarning, stacklevel=caller_level())
             yield Ranked(candidate, np.nan, time.perf_counter() - start, 0, 0)
             continue
         n_loaded += 1
@@ -268,7 +268,9 @@ def rank(
         except Exception as error:
             if on_error == "raise":
                 raise
-            warnings.warn(f"Backbone {candidate.name!r} has no score: {error!r}", FitFailedWarning, stacklevel=5)
+            warnings.warn(
+                f"Backbone {candidate.name!r} has no score: {error!r}", FitFailedWarning, stacklevel=caller_level()
+            )
             seen, value = features, np.nan
         seconds = time.perf_counter() - start
         yield Ranked(candidate, value, seconds, _n_parameters(extractor.backbone_), seen.shape[1], extractor, features)

@@ -32,6 +32,7 @@ from sktransfer.utils._compat import Interval, StrOptions, fit_context
 from sktransfer.utils._domains import Domains, check_domains, read_source_labels
 from sktransfer.utils._folds import domain_folds, split_rows
 from sktransfer.utils._labels import check_class_labels, holds_minus_one, labels_of_fit, missing_labels, plain_labels
+from sktransfer.utils._messages import caller_level
 from sktransfer.utils._stacking import take_rows
 from sktransfer.utils._threads import small_algebra
 
@@ -264,6 +265,8 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         domains = self._read_domains(X, y, sample_domain)
         labels = y if domains is None else read_source_labels(y, domains)[0]
         check_class_labels(plain_labels(labels))
+        if len(set(labels.tolist())) < 2:
+            raise ValueError(f"y holds one class only, {labels[0]!r}: a search needs labels of at least two classes.")
         self.minus_one_is_missing_ = not holds_minus_one(labels)
         X = self._check_rows(X, reset=True)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
@@ -376,7 +379,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
             f"The strategy {winner.name!r} was best by its score, but transfer_evidence does not speak for it (see "
             f"evidence_); {baseline.name!r} is used. Set guard=False to keep the other.",
             NegativeTransferWarning,
-            stacklevel=5,
+            stacklevel=caller_level(),
         )
         winner.outcome = "best by its score, but dropped by the guard"
         self.best_estimator_, baseline.outcome = unadapted, "best"

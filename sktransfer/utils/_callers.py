@@ -246,6 +246,8 @@ def _callers(estimator) -> Iterator[tuple[FrameType, str]]:
         module = frame.f_globals.get("__name__") or ""
         if module.startswith("sklearn."):
             yield frame, module
-        elif module.startswith("sktransfer.") and module != __name__ and frame.f_locals.get("self") is not estimator:
-            return
+        elif module.startswith("sktransfer."):
+            owner = frame.f_locals.get("self")
+            if isinstance(owner, BaseEstimator) and owner is not estimator:
+                return
         frame = frame.f_back

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from sktransfer.utils._hooks import forward_hooks
-from sktransfer.utils._messages import first_line
+from sktransfer.utils._messages import caller_level, first_line
 from sktransfer.utils._threads import set_torch_threads, torch_threads
 
 __all__ = [
@@ -97,7 +97,7 @@ def resolve_precision(precision: str, device: torch.device) -> str:
             "precision='bfloat16': this CPU has no units for bfloat16 and computes in it many times slower than in "
             "float32. Pass precision='float32' or 'auto'.",
             UserWarning,
-            stacklevel=2,
+            stacklevel=caller_level(),
         )
     return precision
 

@@ -336,8 +336,10 @@ def _count(n_samples: int) -> str:
 
 def check_length(values: Any, expected: int | None, *, name: str, of: str = "X") -> None:
     """Raise a DomainError, which is a ValueError, if `values` has not `expected` entries; None does not check."""
-    if expected is not None and n_rows(values) != expected:
+    if expected is None:
+        return
+    n = n_rows(values if hasattr(values, "__len__") or hasattr(values, "shape") else np.asarray(values))
+    if n != expected:
         raise DomainError(
-            f"{name} has {n_rows(values)} rows, but {of} has {expected}: inconsistent numbers of samples. "
-            "Give one entry a row."
+            f"{name} has {n} rows, but {of} has {expected}: inconsistent numbers of samples. Give one entry a row."
         )

@@ -12,6 +12,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer.exceptions import DomainError
+from sktransfer.utils._messages import caller_level
 
 __all__ = [
     "as_labels",
@@ -84,7 +85,7 @@ def labels_of_fit(y: Any, *, caller: str) -> np.ndarray:
             "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
             "(n_samples,), for example using ravel().",
             DataConversionWarning,
-            stacklevel=4,
+            stacklevel=caller_level(),
         )
     return as_labels(y, name="y")
 

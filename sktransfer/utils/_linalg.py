@@ -7,6 +7,8 @@ import numpy as np
 from scipy import linalg
 from sklearn.exceptions import ConvergenceWarning
 
+from sktransfer.utils._messages import caller_level
+
 __all__ = [
     "center_rows",
     "fix_signs",
@@ -123,7 +125,7 @@ def top_eigenvectors_by_products(
                 f"The last of {_MAX_BLOCKS} blocks of vectors still added {added / found:.1g} to the variance of the "
                 "components: the kernel matrix has no leading directions. A smaller gamma gives it some.",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=caller_level(),
             )
     kept = np.flatnonzero(eigenvalues >= eigenvalues[-1] * 1e-12)[::-1][:n_components]
     return fix_signs(shrink(Q @ U[:, kept]) / np.sqrt(mu))

@@ -1,12 +1,25 @@
 """Words for error messages."""
 
 import difflib
+import sys
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["did_you_mean", "first_line", "shorten", "unknown_option"]
+__all__ = ["caller_level", "did_you_mean", "first_line", "shorten", "unknown_option"]
 
 _LONGEST = 120
+_ON_THE_WAY = ("sktransfer.", "sklearn.", "joblib.", "contextlib")
+
+
+def caller_level() -> int:
+    """Level for :func:`warnings.warn` of the first caller that is neither of this package nor of those that it runs in.
+
+    Counted, not written down: a decorator more, or a search around the estimator, would make every number wrong.
+    """
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_ON_THE_WAY):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def first_line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sktransfer.utils._kernels import kernel_blocks, pairwise_kernel
+from sktransfer.utils._messages import caller_level
 
 __all__ = [
     "candidate_gammas",
@@ -41,7 +42,7 @@ def mean_weight(weights: np.ndarray, *, caller: str) -> float:
         f"{caller} finds no source row that looks like the target: all weights are zero, and 1 is taken for each. The "
         f"domains do not overlap at this kernel width; scale the features, or set a smaller gamma.",
         UserWarning,
-        stacklevel=5,
+        stacklevel=caller_level(),
     )
     return 0.0
 

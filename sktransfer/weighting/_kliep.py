@@ -11,6 +11,7 @@ from sktransfer.base import BaseWeighter
 from sktransfer.utils._compat import Interval
 from sktransfer.utils._domains import Domains
 from sktransfer.utils._kernels import median_gamma
+from sktransfer.utils._messages import caller_level
 from sktransfer.weighting._common import (
     candidate_gammas,
     deal_rows,
@@ -239,7 +240,7 @@ class KLIEPWeighter(BaseWeighter):
                 f"KLIEPWeighter stopped after max_iter={self.max_iter} steps with up to {self.gap_:.2g} of the mean "
                 f"log-likelihood missing (tol={self.tol:.2g}). Raise max_iter or tol.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=caller_level(),
             )
         weights = gaussian_mixture(Xs, self.centers_, self.gamma_, self.coef_)
         # The constraint makes the mean one, but for rounding.

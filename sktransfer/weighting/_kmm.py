@@ -21,6 +21,7 @@ from sktransfer.utils._kernels import (
     pairwise_kernel,
     resolve_gamma,
 )
+from sktransfer.utils._messages import caller_level
 from sktransfer.weighting._common import mean_weight
 
 __all__ = ["KMMWeighter", "KernelProduct", "project_box_slab", "solve_box_slab"]
@@ -348,7 +349,7 @@ class KMMWeighter(BaseWeighter):
                 f"KMMWeighter stopped after max_iter={self.max_iter} steps at a relative duality gap of {self.gap_:.2g}"
                 f" > tol={self.tol:.2g}. Raise max_iter or tol, or lower B.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=caller_level(),
             )
         mean = mean_weight(b, caller="KMMWeighter")
         self.weights_ = b / mean if mean else np.ones(n)

@@ -15,6 +15,7 @@ from sktransfer.utils._compat import Interval
 from sktransfer.utils._domains import Domains, check_domains, check_length, read_source_labels
 from sktransfer.utils._estimators import set_random_states
 from sktransfer.utils._labels import as_labels, labelled_rows, labels_of_fit, missing_labels, plain_labels
+from sktransfer.utils._messages import caller_level
 from sktransfer.utils._tables import check_table_of
 from sktransfer.utils._weights import fit_with_weights
 
@@ -157,7 +158,7 @@ class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
                 f"rows by heart (a tree of max_depth=3, a larger min_samples_leaf, a stronger penalty), and compare "
                 f"with it fitted on the target rows alone.",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=caller_level(),
             )
 
     def _learns_by_heart(self, data: LabelledRows, weights: np.ndarray, rng: Any) -> bool:

@@ -127,7 +127,9 @@ def test_compiled_training_gives_the_same_outputs():
 def test_kind_of_net_follows_the_recipe():
     module = TunedModule(tiny_backbone(), plan_training(tiny_backbone(), "head"), 2)
     kinds = {
-        precision: type(_build_net(module, None, recipe(precision=precision), nn.MSELoss, None)).__name__
+        precision: type(
+            _build_net(module, None, recipe(precision=precision), nn.MSELoss, penalty=None, answers=None)
+        ).__name__
         for precision in ("float32", "bfloat16", "float16")
     }
     assert kinds == {"float32": "TransferNet", "bfloat16": "TransferNet", "float16": "_ScaledNet"}
