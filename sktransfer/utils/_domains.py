@@ -338,7 +338,7 @@ def check_length(values: Any, expected: int | None, *, name: str, of: str = "X")
     """Raise a DomainError, which is a ValueError, if `values` has not `expected` entries; None does not check."""
     if expected is None:
         return
-    n = n_rows(values if hasattr(values, "__len__") or hasattr(values, "shape") else np.asarray(values))
+    n = n_rows(values)
     if n != expected:
         raise DomainError(
             f"{name} has {n} rows, but {of} has {expected}: inconsistent numbers of samples. Give one entry a row."

@@ -69,6 +69,8 @@ def take_rows(samples: Any, rows: np.ndarray) -> Any:
 
 def n_rows(samples: Any) -> int:
     """Count the rows of whatever holds samples."""
+    if not hasattr(samples, "shape") and not hasattr(samples, "__len__"):
+        samples = np.asarray(samples)  # what has nothing but __array__
     if hasattr(samples, "shape"):
         return int(samples.shape[0]) if samples.shape else 0
     return len(samples)
