@@ -192,6 +192,7 @@ def refuse_pipeline(adapter: Any, y: Any, sample_domain: Any) -> None:
     owners = (frame.f_locals.get("self") for frame, module in _callers(adapter) if module == "sklearn.pipeline")
     pipeline = next((owner for owner in owners if isinstance(owner, Pipeline)), None)
     last = None if pipeline is None else pipeline.steps[-1][1]
+    last = last if hasattr(last, "fit") else None  # "passthrough" learns nothing
     # Those of semi_supervised know -1, and ours say for themselves what they make of the labels.
     known = ("sklearn.semi_supervised", "sktransfer.")
     if y is None or last is None or type(last).__module__.startswith(known) or not is_classifier(last):
