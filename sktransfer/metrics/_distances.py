@@ -13,11 +13,14 @@ from sktransfer.metrics._validation import check_pair
 from sktransfer.utils._domains import check_length
 from sktransfer.utils._kernels import row_blocks
 from sktransfer.utils._labels import as_labels, is_missing
+from sktransfer.utils._messages import unknown_option
 from sktransfer.utils._optional import import_optional
 from sktransfer.utils._stacking import n_rows, take_rows
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["class_conditional_distance", "energy_distance", "frechet_distance", "wasserstein_distance"]
+
+_METHODS = ("exact", "sliced")
 
 
 @small_algebra
@@ -148,8 +151,8 @@ def wasserstein_distance(
     >>> wasserstein_distance(X, X + 3)
     3.0
     """
-    if method not in ("sliced", "exact"):
-        raise ValueError(f"method must be 'sliced' or 'exact', got {method!r}.")
+    if method not in _METHODS:
+        raise ValueError(unknown_option("method", method, _METHODS))
     if not isinstance(p, Real) or not 1 <= p < np.inf:
         raise ValueError(f"p must be a finite number of at least 1, got {p!r}.")
     if not isinstance(n_projections, Integral) or n_projections < 1:

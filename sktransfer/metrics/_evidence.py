@@ -10,10 +10,13 @@ from sktransfer.metrics._validation import check_labelled
 from sktransfer.utils._domains import check_length
 from sktransfer.utils._labels import as_labels, label_kind
 from sktransfer.utils._linalg import principal_axes
+from sktransfer.utils._messages import unknown_option
 from sktransfer.utils._tables import check_table
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["logme_score"]
+
+_TASKS = ("auto", "classification", "regression")
 
 # Least share of |y|^2 that is noise: targets in the span of the features have no greatest evidence without it.
 _LEAST_NOISE = 1e-10
@@ -97,8 +100,8 @@ def logme_score(features: Any, y: Any, *, task: str = "auto") -> float:
     >>> round(logme_score(noise + 3 * (y == "bee")[:, np.newaxis], y), 2)
     -0.54
     """
-    if task not in ("auto", "classification", "regression"):
-        raise ValueError(f"task must be 'auto', 'classification' or 'regression', got {task!r}.")
+    if task not in _TASKS:
+        raise ValueError(unknown_option("task", task, _TASKS))
     if task == "regression" or (task == "auto" and _is_regression(y)):
         X = check_table(features, name="features", min_rows=2)
         Y = _check_numbers(y, X)

@@ -10,10 +10,12 @@ from scipy.special import softmax
 from sktransfer.metrics._classes import center_features, class_sums, rows_by_class
 from sktransfer.metrics._validation import check_labelled
 from sktransfer.utils._linalg import principal_axes
+from sktransfer.utils._messages import unknown_option
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["gbc_score", "h_score", "sfda_score", "transrate_score"]
 
+_COVARIANCES = ("diagonal", "spherical")
 # Least variance of a class, in units of the mean variance of a feature.
 _LEAST_VARIANCE = 1e-6
 
@@ -243,8 +245,8 @@ def gbc_score(features: Any, y: Any, *, covariance: str = "spherical", n_compone
     >>> round(gbc_score(features, ["a", "b", "a", "b"]), 3)
     -1.938
     """
-    if covariance not in ("spherical", "diagonal"):
-        raise ValueError(f"covariance must be 'spherical' or 'diagonal', got {covariance!r}.")
+    if covariance not in _COVARIANCES:
+        raise ValueError(unknown_option("covariance", covariance, _COVARIANCES))
     if n_components is not None and (not isinstance(n_components, Integral) or n_components < 1):
         raise ValueError(f"n_components must be an integer of at least 1 or None, got {n_components!r}.")
     X, codes, counts = check_labelled(features, y)

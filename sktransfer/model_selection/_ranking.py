@@ -299,7 +299,7 @@ def _score_function(score, task, random_state):
     if callable(score):
         return score
     if score not in SCORES:
-        raise ValueError(f"score must be one of {list(SCORES)} or a callable (features, y) -> float, got {score!r}.")
+        raise ValueError(unknown_option("score", score, SCORES, others="a callable (features, y) -> float"))
     if score == "logme":
         return lambda features, y: logme_score(features, y, task=task)
     if task == "regression":

@@ -60,7 +60,7 @@ def unknown_option(name: str, value: Any, options: Iterable[str], *, others: str
     """
     options = sorted(options)
     known = f"{options} or {others}" if others else f"{options}"
-    return f"{name} must be one of {known}, got {value!r}.{did_you_mean(value, options)}"
+    return f"{name} must be one of {known}, got {shorten(value)}.{did_you_mean(value, options)}"
 
 
 def _plain(word):

@@ -142,7 +142,7 @@ class TestWasserstein:
     @pytest.mark.parametrize(
         ("params", "message"),
         [
-            ({"method": "sinkhorn"}, "method must be 'sliced' or 'exact', got 'sinkhorn'"),
+            ({"method": "slice"}, r"method must be one of \['exact', 'sliced'\], got 'slice'. Did you mean 'sliced'\?"),
             ({"p": 0.5}, "p must be a finite number of at least 1, got 0.5"),
             ({"n_projections": 0}, "n_projections must be an integer of at least 1, got 0"),
         ],

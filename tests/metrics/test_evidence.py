@@ -118,7 +118,11 @@ class TestTask:
     @pytest.mark.parametrize(
         ("y", "params", "message"),
         [
-            ([0, 1] * 15, {"task": "ranking"}, "task must be 'auto', 'classification' or 'regression', got 'ranking'"),
+            (
+                [0, 1] * 15,
+                {"task": "regresion"},
+                r"task must be one of \[.*got 'regresion'. Did you mean 'regression'\?",
+            ),
             (["a", "b"] * 15, {"task": "regression"}, "could not convert string to float"),
             (np.zeros(30), {}, "y is zero everywhere in column 0"),
             (np.full(30, np.nan), {}, "y contains NaN"),

@@ -285,7 +285,7 @@ class TestGbc:
     @pytest.mark.parametrize(
         ("params", "message"),
         [
-            ({"covariance": "full"}, "covariance must be 'spherical' or 'diagonal', got 'full'"),
+            ({"covariance": "full"}, r"covariance must be one of \['diagonal', 'spherical'\], got 'full'"),
             ({"n_components": 0}, "n_components must be an integer of at least 1 or None, got 0"),
         ],
     )

@@ -181,7 +181,7 @@ def test_no_backbone_could_be_loaded():
         ("test_resnet", {}, "backbones='test_resnet': expected a list"),
         (["test_resnet", "test_resnet"], {}, "more than one named 'test_resnet'; pass a dict with a name for each"),
         ([("test_resnet", None, 3)], {}, r"has 3 entries; expected a pair \(backbone, weights\)"),
-        (NAMES, {"score": "best"}, r"score must be one of \['gbc', .*\] or a callable"),
+        (NAMES, {"score": "logm"}, r"score must be one of \['gbc', .*\] or a callable.*Did you mean 'logme'\?"),
         (NAMES, {"task": "sorting"}, "task must be one of"),
         (NAMES, {"on_error": "nan"}, r"on_error must be one of \['raise', 'skip'\], got 'nan'"),
         (NAMES, {"score": "parc", "task": "regression"}, "score='parc' is of classes, and y holds numbers"),
