@@ -61,7 +61,7 @@ class Counter:
 
         from sktransfer import clear_cache
         from sktransfer.backbones import Backbone
-        from sktransfer.inputs import _pictures
+        from sktransfer.modalities import _pictures
 
         def hash_array(*args):
             self.hashed += 1

@@ -27,7 +27,7 @@ from torch import nn
 
 from sktransfer import FineTunedClassifier, PretrainedFeatureExtractor, clear_cache, load_backbone
 from sktransfer.backbones._timm import timm
-from sktransfer.inputs import ImagePreprocessor
+from sktransfer.modalities import ImagePreprocessor
 
 N_CLASSES = 10
 BATCH = 32

@@ -414,7 +414,7 @@ SUBJECTS |= {name: source_free(name) for name in ("SHOTClassifier", "TENTClassif
 
 # Why the others are not of tables: each reads pictures or names, or stands for parameters only, and what is done to its
 # inputs is tested where it is written.
-PICTURES = "reads pictures: tests/inputs and the tests of its room"
+PICTURES = "reads pictures: tests/modalities and the tests of its room"
 NOT_OF_TABLES = {
     **dict.fromkeys(("BackboneSearch", "FineTunedClassifier", "FineTunedRegressor", "FixMatchClassifier"), PICTURES),
     **dict.fromkeys(("FourierAdapter", "PixelAdapter", "PretrainedFeatureExtractor", "grad_cam"), PICTURES),

@@ -11,7 +11,7 @@ ROOMS = (
     "datasets",
     "feature_extraction",
     "fine_tuning",
-    "inputs",
+    "modalities",
     "inspection",
     "metrics",
     "model_selection",

@@ -11,7 +11,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = (
     {"exceptions", "utils"},
-    {"base", "inputs", "backbones", "metrics", "datasets"},
+    {"modalities"},
+    {"base", "backbones", "metrics", "datasets"},
     {"_frozen"},
     {"_nets"},
     {"feature_extraction", "fine_tuning", "adaptation", "weighting", "deep_adaptation"},
@@ -21,7 +22,7 @@ LAYERS = (
 LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
 
 # Files that may import torch when they are imported; everything else must do without.
-TORCH_DOORS = ("utils/_device.py", "inputs/_loaders.py", "backbones/", "_frozen/", "_nets/", "deep_adaptation/")
+TORCH_DOORS = ("utils/_device.py", "modalities/_loaders.py", "backbones/", "_frozen/", "_nets/", "deep_adaptation/")
 # The one place of each.
 ONLY_IN = {"timm": "backbones/_timm.py", "skorch": "_nets/", "huggingface_hub": "backbones/_timm.py"}
 MAX_LINES = 450
@@ -83,7 +84,7 @@ def test_imports_point_down(file):
 
 def test_upward_imports_are_found():
     tree = ast.parse("def f():\n    from sktransfer.fine_tuning import X\nfrom sktransfer import metrics\n")
-    assert upward_imports(tree, "inputs") == ["line 3: sktransfer.metrics", "line 2: sktransfer.fine_tuning"]
+    assert upward_imports(tree, "modalities") == ["line 3: sktransfer.metrics", "line 2: sktransfer.fine_tuning"]
     assert upward_imports(tree, "inspection") == []
 
 

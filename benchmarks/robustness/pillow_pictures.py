@@ -23,7 +23,7 @@ from PIL import Image, ImageOps
 from sklearn.base import BaseEstimator
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.inputs import check_samples
+from sktransfer.modalities import check_samples
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.common_damage import damaged

@@ -25,7 +25,7 @@ def _files(size, n):
 def _ours(size, n):
     from sklearn.base import BaseEstimator
 
-    from sktransfer.inputs import ImagePreprocessor, check_samples, read_batch
+    from sktransfer.modalities import ImagePreprocessor, check_samples, read_batch
 
     samples = check_samples(BaseEstimator(), _files(size, n), reset=True)
     preprocess = ImagePreprocessor()

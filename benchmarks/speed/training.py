@@ -70,7 +70,7 @@ def _network(name, size, n):
     from PIL import Image
 
     from sktransfer import load_backbone
-    from sktransfer.inputs import ImagePreprocessor
+    from sktransfer.modalities import ImagePreprocessor
 
     torch.set_num_threads(1)
     backbone = load_backbone(**_source(name, size), random_state=0)

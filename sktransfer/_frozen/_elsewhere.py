@@ -13,7 +13,7 @@ import joblib
 import numpy as np
 from joblib.parallel import get_active_backend
 
-from sktransfer.inputs import Samples
+from sktransfer.modalities import Samples
 from sktransfer.utils._allocator import give_back_freed_memory, keep_freed_memory
 from sktransfer.utils._compat import in_dask_task
 from sktransfer.utils._persistence import NetworkPreamble

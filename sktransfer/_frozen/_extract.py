@@ -12,7 +12,7 @@ from sktransfer._frozen._cache import cache_folder, known_by
 from sktransfer._frozen._elsewhere import compute_elsewhere, n_workers, worth_sending
 from sktransfer._frozen._store import open_store, row_key
 from sktransfer.exceptions import CacheWarning, InvalidImageError
-from sktransfer.inputs import (
+from sktransfer.modalities import (
     ImagePreprocessor,
     Samples,
     iter_batches,
@@ -59,7 +59,7 @@ def extract(
     device, precision : str, default="auto"
     cache : {"memory"}, path, FeatureCache or None, default="memory"
     n_jobs : int or None, default=None
-        Threads; see :func:`~sktransfer.inputs.resolve_threads`.
+        Threads; see :func:`~sktransfer.modalities.resolve_threads`.
     on_error : {"raise", "nan"}, default="raise"
         Whether a picture that cannot be read ends the call or becomes a row of NaN.
     verbose : int, default=0

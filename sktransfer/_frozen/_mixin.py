@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sktransfer._frozen._cache import FeatureCache
-from sktransfer.inputs import ImagePreprocessor, Samples
+from sktransfer.modalities import ImagePreprocessor, Samples
 
 if TYPE_CHECKING:
     from torch import nn

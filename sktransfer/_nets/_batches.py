@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from sktransfer._nets._freezing import Phase
-from sktransfer.inputs import Samples, map_ahead, resolve_threads
+from sktransfer.modalities import Samples, map_ahead, resolve_threads
 
 __all__ = ["TARGET", "BatchIterator", "FeatureSet", "PhasedSet", "PictureSet", "Rows", "Targets", "cut"]
 

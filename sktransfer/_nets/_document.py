@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sktransfer.inputs import InputSpec
+from sktransfer.modalities import InputSpec
 
 __all__ = ["attributes_of", "net_settings", "parameters_of", "rebuild"]
 

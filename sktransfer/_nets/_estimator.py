@@ -16,7 +16,7 @@ from sktransfer._frozen import FeatureCache
 from sktransfer._nets._persistence import PersistenceMixin
 from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
-from sktransfer.inputs import check_samples
+from sktransfer.modalities import check_samples
 from sktransfer.utils._compat import CallbackSupportMixin, Interval, StrOptions
 from sktransfer.utils._messages import caller_level
 
@@ -133,7 +133,7 @@ class NetEstimator(
 
     def _readable(self, samples, *parts, name="X"):
         """Leave out samples that cannot be read, and their rows of `parts`, where ``on_error="drop"``."""
-        from sktransfer.inputs import resolve_threads, unreadable
+        from sktransfer.modalities import resolve_threads, unreadable
 
         if self.on_error == "raise":
             return samples, *parts

@@ -179,7 +179,7 @@ class Backbone:
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """Arguments of :class:`~sktransfer.inputs.ImagePreprocessor` that prepare pictures for this network."""
+        """Arguments of :class:`~sktransfer.modalities.ImagePreprocessor` that prepare pictures for this network."""
         channels, *size = self.config["input_size"]
         rest = {key: self.config[key] for key in ("interpolation", "mean", "std", "crop_pct", "crop_mode")}
         return {"input_size": tuple(size), "in_chans": channels, **rest}

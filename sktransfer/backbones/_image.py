@@ -130,7 +130,7 @@ class ImageBackbone(BackboneDescription):
 
     @property
     def reading(self) -> dict[str, Any]:
-        """What :func:`~sktransfer.inputs.check_samples` is told."""
+        """What :func:`~sktransfer.modalities.check_samples` is told."""
         return {name: getattr(self, name) for name in ("image_shape", "channels", "value_range", "resize")}
 
     def load(self, in_chans: int | None, *, random_state: int = 0) -> Backbone:

@@ -34,7 +34,7 @@ from sktransfer._nets import (
     plain_set,
 )
 from sktransfer.base import LabelledScoreMixin
-from sktransfer.inputs import Samples
+from sktransfer.modalities import Samples
 from sktransfer.utils._callers import refuse_scoring
 from sktransfer.utils._compat import Interval, fit_context, with_callbacks
 from sktransfer.utils._device import isolated_rng

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from sktransfer._frozen import FeatureCache
 from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.feature_extraction._lazy import first_rows, is_lazy, transform_lazily
-from sktransfer.inputs import ImagePreprocessor, check_samples
+from sktransfer.modalities import ImagePreprocessor, check_samples
 from sktransfer.utils._compat import Interval, StrOptions, fit_context
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
         arrays whose channel axis cannot be told.
     resize : {"fast", "exact"}, default="fast"
         ``"exact"`` prepares pictures to the last bit as timm's own transform does; ``"fast"`` within a grey level of
-        it, in half the time (a fifth for JPEGs of 2000 pixels). See :class:`~sktransfer.inputs.ImagePreprocessor`.
+        it, in half the time (a fifth for JPEGs of 2000 pixels). See :class:`~sktransfer.modalities.ImagePreprocessor`.
     batch_size : int, default=32
         Pictures that pass the network together; a CPU takes as many at once as it computes fastest.
     device : str or torch.device, default="auto"

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._nets import NetEstimator
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
-from sktransfer.inputs import ImagePreprocessor, check_samples
+from sktransfer.modalities import ImagePreprocessor, check_samples
 
 __all__ = ["Explanation", "explain", "grad_cam"]
 
@@ -116,7 +116,7 @@ def explain(estimator: Any, X: Any, *, target: Any, layer: int | str | None) -> 
     """Compute maps, and keep the pictures that they belong to; see :func:`grad_cam`."""
     import torch
 
-    from sktransfer.inputs import iter_batches, resolve_threads
+    from sktransfer.modalities import iter_batches, resolve_threads
     from sktransfer.utils._device import resolve_device
 
     parts = _take_apart(estimator, X, layer)

@@ -15,7 +15,6 @@ from sklearn.utils import Bunch, check_consistent_length, check_random_state
 from sktransfer._frozen import FeatureCache
 from sktransfer.exceptions import WeightsMismatchError, WeightsNotFoundError
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
-from sktransfer.inputs import ImagePreprocessor, check_samples
 from sktransfer.metrics import (
     gbc_score,
     h_score,
@@ -27,6 +26,7 @@ from sktransfer.metrics import (
     sfda_score,
     transrate_score,
 )
+from sktransfer.modalities import ImagePreprocessor, check_samples
 from sktransfer.utils._labels import as_labels, is_missing, label_kind, plain_labels
 from sktransfer.utils._messages import caller_level, unknown_option
 from sktransfer.utils._stacking import take_rows

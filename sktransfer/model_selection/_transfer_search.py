@@ -20,8 +20,8 @@ from sklearn.utils.validation import validate_data
 from sktransfer._frozen import FeatureCache
 from sktransfer.base import LabelledScoreMixin
 from sktransfer.exceptions import NegativeTransferWarning
-from sktransfer.inputs import check_samples
 from sktransfer.metrics import transfer_evidence
+from sktransfer.modalities import check_samples
 from sktransfer.model_selection._fold_fits import FoldFits, takes_domains
 from sktransfer.model_selection._halving import Candidate, Clock, halve, lead, tabulate
 from sktransfer.model_selection._neighborhood_scorer import TransferEvidenceScorer

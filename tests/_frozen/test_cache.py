@@ -14,7 +14,7 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 from sklearn.base import clone
 
-import sktransfer.inputs._digests as digests_module
+import sktransfer.modalities._digests as digests_module
 from sktransfer import FeatureCache, FineTunedClassifier, PretrainedFeatureExtractor, clear_cache, rank_backbones
 
 N = 4

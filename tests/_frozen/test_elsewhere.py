@@ -20,7 +20,7 @@ from sktransfer import BackboneSearch, PretrainedFeatureExtractor, TransferSearc
 from sktransfer._frozen import TrainedNet, _elsewhere, _extract, extract, freed_memory_kept
 from sktransfer._frozen._elsewhere import n_workers, pack
 from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
-from sktransfer.inputs import ImagePreprocessor, check_samples
+from sktransfer.modalities import ImagePreprocessor, check_samples
 
 
 @pytest.fixture(scope="module")

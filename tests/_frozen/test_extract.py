@@ -14,7 +14,7 @@ from sktransfer import clear_cache, load_backbone
 from sktransfer._frozen import Boundary, PooledLayers, _extract, extract
 from sktransfer.backbones import Identity
 from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
-from sktransfer.inputs import ImagePreprocessor, check_samples
+from sktransfer.modalities import ImagePreprocessor, check_samples
 
 
 class MeanColour(NamedTuple):

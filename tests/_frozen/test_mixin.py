@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 
 from sktransfer import clear_cache, load_backbone
 from sktransfer._frozen import FrozenPartMixin
-from sktransfer.inputs import ImagePreprocessor, InputSpec, check_samples
+from sktransfer.modalities import ImagePreprocessor, InputSpec, check_samples
 
 N = 5
 

@@ -19,7 +19,7 @@ from sktransfer._nets._build import training_set
 from sktransfer._nets._freezing import Phase
 from sktransfer._nets._penalty import DELTAPenalty, PenaltySetup, StochNormPenalty
 from sktransfer.backbones._timm import create_timm_model
-from sktransfer.inputs import ImagePreprocessor, Samples, check_samples, to_pil
+from sktransfer.modalities import ImagePreprocessor, Samples, check_samples, to_pil
 from sktransfer.utils._device import isolated_rng
 
 N = 6

@@ -8,7 +8,7 @@ from common_files import little_room
 from sklearn.exceptions import NotFittedError
 
 from sktransfer import FineTunedClassifier, FineTunedRegressor
-from sktransfer.inputs import ImagePreprocessor, check_samples
+from sktransfer.modalities import ImagePreprocessor, check_samples
 
 TINY = {"backbone": "test_resnet", "weights": None, "image_size": 32, "random_state": 0, "max_epochs": 1}
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from sktransfer import FineTunedClassifier
 from sktransfer.deep_adaptation._adabn import AdaBNClassifier, estimate_statistics
-from sktransfer.inputs import ImagePreprocessor
+from sktransfer.modalities import ImagePreprocessor
 
 
 def drawn(*shape, seed=0):

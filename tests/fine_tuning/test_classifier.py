@@ -201,7 +201,7 @@ def test_second_step_starts_from_ones_own_source_model(few):
 
 
 def test_tuned_backbone_computes_what_the_classifier_does(few):
-    from sktransfer.inputs import ImagePreprocessor, check_samples
+    from sktransfer.modalities import ImagePreprocessor, check_samples
 
     X, y = few
     clf = tiny(trainable=2).fit(X, y)

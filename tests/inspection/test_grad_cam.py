@@ -20,7 +20,7 @@ from sktransfer import (
     PretrainedFeatureExtractor,
     grad_cam,
 )
-from sktransfer.inputs import ImagePreprocessor
+from sktransfer.modalities import ImagePreprocessor
 
 X = make_pictures(12, size=16)
 Y = np.array(["cat", "dog", "eel"] * 4)

@@ -4,8 +4,8 @@ from math import prod
 
 import numpy as np
 
-from sktransfer.inputs._containers import is_tensor
-from sktransfer.inputs._spec import InputSpec
+from sktransfer.modalities._containers import is_tensor
+from sktransfer.modalities._spec import InputSpec
 
 __all__ = ["refuse_one_picture"]
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 
-from sktransfer.inputs import check_samples
+from sktransfer.modalities import check_samples
 
 
 def test_grey_arrays(colours, fitted):

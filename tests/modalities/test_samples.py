@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.inputs import InputSpec, check_samples
+from sktransfer.modalities import InputSpec, check_samples
 
 
 class MeanLevels(TransformerMixin, BaseEstimator):

@@ -41,7 +41,7 @@ class InputSpec:
         The shape of a picture as stated.
 
     resize : {"fast", "exact"}, default="fast"
-        How pictures are brought to their size; see :class:`~sktransfer.inputs.ImagePreprocessor`.
+        How pictures are brought to their size; see :class:`~sktransfer.modalities.ImagePreprocessor`.
     """
 
     kind: str

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sktransfer.inputs import _pictures as pictures_module
-from sktransfer.inputs._digests import array_digest
+from sktransfer.modalities import _pictures as pictures_module
+from sktransfer.modalities._digests import array_digest
 
 
 def test_files(save, image, encode, fitted):

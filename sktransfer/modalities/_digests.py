@@ -8,7 +8,7 @@ import numpy as np
 import xxhash
 from PIL import Image
 
-from sktransfer.inputs._formats import check_regular
+from sktransfer.modalities._formats import check_regular
 
 __all__ = ["array_digest", "bytes_digest", "content_digest", "file_digest", "image_digest"]
 

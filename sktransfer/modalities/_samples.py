@@ -11,13 +11,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.inputs._arrays import picture_axes
-from sktransfer.inputs._channels import Doubt
-from sktransfer.inputs._containers import ACCEPTED, is_column_frame, open_container
-from sktransfer.inputs._learn import learn_from_list, learn_from_probes, learn_from_stack
-from sktransfer.inputs._pictures import READ_ERRORS, LazyItems, PictureReader
-from sktransfer.inputs._single import refuse_one_picture
-from sktransfer.inputs._spec import InputSpec
+from sktransfer.modalities._arrays import picture_axes
+from sktransfer.modalities._channels import Doubt
+from sktransfer.modalities._containers import ACCEPTED, is_column_frame, open_container
+from sktransfer.modalities._learn import learn_from_list, learn_from_probes, learn_from_stack
+from sktransfer.modalities._pictures import READ_ERRORS, LazyItems, PictureReader
+from sktransfer.modalities._single import refuse_one_picture
+from sktransfer.modalities._spec import InputSpec
 from sktransfer.utils._messages import caller_level
 
 __all__ = ["Samples", "check_samples"]
@@ -235,7 +235,7 @@ def check_samples(
     --------
     >>> import numpy as np
     >>> from sklearn.base import BaseEstimator
-    >>> from sktransfer.inputs import check_samples
+    >>> from sktransfer.modalities import check_samples
     >>> estimator = BaseEstimator()
     >>> samples = check_samples(estimator, np.zeros((5, 8, 8), dtype=np.uint8), reset=True)
     >>> len(samples), samples.read(0).size, estimator.input_spec_.image_shape

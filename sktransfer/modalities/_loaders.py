@@ -14,7 +14,7 @@ import torch
 from joblib.parallel import get_active_backend
 
 from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
-from sktransfer.inputs._samples import Samples
+from sktransfer.modalities._samples import Samples
 from sktransfer.utils._compat import in_dask_task
 from sktransfer.utils._messages import caller_level
 

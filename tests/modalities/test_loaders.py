@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.base import BaseEstimator
 
 from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
-from sktransfer.inputs import (
+from sktransfer.modalities import (
     ImagePreprocessor,
     check_samples,
     iter_batches,

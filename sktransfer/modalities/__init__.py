@@ -5,10 +5,10 @@ Imports without torch; the loaders, which need it, are fetched on first use.
 
 import importlib
 
-from sktransfer.inputs._images import to_pil
-from sktransfer.inputs._preprocess import ImagePreprocessor
-from sktransfer.inputs._samples import Samples, check_samples
-from sktransfer.inputs._spec import InputSpec
+from sktransfer.modalities._image_files import to_pil
+from sktransfer.modalities._preprocess import ImagePreprocessor
+from sktransfer.modalities._samples import Samples, check_samples
+from sktransfer.modalities._spec import InputSpec
 
 _LOADERS = ("iter_batches", "map_ahead", "read_batch", "resolve_threads", "unreadable", "warn_unreadable")
 
@@ -29,5 +29,5 @@ __all__ = [
 
 def __getattr__(name):
     if name in _LOADERS:
-        return getattr(importlib.import_module("sktransfer.inputs._loaders"), name)
-    raise AttributeError(f"module 'sktransfer.inputs' has no attribute {name!r}")
+        return getattr(importlib.import_module("sktransfer.modalities._loaders"), name)
+    raise AttributeError(f"module 'sktransfer.modalities' has no attribute {name!r}")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sklearn.base import BaseEstimator
 
-from sktransfer.inputs import check_samples
+from sktransfer.modalities import check_samples
 
 HEIGHT, WIDTH = 40, 60
 

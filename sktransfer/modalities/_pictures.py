@@ -9,19 +9,19 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.inputs._arrays import (
+from sktransfer.modalities._arrays import (
     array_picture,
     check_values,
     picture_axes,
     range_of,
     value_limits,
 )
-from sktransfer.inputs._channels import Doubt, check_channels, ignore
-from sktransfer.inputs._containers import unpack
-from sktransfer.inputs._digests import array_digest, bytes_digest, content_digest, file_digest, image_digest
-from sktransfer.inputs._formats import not_a_path, path_in_bytes
-from sktransfer.inputs._images import decode, upright_copy
-from sktransfer.inputs._spec import InputSpec
+from sktransfer.modalities._channels import Doubt, check_channels, ignore
+from sktransfer.modalities._containers import unpack
+from sktransfer.modalities._digests import array_digest, bytes_digest, content_digest, file_digest, image_digest
+from sktransfer.modalities._formats import not_a_path, path_in_bytes
+from sktransfer.modalities._image_files import decode, upright_copy
+from sktransfer.modalities._spec import InputSpec
 from sktransfer.utils._messages import shorten
 
 __all__ = ["READ_ERRORS", "LazyItems", "PictureReader", "check_shape"]

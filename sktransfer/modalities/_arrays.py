@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.inputs._channels import Doubt, assemble, both_ways, ignore
-from sktransfer.inputs._spec import InputSpec
+from sktransfer.modalities._channels import Doubt, assemble, both_ways, ignore
+from sktransfer.modalities._spec import InputSpec
 from sktransfer.utils._messages import caller_level
 
 __all__ = ["array_picture", "check_values", "learn_range", "picture_axes", "value_limits", "warn_other_scale"]

@@ -16,8 +16,8 @@ from PIL import Image, ImageFile, ImageOps
 from sklearn.base import BaseEstimator
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.inputs import ImagePreprocessor, check_samples, to_pil
-from sktransfer.inputs._images import decode
+from sktransfer.modalities import ImagePreprocessor, check_samples, to_pil
+from sktransfer.modalities._image_files import decode
 
 ORIENTATION = 0x0112
 
@@ -314,7 +314,7 @@ class TestReducedDecoding:
 
 
 def test_the_room_imports_without_torch():
-    code = "import sys, sktransfer.inputs; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
+    code = "import sys, sktransfer.modalities; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

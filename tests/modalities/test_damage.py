@@ -8,7 +8,7 @@ from PIL import Image
 from sklearn.base import BaseEstimator
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.inputs import ImagePreprocessor, check_samples
+from sktransfer.modalities import ImagePreprocessor, check_samples
 from tests.common_damage import damaged
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sktransfer.inputs import check_samples
+from sktransfer.modalities import check_samples
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (24, 20, 3), dtype=np.uint8)

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.inputs import check_samples
+from sktransfer.modalities import check_samples
 from tests.common_tiff import write_tiff
 
 

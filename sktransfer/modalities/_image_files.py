@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from sktransfer.inputs._bands import band_layout, read_bands
-from sktransfer.inputs._channels import Doubt, assemble, file_limits, ignore
-from sktransfer.inputs._formats import open_image, open_regular
-from sktransfer.inputs._spec import InputSpec
+from sktransfer.modalities._bands import band_layout, read_bands
+from sktransfer.modalities._channels import Doubt, assemble, file_limits, ignore
+from sktransfer.modalities._formats import open_image, open_regular
+from sktransfer.modalities._spec import InputSpec
 
 __all__ = ["decode", "to_pil", "to_rgb", "upright_copy"]
 

@@ -13,7 +13,7 @@ from PIL import Image
 from skorch.helper import SliceDataset
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.inputs import check_samples
+from sktransfer.modalities import check_samples
 
 
 class TorchDataset(torch.utils.data.Dataset):

@@ -7,9 +7,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from sktransfer.inputs import ImagePreprocessor
-from sktransfer.inputs import _preprocess as preprocess_module
-from sktransfer.inputs._images import decode
+from sktransfer.modalities import ImagePreprocessor
+from sktransfer.modalities import _preprocess as preprocess_module
+from sktransfer.modalities._image_files import decode
 
 SIZES = [(188, 250), (250, 187), (96, 96), (109, 109), (20, 30), (17, 300), (300, 17), (1, 1), (108, 110)]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -9,7 +9,7 @@ import pytest
 from PIL import EpsImagePlugin, Image
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.inputs._formats import what_else
+from sktransfer.modalities._formats import what_else
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.inputs import check_samples
+from sktransfer.modalities import check_samples
 
 
 def test_datasets_are_read_lazily(image, fitted, fetched):

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.inputs._images import Reduction
+from sktransfer.modalities._image_files import Reduction
 
 __all__ = ["ImagePreprocessor"]
 
@@ -70,7 +70,7 @@ class ImagePreprocessor:
     Examples
     --------
     >>> from PIL import Image
-    >>> from sktransfer.inputs import ImagePreprocessor
+    >>> from sktransfer.modalities import ImagePreprocessor
     >>> preprocess = ImagePreprocessor(input_size=(32, 48))
     >>> preprocess(Image.new("RGB", (200, 100), "white")).shape
     (3, 32, 48)

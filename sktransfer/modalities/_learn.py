@@ -7,10 +7,17 @@ import numpy as np
 from PIL import Image
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.inputs._arrays import check_values, is_fixed, learn_range, picture_axes, value_limits, warn_other_scale
-from sktransfer.inputs._containers import unpack
-from sktransfer.inputs._pictures import READ_ERRORS, LazyItems, PictureReader, check_shape
-from sktransfer.inputs._spec import InputSpec
+from sktransfer.modalities._arrays import (
+    check_values,
+    is_fixed,
+    learn_range,
+    picture_axes,
+    value_limits,
+    warn_other_scale,
+)
+from sktransfer.modalities._containers import unpack
+from sktransfer.modalities._pictures import READ_ERRORS, LazyItems, PictureReader, check_shape
+from sktransfer.modalities._spec import InputSpec
 
 __all__ = ["learn_from_list", "learn_from_probes", "learn_from_stack"]
 

@@ -6,7 +6,7 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.inputs._bands import band_layout, read_bands
+from sktransfer.modalities._bands import band_layout, read_bands
 from tests.common_tiff import write_tiff
 
 SHAPE = (37, 32, 5)

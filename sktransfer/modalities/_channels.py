@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.inputs._spec import InputSpec
+from sktransfer.modalities._spec import InputSpec
 
 __all__ = ["Doubt", "assemble", "both_ways", "check_channels", "file_limits", "ignore"]
 
