@@ -110,7 +110,7 @@ _ROOM_OF = {
     "neighborhood_agreement_score": "metrics",
     "nleep_score": "metrics",
     "oracle_scorer": "model_selection",
-    "pack_domains": "utils._domains",
+    "pack_domains": "domains",
     "parc_score": "metrics",
     "prediction_entropy_score": "metrics",
     "proxy_a_distance": "metrics",

@@ -1,7 +1,7 @@
 """Base classes of adapters and weighters: the domain contract, written once.
 
 An adapter maps rows of both domains to where they agree; a weighter weighs source rows by how much the target needs
-them. Both read roles through :func:`sktransfer.utils._domains.check_domains` and leave to the subclass one method that
+them. Both read roles through :func:`sktransfer.domains.check_domains` and leave to the subclass one method that
 gets plain arrays.
 """
 
@@ -12,11 +12,16 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sktransfer.utils._callers import refuse_pipeline
+from sktransfer.domains import (
+    Domains,
+    as_labels,
+    check_domains,
+    labelled_rows,
+    plain_labels,
+    refuse_pipeline,
+    take_rows,
+)
 from sktransfer.utils._compat import fit_context
-from sktransfer.utils._domains import Domains, check_domains
-from sktransfer.utils._labels import as_labels, labelled_rows, plain_labels
-from sktransfer.utils._stacking import take_rows
 from sktransfer.utils._tables import check_table_of
 from sktransfer.utils._threads import small_algebra
 

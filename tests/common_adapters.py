@@ -24,7 +24,7 @@ from sktransfer.adaptation import (
     SubspaceAlignmentAdapter,
 )
 from sktransfer.base import BaseWeighter
-from sktransfer.utils._domains import check_domains
+from sktransfer.domains import check_domains
 from sktransfer.weighting import (
     DomainClassifierWeighter,
     KLIEPWeighter,

@@ -9,6 +9,7 @@ HEAVY = ("torch", "torchvision", "timm", "skorch", "huggingface_hub", "pandas", 
 ROOMS = (
     "adaptation",
     "datasets",
+    "domains",
     "feature_extraction",
     "fine_tuning",
     "modalities",

@@ -11,7 +11,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = (
     {"exceptions", "utils"},
-    {"modalities"},
+    {"domains", "modalities"},
     {"base", "backbones", "metrics", "datasets"},
     {"_frozen"},
     {"_nets"},

@@ -10,7 +10,7 @@ from sktransfer.adaptation._mmd import MMDAdapter
 from sktransfer.adaptation._standardizer import DomainStandardizer
 from sktransfer.adaptation._subspace import SubspaceAlignmentAdapter
 from sktransfer.adaptation._transport import OTAdapter
-from sktransfer.utils._domains import pack_domains
+from sktransfer.domains import pack_domains
 
 __all__ = [
     "AdaptedClassifier",

@@ -12,14 +12,12 @@ from sklearn.utils import Bunch
 
 from sktransfer.adaptation._adapted_mixin import AdaptedMixin
 from sktransfer.adaptation._standardizer import DomainStandardizer
+from sktransfer.domains import check_class_labels, check_number_labels, holds_minus_one, read_source_labels, take_rows
 from sktransfer.exceptions import NegativeTransferWarning
 from sktransfer.metrics import transfer_evidence
 from sktransfer.utils._compat import EstimatorOf
-from sktransfer.utils._domains import read_source_labels
 from sktransfer.utils._features import as_table
-from sktransfer.utils._labels import check_class_labels, check_number_labels, holds_minus_one
 from sktransfer.utils._messages import caller_level
-from sktransfer.utils._stacking import take_rows
 
 __all__ = ["AdaptedClassifier", "AdaptedRegressor"]
 

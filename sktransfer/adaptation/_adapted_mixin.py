@@ -13,11 +13,24 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.adaptation._mmd import MMDAdapter
 from sktransfer.adaptation._weighted_fit import fit_weighted
-from sktransfer.utils._callers import refuse_scoring, refuse_wrapper
+from sktransfer.domains import (
+    Domains,
+    as_labels,
+    check_domains,
+    check_length,
+    labelled_rows,
+    labels_of_fit,
+    mask_labels,
+    missing_labels,
+    n_rows,
+    plain_labels,
+    read_source_labels,
+    refuse_scoring,
+    refuse_wrapper,
+    take_if_per_row,
+    take_rows,
+)
 from sktransfer.utils._compat import HasMethods, fit_context
-from sktransfer.utils._domains import Domains, check_domains, check_length, read_source_labels
-from sktransfer.utils._labels import as_labels, labelled_rows, labels_of_fit, mask_labels, missing_labels, plain_labels
-from sktransfer.utils._stacking import n_rows, take_if_per_row, take_rows
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["AdaptedMixin"]

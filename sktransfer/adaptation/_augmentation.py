@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.base import BaseAdapter
+from sktransfer.domains import Domains
 from sktransfer.utils._compat import check_feature_names_in
-from sktransfer.utils._domains import Domains
 
 __all__ = ["FeatureAugmentationAdapter", "augment_features"]
 

@@ -8,8 +8,8 @@ from sklearn.base import OneToOneFeatureMixin
 from sklearn.covariance import ledoit_wolf_shrinkage
 
 from sktransfer.base import BaseAdapter
+from sktransfer.domains import Domains
 from sktransfer.utils._compat import Interval, StrOptions
-from sktransfer.utils._domains import Domains
 from sktransfer.utils._linalg import center_rows, principal_axes
 
 __all__ = ["CORALAdapter", "apply_power", "coral_map", "covariance_power"]

@@ -10,17 +10,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.adaptation._pseudo_labels import read_classes
 from sktransfer.base import _DomainEstimator
-from sktransfer.utils._callers import refuse_scoring, refuse_wrapper
-from sktransfer.utils._compat import fit_context
-from sktransfer.utils._domains import Domains
-from sktransfer.utils._labels import (
+from sktransfer.domains import (
+    Domains,
     as_labels,
     holds_minus_one,
     labelled_rows,
     labels_of_fit,
     plain_labels,
+    refuse_scoring,
+    refuse_wrapper,
+    take_rows,
 )
-from sktransfer.utils._stacking import take_rows
+from sktransfer.utils._compat import fit_context
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["DomainClassifier"]

@@ -10,8 +10,8 @@ from sklearn.metrics import pairwise_distances
 
 from sktransfer.adaptation._coral import apply_power, covariance_power
 from sktransfer.adaptation._domain_classifier import DomainClassifier
+from sktransfer.domains import Domains
 from sktransfer.utils._compat import Interval, StrOptions
-from sktransfer.utils._domains import Domains
 
 __all__ = ["EasyTLClassifier", "class_prices", "intra_domain_programming"]
 

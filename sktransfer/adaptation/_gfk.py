@@ -7,8 +7,8 @@ import numpy as np
 
 from sktransfer.adaptation._subspace import principal_subspaces
 from sktransfer.base import BaseAdapter
+from sktransfer.domains import Domains
 from sktransfer.utils._compat import Interval, StrOptions
-from sktransfer.utils._domains import Domains
 
 __all__ = ["GFKAdapter", "geodesic_flow_map"]
 

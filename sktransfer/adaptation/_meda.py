@@ -13,8 +13,8 @@ from sktransfer.adaptation._domain_classifier import DomainClassifier
 from sktransfer.adaptation._gfk import geodesic_flow_map
 from sktransfer.adaptation._pseudo_labels import balance_factor, domain_distance, mean_differences, nearest_neighbor
 from sktransfer.adaptation._subspace import principal_subspaces
+from sktransfer.domains import Domains
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions
-from sktransfer.utils._domains import Domains
 from sktransfer.utils._kernels import kernel_blocks, pairwise_kernel, resolve_gamma
 
 __all__ = ["MEDAClassifier", "alignment_coefficients", "cosine_laplacian"]

@@ -10,8 +10,8 @@ from sklearn.utils import check_random_state
 
 from sktransfer.adaptation._pseudo_labels import balance_factor, mean_differences, nearest_neighbor, read_classes
 from sktransfer.base import BaseAdapter
+from sktransfer.domains import Domains
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions
-from sktransfer.utils._domains import Domains
 from sktransfer.utils._kernels import (
     kernel_blocks,
     kernel_frame,

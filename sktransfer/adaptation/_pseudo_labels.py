@@ -10,9 +10,8 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 
+from sktransfer.domains import Domains, as_labels, check_length, read_source_labels
 from sktransfer.metrics import proxy_a_distance
-from sktransfer.utils._domains import Domains, check_length, read_source_labels
-from sktransfer.utils._labels import as_labels
 
 __all__ = ["balance_factor", "domain_distance", "mean_differences", "nearest_neighbor", "read_classes"]
 

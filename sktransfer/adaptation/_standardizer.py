@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import OneToOneFeatureMixin
 
 from sktransfer.base import BaseAdapter
-from sktransfer.utils._domains import Domains
+from sktransfer.domains import Domains
 
 __all__ = ["DomainStandardizer", "column_statistics"]
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from sktransfer.base import BaseAdapter
+from sktransfer.domains import Domains
 from sktransfer.utils._compat import Interval, StrOptions
-from sktransfer.utils._domains import Domains
 from sktransfer.utils._linalg import center_rows, fix_signs, principal_axes
 
 __all__ = ["SubspaceAlignmentAdapter", "choose_subspace_dimension", "principal_subspaces"]

@@ -12,8 +12,8 @@ from sklearn.metrics import pairwise_distances, pairwise_distances_argmin
 
 from sktransfer.adaptation._pseudo_labels import read_classes
 from sktransfer.base import BaseAdapter
+from sktransfer.domains import Domains
 from sktransfer.utils._compat import Interval, StrOptions
-from sktransfer.utils._domains import Domains
 from sktransfer.utils._kernels import move_rows, row_blocks, squared_distances
 from sktransfer.utils._messages import caller_level
 from sktransfer.utils._optional import import_optional

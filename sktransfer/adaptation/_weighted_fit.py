@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from sktransfer.domains import fit_with_weights, take_if_per_row, take_rows, weight_route
 from sktransfer.utils._messages import caller_level
-from sktransfer.utils._stacking import take_if_per_row, take_rows
-from sktransfer.utils._weights import fit_with_weights, weight_route
 
 __all__ = ["fit_weighted", "resample_by_weight"]
 

@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.utils import check_random_state
 
 from sktransfer.datasets._styles import STYLES
-from sktransfer.utils._labels import mask_labels
+from sktransfer.domains import mask_labels
 from sktransfer.utils._messages import unknown_option
 
 __all__ = ["make_image_domains"]

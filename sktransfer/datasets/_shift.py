@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.utils import check_random_state
 
-from sktransfer.utils._labels import mask_labels
+from sktransfer.domains import mask_labels
 from sktransfer.utils._messages import unknown_option
 
 __all__ = ["make_domain_shift"]

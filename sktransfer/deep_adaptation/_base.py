@@ -15,31 +15,27 @@ from sklearn.utils import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._frozen import FeatureCache, FrozenPartMixin
-from sktransfer._nets import (
-    NetEstimator,
-    TableRows,
-    Targets,
-    TrainingJob,
-    WeightedLoss,
-    cross_entropy,
-    squared_error,
-)
+from sktransfer._nets import NetEstimator, TableRows, Targets, TrainingJob, WeightedLoss, cross_entropy, squared_error
 from sktransfer.base import LabelledScoreMixin
 from sktransfer.deep_adaptation._alignment import Alignment
 from sktransfer.deep_adaptation._shared_parameters import share_parameters
-from sktransfer.exceptions import DomainError
-from sktransfer.utils._callers import refuse_scoring, refuse_wrapper
-from sktransfer.utils._compat import Interval, StrOptions, fit_context, with_callbacks
-from sktransfer.utils._domains import Domains, check_domains, check_length, read_source_labels
-from sktransfer.utils._labels import (
+from sktransfer.domains import (
+    Domains,
     check_class_labels,
     check_class_weight,
+    check_domains,
+    check_length,
     check_number_labels,
     holds_minus_one,
     labels_of_fit,
     missing_labels,
     plain_labels,
+    read_source_labels,
+    refuse_scoring,
+    refuse_wrapper,
 )
+from sktransfer.exceptions import DomainError
+from sktransfer.utils._compat import Interval, StrOptions, fit_context, with_callbacks
 from sktransfer.utils._scaling import ScaledTargetsMixin
 from sktransfer.utils._tables import check_table_of
 

@@ -12,9 +12,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.base import BaseAdapter
+from sktransfer.domains import Domains
 from sktransfer.modalities import ImagePreprocessor, Samples, check_samples, map_ahead, resolve_threads, to_pil
 from sktransfer.utils._compat import Interval, StrOptions
-from sktransfer.utils._domains import Domains
 
 __all__ = ["FourierAdapter", "PictureAdapter", "content_seed", "low_amplitude", "replace_low_amplitude"]
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from sktransfer.deep_adaptation._alignment import Alignment, reverse_gradient
 from sktransfer.deep_adaptation._base import DeepClassifier
-from sktransfer.utils._labels import as_labels, is_missing, label_kind, missing_labels
+from sktransfer.domains import as_labels, is_missing, label_kind, missing_labels
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator

@@ -15,11 +15,10 @@ from tqdm.auto import tqdm
 
 from sktransfer.deep_adaptation._cyclegan import CycleGAN, Generator
 from sktransfer.deep_adaptation._fourier import PictureAdapter, content_seed
+from sktransfer.domains import Domains, as_labels, missing_labels, plain_labels
 from sktransfer.exceptions import DivergenceError, DomainError
 from sktransfer.utils._compat import Interval
 from sktransfer.utils._device import forward_in_micro_batches, isolated_rng, resolve_device
-from sktransfer.utils._domains import Domains
-from sktransfer.utils._labels import as_labels, missing_labels, plain_labels
 
 __all__ = ["PixelAdapter"]
 

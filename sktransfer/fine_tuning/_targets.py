@@ -10,7 +10,7 @@ from sklearn.utils import compute_class_weight, compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from sktransfer.utils._labels import check_class_weight, is_missing
+from sktransfer.domains import check_class_weight, is_missing
 
 __all__ = ["check_labels", "class_weights", "encode", "learn_classes"]
 

@@ -10,14 +10,12 @@ import numpy as np
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import _num_samples
 
+from sktransfer.domains import as_labels, check_domains, missing_labels, take_rows
 from sktransfer.inspection._drawing import COLORS, panels, shorten
 from sktransfer.inspection._embedding import before_and_after, embed
 from sktransfer.inspection._shift_evidence import distances, draw_rows
-from sktransfer.utils._domains import check_domains
 from sktransfer.utils._features import as_table, check_features
-from sktransfer.utils._labels import as_labels, missing_labels
 from sktransfer.utils._messages import unknown_option
-from sktransfer.utils._stacking import take_rows
 from sktransfer.utils._threads import small_algebra
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from sktransfer.utils._estimators import domain_parameters
+from sktransfer.domains import domain_parameters
 from sktransfer.utils._features import apply_features, as_table
 
 __all__ = ["before_and_after", "embed"]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import is_regressor
 
+from sktransfer.domains import as_labels
 from sktransfer.inspection._grad_cam import explain
-from sktransfer.utils._labels import as_labels
 from sktransfer.utils._optional import import_optional
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import _num_samples
 
+from sktransfer.domains import as_labels, check_domains, missing_labels, plain_labels, read_source_labels
 from sktransfer.exceptions import NegativeTransferWarning
 from sktransfer.inspection._label_efficiency import check_label_sizes, curves_of_fold, summarize_curves
 from sktransfer.inspection._paired import (
@@ -24,9 +25,7 @@ from sktransfer.inspection._paired import (
 )
 from sktransfer.inspection._report_words import metric_name, summary_of
 from sktransfer.inspection._shift_evidence import class_shares, domain_distances
-from sktransfer.utils._domains import check_domains, read_source_labels
 from sktransfer.utils._features import check_features
-from sktransfer.utils._labels import as_labels, missing_labels, plain_labels
 from sktransfer.utils._messages import caller_level
 from sktransfer.utils._threads import small_algebra
 

@@ -11,13 +11,20 @@ from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import KFold, StratifiedKFold
 
+from sktransfer.domains import (
+    Domains,
+    check_domains,
+    domain_folds,
+    domain_parameters,
+    fit_on_domains,
+    mask_labels,
+    plain_labels,
+    split_rows,
+    take_rows,
+)
 from sktransfer.exceptions import DomainError
-from sktransfer.utils._domains import Domains, check_domains
-from sktransfer.utils._estimators import domain_parameters, fit_on_domains, set_random_states
-from sktransfer.utils._folds import domain_folds, split_rows
-from sktransfer.utils._labels import mask_labels, plain_labels
 from sktransfer.utils._messages import caller_level
-from sktransfer.utils._stacking import take_rows
+from sktransfer.utils._seeds import set_random_states
 
 __all__ = [
     "Rows",

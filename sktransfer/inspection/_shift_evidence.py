@@ -9,12 +9,10 @@ from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.pipeline import Pipeline
 
+from sktransfer.domains import Domains, domain_parameters, take_rows
 from sktransfer.metrics import mmd_distance, proxy_a_distance
-from sktransfer.utils._domains import Domains
-from sktransfer.utils._estimators import domain_parameters
 from sktransfer.utils._features import apply_features, as_table
 from sktransfer.utils._messages import caller_level
-from sktransfer.utils._stacking import take_rows
 
 __all__ = [
     "class_shares",

@@ -9,13 +9,11 @@ from scipy import linalg
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils import check_random_state
 
+from sktransfer.domains import as_labels, check_length, is_missing, n_rows, take_rows
 from sktransfer.metrics._validation import check_pair
-from sktransfer.utils._domains import check_length
 from sktransfer.utils._kernels import row_blocks
-from sktransfer.utils._labels import as_labels, is_missing
 from sktransfer.utils._messages import unknown_option
 from sktransfer.utils._optional import import_optional
-from sktransfer.utils._stacking import n_rows, take_rows
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["class_conditional_distance", "energy_distance", "frechet_distance", "wasserstein_distance"]

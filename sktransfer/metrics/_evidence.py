@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
+from sktransfer.domains import as_labels, check_length, label_kind
 from sktransfer.metrics._classes import class_sums
 from sktransfer.metrics._validation import check_labelled
-from sktransfer.utils._domains import check_length
-from sktransfer.utils._labels import as_labels, label_kind
 from sktransfer.utils._linalg import principal_axes
 from sktransfer.utils._messages import unknown_option
 from sktransfer.utils._tables import check_table

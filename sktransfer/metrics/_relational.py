@@ -10,10 +10,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_random_state
 
+from sktransfer.domains import as_labels
 from sktransfer.metrics._classes import center_features, class_sums
 from sktransfer.metrics._validation import check_labelled, check_labels
 from sktransfer.utils._kernels import row_blocks
-from sktransfer.utils._labels import as_labels
 from sktransfer.utils._linalg import principal_axes
 from sktransfer.utils._messages import unknown_option
 from sktransfer.utils._threads import small_algebra

@@ -11,8 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.utils import Bunch
 
+from sktransfer.domains import as_labels
 from sktransfer.metrics._validation import check_labels, check_pair
-from sktransfer.utils._labels import as_labels
 from sktransfer.utils._tables import check_table
 from sktransfer.utils._threads import small_algebra
 

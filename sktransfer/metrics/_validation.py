@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import assert_all_finite
 
-from sktransfer.utils._domains import check_length
-from sktransfer.utils._labels import as_labels, is_missing, label_kind, plain_labels
+from sktransfer.domains import as_labels, check_length, is_missing, label_kind, plain_labels
 from sktransfer.utils._tables import check_table
 
 __all__ = ["check_labelled", "check_labels", "check_pair"]

@@ -21,11 +21,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._frozen import FeatureCache
 from sktransfer.backbones import BackboneHolderMixin
+from sktransfer.domains import check_class_labels, labels_of_fit
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
 from sktransfer.model_selection._ranking import SCORES, Candidate, as_ranking, best_first, rank, read_candidates
 from sktransfer.model_selection._winner import WinnerMixin
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions, fit_context
-from sktransfer.utils._labels import check_class_labels, labels_of_fit
 from sktransfer.utils._messages import caller_level
 from sktransfer.utils._threads import small_algebra
 

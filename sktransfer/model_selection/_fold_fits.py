@@ -10,11 +10,8 @@ from sklearn.base import clone
 from sklearn.utils.metadata_routing import get_routing_for_object
 from tqdm.auto import tqdm
 
+from sktransfer.domains import Domains, check_domains, fit_on_domains, mask_labels, take_rows
 from sktransfer.model_selection._halving import Candidate
-from sktransfer.utils._domains import Domains, check_domains
-from sktransfer.utils._estimators import fit_on_domains
-from sktransfer.utils._labels import mask_labels
-from sktransfer.utils._stacking import take_rows
 
 __all__ = ["FoldFits", "takes_domains"]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sktransfer.domains import Domains, take_rows
 from sktransfer.metrics import (
     class_confusion_score,
     information_maximization_score,
@@ -15,8 +16,6 @@ from sktransfer.metrics import (
 from sktransfer.model_selection._responses import class_probabilities
 from sktransfer.model_selection._scorers import DomainScorer
 from sktransfer.utils._compat import Interval
-from sktransfer.utils._domains import Domains
-from sktransfer.utils._stacking import take_rows
 
 __all__ = [
     "ClassConfusionScorer",

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from sktransfer.domains import Domains, as_labels, check_domains, mask_labels
 from sktransfer.exceptions import DomainError
 from sktransfer.model_selection._drawing import check_sizes, draw_rows
 from sktransfer.model_selection._splitters import NO_LABELS, DomainSplitter, Fold, one_of
-from sktransfer.utils._domains import Domains, check_domains
-from sktransfer.utils._labels import as_labels, mask_labels
 
 __all__ = ["LeaveOneDomainOut"]
 

@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from sktransfer.domains import Domains, read_source_labels, take_rows
 from sktransfer.metrics import neighborhood_agreement_score, return_accuracy_score
 from sktransfer.model_selection._scorers import DomainScorer
 from sktransfer.utils._compat import HasMethods, Interval
-from sktransfer.utils._domains import Domains, read_source_labels
 from sktransfer.utils._features import need_table
-from sktransfer.utils._stacking import take_rows
 
 __all__ = ["NeighborhoodAgreementScorer", "TransferEvidenceScorer"]
 

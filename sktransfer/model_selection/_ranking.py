@@ -13,6 +13,7 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.utils import Bunch, check_consistent_length, check_random_state
 
 from sktransfer._frozen import FeatureCache
+from sktransfer.domains import as_labels, is_missing, label_kind, plain_labels, take_rows
 from sktransfer.exceptions import WeightsMismatchError, WeightsNotFoundError
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
 from sktransfer.metrics import (
@@ -27,9 +28,7 @@ from sktransfer.metrics import (
     transrate_score,
 )
 from sktransfer.modalities import ImagePreprocessor, check_samples
-from sktransfer.utils._labels import as_labels, is_missing, label_kind, plain_labels
 from sktransfer.utils._messages import caller_level, unknown_option
-from sktransfer.utils._stacking import take_rows
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["SCORES", "Candidate", "Ranked", "as_ranking", "best_first", "rank", "rank_backbones", "read_candidates"]

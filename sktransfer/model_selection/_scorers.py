@@ -10,12 +10,10 @@ from sklearn.metrics import get_scorer
 from sklearn.utils import assert_all_finite
 from sklearn.utils.metadata_routing import MetadataRequest
 
+from sktransfer.domains import Domains, as_labels, check_domains, missing_labels, plain_labels, take_rows
 from sktransfer.exceptions import DomainError
 from sktransfer.model_selection._responses import DomainView, last_estimator
 from sktransfer.utils._compat import fit_context
-from sktransfer.utils._domains import Domains, check_domains
-from sktransfer.utils._labels import as_labels, missing_labels, plain_labels
-from sktransfer.utils._stacking import take_rows
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["DomainScorer", "labeled_scorer", "oracle_scorer"]

@@ -9,12 +9,9 @@ import numpy as np
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
+from sktransfer.domains import Domains, as_labels, check_domains, domain_folds, mask_labels, n_rows
 from sktransfer.exceptions import DomainError
 from sktransfer.model_selection._drawing import check_sizes, draw_rows
-from sktransfer.utils._domains import Domains, check_domains
-from sktransfer.utils._folds import domain_folds
-from sktransfer.utils._labels import as_labels, mask_labels
-from sktransfer.utils._stacking import n_rows
 
 __all__ = [
     "NO_LABELS",

@@ -19,6 +19,20 @@ from sklearn.utils.validation import validate_data
 
 from sktransfer._frozen import FeatureCache
 from sktransfer.base import LabelledScoreMixin
+from sktransfer.domains import (
+    Domains,
+    check_class_labels,
+    check_domains,
+    domain_folds,
+    holds_minus_one,
+    labels_of_fit,
+    missing_labels,
+    plain_labels,
+    read_source_labels,
+    refuse_wrapper,
+    split_rows,
+    take_rows,
+)
 from sktransfer.exceptions import NegativeTransferWarning
 from sktransfer.metrics import transfer_evidence
 from sktransfer.modalities import check_samples
@@ -27,13 +41,8 @@ from sktransfer.model_selection._halving import Candidate, Clock, halve, lead, t
 from sktransfer.model_selection._neighborhood_scorer import TransferEvidenceScorer
 from sktransfer.model_selection._strategies import ON_REQUEST, features_of, make_strategies
 from sktransfer.model_selection._winner import WinnerMixin
-from sktransfer.utils._callers import refuse_wrapper
 from sktransfer.utils._compat import Interval, StrOptions, fit_context
-from sktransfer.utils._domains import Domains, check_domains, read_source_labels
-from sktransfer.utils._folds import domain_folds, split_rows
-from sktransfer.utils._labels import check_class_labels, holds_minus_one, labels_of_fit, missing_labels, plain_labels
 from sktransfer.utils._messages import caller_level
-from sktransfer.utils._stacking import take_rows
 from sktransfer.utils._threads import small_algebra
 
 if TYPE_CHECKING:

@@ -11,13 +11,19 @@ from sklearn.dummy import DummyClassifier
 from sklearn.metrics import get_scorer
 from sklearn.utils import check_random_state
 
+from sktransfer.domains import (
+    Domains,
+    as_labels,
+    check_domains,
+    fit_on_domains,
+    mask_labels,
+    read_source_labels,
+    take_rows,
+)
 from sktransfer.model_selection._scorers import DomainScorer
 from sktransfer.utils._compat import Interval
-from sktransfer.utils._domains import Domains, check_domains, read_source_labels
-from sktransfer.utils._estimators import fit_on_domains, set_random_states
 from sktransfer.utils._features import as_table
-from sktransfer.utils._labels import as_labels, mask_labels
-from sktransfer.utils._stacking import take_rows
+from sktransfer.utils._seeds import set_random_states
 
 __all__ = ["CircularValidationScorer", "MixValScorer"]
 

@@ -10,12 +10,11 @@ from sklearn.base import is_regressor
 from sklearn.metrics import get_scorer
 from sklearn.pipeline import Pipeline
 
+from sktransfer.domains import Domains, read_source_labels, take_rows
 from sktransfer.model_selection._responses import DomainView, call_by_domain
 from sktransfer.model_selection._scorers import DomainScorer
 from sktransfer.utils._compat import HasMethods, Interval, StrOptions
-from sktransfer.utils._domains import Domains, read_source_labels
 from sktransfer.utils._features import need_table
-from sktransfer.utils._stacking import take_rows
 from sktransfer.weighting import DomainClassifierWeighter
 
 __all__ = ["DEVScorer", "ImportanceWeightedScorer", "control_variate_risk"]

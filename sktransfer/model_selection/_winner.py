@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sktransfer.utils._callers import refuse_scoring
+from sktransfer.domains import refuse_scoring
 
 __all__ = ["WinnerMixin"]
 

@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sktransfer.utils._estimators import set_random_states
+from sktransfer.utils._seeds import set_random_states
 from sktransfer.utils._tables import check_table
 
 __all__ = ["apply_features", "as_table", "check_features", "need_table"]

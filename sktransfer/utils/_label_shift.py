@@ -10,8 +10,8 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sktransfer.utils._estimators import set_random_states
 from sktransfer.utils._kernels import kernel_blocks, kernel_frame, move_rows
+from sktransfer.utils._seeds import set_random_states
 
 __all__ = [
     "class_mean_products",

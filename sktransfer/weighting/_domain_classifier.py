@@ -13,9 +13,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from sktransfer.base import BaseWeighter
+from sktransfer.domains import Domains
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions
-from sktransfer.utils._domains import Domains
-from sktransfer.utils._estimators import set_random_states
+from sktransfer.utils._seeds import set_random_states
 from sktransfer.weighting._common import mean_weight
 
 __all__ = ["DomainClassifierWeighter", "LogOddsCalibration"]

@@ -8,8 +8,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from sktransfer.base import BaseWeighter
+from sktransfer.domains import Domains
 from sktransfer.utils._compat import Interval
-from sktransfer.utils._domains import Domains
 from sktransfer.utils._kernels import median_gamma
 from sktransfer.utils._messages import caller_level
 from sktransfer.weighting._common import (

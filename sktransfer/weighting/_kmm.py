@@ -11,8 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestNeighbors
 
 from sktransfer.base import BaseWeighter
+from sktransfer.domains import Domains
 from sktransfer.utils._compat import Interval, StrOptions
-from sktransfer.utils._domains import Domains
 from sktransfer.utils._kernels import (
     kernel_blocks,
     kernel_frame,

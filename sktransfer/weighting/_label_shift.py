@@ -9,8 +9,8 @@ from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer.base import BaseWeighter
+from sktransfer.domains import Domains, as_labels, check_length, read_source_labels
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions
-from sktransfer.utils._domains import Domains, check_length, read_source_labels
 from sktransfer.utils._kernels import resolve_gamma
 from sktransfer.utils._label_shift import (
     class_mean_products,
@@ -19,7 +19,6 @@ from sktransfer.utils._label_shift import (
     cross_fit_confusion,
     predict_class_shares,
 )
-from sktransfer.utils._labels import as_labels
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["LabelShiftWeighter"]

@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from sktransfer.base import BaseWeighter
+from sktransfer.domains import Domains
 from sktransfer.utils._compat import Interval
-from sktransfer.utils._domains import Domains
 from sktransfer.weighting._common import mean_weight
 
 __all__ = ["NearestNeighborWeighter", "voronoi_counts"]

@@ -7,8 +7,8 @@ import numpy as np
 from scipy import linalg
 
 from sktransfer.base import BaseWeighter
+from sktransfer.domains import Domains
 from sktransfer.utils._compat import Interval
-from sktransfer.utils._domains import Domains
 from sktransfer.utils._kernels import median_gamma
 from sktransfer.weighting._common import (
     candidate_gammas,

@@ -7,10 +7,8 @@ import numpy as np
 from sklearn.base import clone
 
 from sktransfer.base import BaseWeighter
+from sktransfer.domains import Domains, as_labels, mask_labels, read_source_labels, take_rows
 from sktransfer.utils._compat import HasMethods, Interval, RealNotInt, fit_context
-from sktransfer.utils._domains import Domains, read_source_labels
-from sktransfer.utils._labels import as_labels, mask_labels
-from sktransfer.utils._stacking import take_rows
 from sktransfer.utils._threads import small_algebra
 from sktransfer.weighting._kliep import KLIEPWeighter
 

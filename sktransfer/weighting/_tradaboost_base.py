@@ -9,15 +9,25 @@ import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from sktransfer.domains import (
+    Domains,
+    as_labels,
+    check_domains,
+    check_length,
+    fit_with_weights,
+    labelled_rows,
+    labels_of_fit,
+    missing_labels,
+    plain_labels,
+    read_source_labels,
+    refuse_scoring,
+    refuse_wrapper,
+)
 from sktransfer.exceptions import DomainError
-from sktransfer.utils._callers import refuse_scoring, refuse_wrapper
 from sktransfer.utils._compat import Interval
-from sktransfer.utils._domains import Domains, check_domains, check_length, read_source_labels
-from sktransfer.utils._estimators import set_random_states
-from sktransfer.utils._labels import as_labels, labelled_rows, labels_of_fit, missing_labels, plain_labels
 from sktransfer.utils._messages import caller_level
+from sktransfer.utils._seeds import set_random_states
 from sktransfer.utils._tables import check_table_of
-from sktransfer.utils._weights import fit_with_weights
 
 __all__ = ["SMALLEST_ERROR", "LabelledRows", "TrAdaBoostBase", "first_weights", "second_half", "source_factor"]
 

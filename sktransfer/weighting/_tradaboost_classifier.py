@@ -10,9 +10,8 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
+from sktransfer.domains import holds_minus_one, take_rows
 from sktransfer.utils._compat import EstimatorOf, fit_context
-from sktransfer.utils._labels import holds_minus_one
-from sktransfer.utils._stacking import take_rows
 from sktransfer.utils._threads import small_algebra
 from sktransfer.weighting._tradaboost_base import (
     SMALLEST_ERROR,

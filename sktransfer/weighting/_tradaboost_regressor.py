@@ -10,8 +10,8 @@ from sklearn.model_selection import KFold
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils import assert_all_finite, check_random_state
 
+from sktransfer.domains import take_rows
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions, fit_context
-from sktransfer.utils._stacking import take_rows
 from sktransfer.utils._threads import small_algebra
 from sktransfer.weighting._tradaboost_base import (
     LabelledRows,

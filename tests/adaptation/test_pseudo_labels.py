@@ -3,7 +3,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sktransfer.adaptation._pseudo_labels import balance_factor, domain_distance, mean_differences, read_classes
-from sktransfer.utils._domains import check_domains
+from sktransfer.domains import check_domains
 
 TARGET = np.array([False, False, False, False, True, True, True])
 LABELS = np.array([0, 0, 0, 1, 0, 1, 1])

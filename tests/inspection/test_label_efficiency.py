@@ -4,9 +4,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics import get_scorer
 
+from sktransfer.domains import check_domains
 from sktransfer.inspection._label_efficiency import check_label_sizes, curves_of_fold, labels_worth, summarize_curves
 from sktransfer.inspection._paired import Rows
-from sktransfer.utils._domains import check_domains
 
 NAN, INF = np.nan, np.inf
 

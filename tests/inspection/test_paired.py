@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import check_scoring, get_scorer
 from sklearn.model_selection import GroupKFold, KFold
 
+from sktransfer.domains import check_domains
 from sktransfer.inspection._paired import (
     Rows,
     check_folds,
@@ -18,7 +19,6 @@ from sktransfer.inspection._paired import (
     row_ratio,
     seeded_clone,
 )
-from sktransfer.utils._domains import check_domains
 
 
 class Recorder(ClassifierMixin, BaseEstimator):

@@ -7,6 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sktransfer import CORALAdapter, make_domain_shift, mmd_distance, proxy_a_distance
+from sktransfer.domains import check_domains
 from sktransfer.inspection._shift_evidence import (
     class_shares,
     distances,
@@ -14,7 +15,6 @@ from sktransfer.inspection._shift_evidence import (
     draw_rows,
     feature_rows,
 )
-from sktransfer.utils._domains import check_domains
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktransfer import FineTunedClassifier, InformationMaximizationScorer, labeled_scorer, oracle_scorer
+from sktransfer.domains import check_domains
 from sktransfer.model_selection._fold_fits import FoldFits, takes_domains
 from sktransfer.model_selection._halving import Candidate
-from sktransfer.utils._domains import check_domains
 
 
 class Recorder(ClassifierMixin, BaseEstimator):

@@ -3,9 +3,8 @@ import pytest
 from sklearn.base import clone
 
 from sktransfer import FineTunedClassifier, make_domain_shift, make_image_domains
+from sktransfer.domains import check_domains, domain_parameters, fit_on_domains
 from sktransfer.model_selection._strategies import ON_REQUEST, make_strategies
-from sktransfer.utils._domains import check_domains
-from sktransfer.utils._estimators import domain_parameters, fit_on_domains
 
 READING = {"backbone": "sktransfer_mini", "weights": "pretrained", "image_size": 32}
 TRAINING = {"max_epochs": 2, "batch_size": 16, "device": "cpu"}

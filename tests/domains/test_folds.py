@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from sktransfer.domains import check_domains, domain_folds
 from sktransfer.exceptions import DomainError
-from sktransfer.utils._domains import check_domains
-from sktransfer.utils._folds import domain_folds
 
 
 @pytest.fixture

@@ -1,24 +1,12 @@
 import numpy as np
 import sklearn
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.tree import DecisionTreeClassifier
 
 from sktransfer import AdaptedClassifier, CORALAdapter, make_domain_shift
-from sktransfer.utils._domains import check_domains
-from sktransfer.utils._estimators import domain_parameters, fit_on_domains, set_random_states
-
-
-def test_only_missing_seeds_are_set():
-    pipe = make_pipeline(RandomForestClassifier(), DecisionTreeClassifier(random_state=7))
-    assert set_random_states(pipe, np.random.RandomState(0)) is pipe
-    assert pipe[0].random_state == set_random_states(RandomForestClassifier(), np.random.RandomState(0)).random_state
-    assert pipe[1].random_state == 7
-    scaler = StandardScaler()
-    assert set_random_states(scaler, np.random.RandomState(0)) is scaler
+from sktransfer.domains import check_domains, domain_parameters, fit_on_domains
 
 
 def test_who_takes_domains():

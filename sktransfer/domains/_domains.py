@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils import assert_all_finite
 
+from sktransfer.domains._labels import as_labels, is_missing, label_kind, mask_labels, missing_labels, plain_labels
+from sktransfer.domains._stacking import n_rows, stack_samples
 from sktransfer.exceptions import DomainError
-from sktransfer.utils._labels import as_labels, is_missing, label_kind, mask_labels, missing_labels, plain_labels
-from sktransfer.utils._stacking import n_rows, stack_samples
 
 __all__ = ["Domains", "check_domains", "check_length", "pack_domains", "read_source_labels"]
 

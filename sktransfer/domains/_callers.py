@@ -15,10 +15,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.pipeline import Pipeline
 
+from sktransfer.domains._domains import check_domains
+from sktransfer.domains._estimators import domain_parameters
+from sktransfer.domains._labels import as_labels, missing_labels, plain_labels
 from sktransfer.exceptions import DomainError
-from sktransfer.utils._domains import check_domains
-from sktransfer.utils._estimators import domain_parameters
-from sktransfer.utils._labels import as_labels, missing_labels, plain_labels
 
 __all__ = ["refuse_pipeline", "refuse_scoring", "refuse_wrapper"]
 

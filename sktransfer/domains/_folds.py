@@ -8,9 +8,9 @@ import numpy as np
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state
 
+from sktransfer.domains._domains import Domains
+from sktransfer.domains._labels import is_missing
 from sktransfer.exceptions import DomainError
-from sktransfer.utils._domains import Domains
-from sktransfer.utils._labels import is_missing
 
 __all__ = ["domain_folds", "split_rows"]
 

@@ -8,8 +8,8 @@ import torch
 from numpy.testing import assert_array_equal
 from scipy import sparse
 
+from sktransfer.domains import stack_samples, take_if_per_row, take_rows
 from sktransfer.exceptions import DomainError
-from sktransfer.utils._stacking import stack_samples, take_if_per_row, take_rows
 
 VALUES = np.arange(12.0).reshape(4, 3)
 TABLES = {

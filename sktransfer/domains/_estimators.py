@@ -1,4 +1,4 @@
-"""Estimators inside estimators: how they take weights and domains, and their seeds."""
+"""How estimators, and those inside of them, take domains."""
 
 import inspect
 from typing import Any
@@ -8,34 +8,10 @@ from sklearn import get_config
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
-from sktransfer.utils._domains import Domains, read_source_labels
-from sktransfer.utils._stacking import take_rows
+from sktransfer.domains._domains import Domains, read_source_labels
+from sktransfer.domains._stacking import take_rows
 
-__all__ = ["domain_parameters", "fit_on_domains", "set_random_states"]
-
-
-def set_random_states(estimator: Any, rng: np.random.RandomState) -> Any:
-    """Seed every `random_state` of `estimator`, and of those inside it, that is None.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Seeded in place.
-    rng : RandomState
-        Seeds are drawn from it.
-
-    Returns
-    -------
-    estimator : estimator
-        The same.
-    """
-    params = estimator.get_params(deep=True)
-    seeds = {
-        name: rng.randint(2**31 - 1)
-        for name in sorted(params)
-        if (name == "random_state" or name.endswith("__random_state")) and params[name] is None
-    }
-    return estimator.set_params(**seeds) if seeds else estimator
+__all__ = ["domain_parameters", "fit_on_domains"]
 
 
 def domain_parameters(estimator: Any, names: np.ndarray) -> dict:

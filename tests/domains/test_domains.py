@@ -6,9 +6,8 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 
 from sktransfer import pack_domains
+from sktransfer.domains import as_labels, check_domains, mask_labels, missing_labels, read_source_labels
 from sktransfer.exceptions import DomainError
-from sktransfer.utils._domains import check_domains, read_source_labels
-from sktransfer.utils._labels import as_labels, mask_labels, missing_labels
 
 
 class TestCheckDomains:

@@ -33,7 +33,7 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 
 from sktransfer import AdaptedClassifier, AdaptedRegressor, TrAdaBoostClassifier
 from sktransfer.base import BaseWeighter
-from sktransfer.utils._weights import fit_with_weights, weight_route
+from sktransfer.domains import fit_with_weights, weight_route
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 2))

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 from numpy.testing import assert_array_equal
 
+from sktransfer.domains import as_labels, is_missing, label_kind, mask_labels, missing_labels, plain_labels
 from sktransfer.exceptions import DomainError
-from sktransfer.utils._labels import as_labels, is_missing, label_kind, mask_labels, missing_labels, plain_labels
 
 NA, NAT = pd.NA, pd.NaT
 
