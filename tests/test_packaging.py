@@ -103,6 +103,7 @@ def test_wheel_holds_what_is_not_python(tmp_path):
     mini = "sktransfer/backbones/sktransfer_mini"
     assert {"sktransfer/py.typed", f"{mini}/config.json", f"{mini}/model.safetensors"} <= set(sizes)
     assert 0 < sizes[f"{mini}/model.safetensors"] <= 2 * 2**20
-    python = {path.relative_to(ROOT).as_posix() for path in (ROOT / "sktransfer").rglob("*.py")}
+    files = [*(ROOT / "sktransfer").rglob("*.py"), *(ROOT / "sktransfer").rglob("*.pyi")]
+    python = {path.relative_to(ROOT).as_posix() for path in files}
     assert python <= set(sizes)
     assert not any(name.startswith(("tests", "docs", "benchmarks")) for name in sizes)

@@ -1,0 +1,28 @@
+"""The names of ``__init__.py``, which are lazy there, for type checkers; tests/test_types.py compares the two."""
+
+from sktransfer._frozen._cache import FeatureCache, cache_folder
+from sktransfer._frozen._compute import POOLINGS, Boundary, PooledLayers, SourceProba, TrainedNet
+from sktransfer._frozen._elsewhere import freed_memory_kept, pack, unpack
+from sktransfer._frozen._extract import extract
+from sktransfer._frozen._mixin import FrozenPartMixin
+from sktransfer._frozen._onnx import graph_folder, onnx_layers
+from sktransfer._frozen._store import clear_cache, open_store
+
+__all__ = [
+    "POOLINGS",
+    "Boundary",
+    "FeatureCache",
+    "FrozenPartMixin",
+    "PooledLayers",
+    "SourceProba",
+    "TrainedNet",
+    "cache_folder",
+    "clear_cache",
+    "extract",
+    "freed_memory_kept",
+    "graph_folder",
+    "onnx_layers",
+    "open_store",
+    "pack",
+    "unpack",
+]

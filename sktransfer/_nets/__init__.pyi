@@ -1,0 +1,54 @@
+"""The names of ``__init__.py``, which are lazy there, for type checkers; tests/test_types.py compares the two."""
+
+from sktransfer._nets._answers import Answers
+from sktransfer._nets._batches import TARGET, PhasedSet, Rows, Targets
+from sktransfer._nets._build import Trained, plain_set, train_network
+from sktransfer._nets._callbacks import Deadline, Relabel, Reporter
+from sktransfer._nets._checkpoint import Checkpoint
+from sktransfer._nets._estimator import NetEstimator
+from sktransfer._nets._freezing import TrainingPlan, is_batch_norm, plan_training
+from sktransfer._nets._job import TrainingJob
+from sktransfer._nets._losses import WeightedLoss, cross_entropy, focal_loss, huber_loss, multilabel_loss, squared_error
+from sktransfer._nets._module import Outputs, TunedModule
+from sktransfer._nets._net import TransferNet
+from sktransfer._nets._penalty import Penalty, PenaltySetup
+from sktransfer._nets._persistence import load_saved
+from sktransfer._nets._recipe import Recipe
+from sktransfer._nets._table import Table, TableRows
+from sktransfer._nets._user_callbacks import check_callbacks
+
+__all__ = [
+    "TARGET",
+    "Answers",
+    "Checkpoint",
+    "Deadline",
+    "NetEstimator",
+    "Outputs",
+    "Penalty",
+    "PenaltySetup",
+    "PhasedSet",
+    "Recipe",
+    "Relabel",
+    "Reporter",
+    "Rows",
+    "Table",
+    "TableRows",
+    "Targets",
+    "Trained",
+    "TrainingJob",
+    "TrainingPlan",
+    "TransferNet",
+    "TunedModule",
+    "WeightedLoss",
+    "check_callbacks",
+    "cross_entropy",
+    "focal_loss",
+    "huber_loss",
+    "is_batch_norm",
+    "load_saved",
+    "multilabel_loss",
+    "plain_set",
+    "plan_training",
+    "squared_error",
+    "train_network",
+]

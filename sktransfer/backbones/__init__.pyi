@@ -1,0 +1,46 @@
+"""The names of ``__init__.py``, which are lazy there, for type checkers; tests/test_types.py compares the two."""
+
+from sktransfer.backbones._backbone import Backbone, Tap
+from sktransfer.backbones._holder import BackboneHolderMixin
+from sktransfer.backbones._identity import Identity
+from sktransfer.backbones._image import ImageBackbone
+from sktransfer.backbones._load import forget_backbones, load_backbone
+from sktransfer.backbones._onnx import to_onnx
+from sktransfer.backbones._plain import to_plain
+from sktransfer.backbones._saved import (
+    build_network,
+    check_sizes,
+    describe_network,
+    read_saved,
+    reading_saved,
+    write_saved,
+)
+from sktransfer.backbones._split import last_map, outputs_from
+from sktransfer.backbones._suffix import Suffix
+from sktransfer.backbones._timm import create_average, create_mixer, create_optimizer, list_backbones, train_transform
+
+__all__ = [
+    "Backbone",
+    "BackboneHolderMixin",
+    "Identity",
+    "ImageBackbone",
+    "Suffix",
+    "Tap",
+    "build_network",
+    "check_sizes",
+    "create_average",
+    "create_mixer",
+    "create_optimizer",
+    "describe_network",
+    "forget_backbones",
+    "last_map",
+    "list_backbones",
+    "load_backbone",
+    "outputs_from",
+    "read_saved",
+    "reading_saved",
+    "to_onnx",
+    "to_plain",
+    "train_transform",
+    "write_saved",
+]
