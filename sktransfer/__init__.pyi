@@ -53,6 +53,7 @@ from sktransfer.deep_adaptation import (
     SHOTClassifier,
     TENTClassifier,
 )
+from sktransfer.domains import pack_domains
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
 from sktransfer.fine_tuning import (
     BSS,
@@ -124,7 +125,6 @@ from sktransfer.model_selection import (
     rank_backbones,
 )
 from sktransfer.utils._allocator import keep_freed_memory
-from sktransfer.utils._domains import pack_domains
 from sktransfer.weighting import (
     DomainClassifierWeighter,
     KLIEPWeighter,
