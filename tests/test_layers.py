@@ -22,7 +22,10 @@ LAYERS = (
 LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
 
 # Files that may import torch when they are imported; everything else must do without.
-TORCH_DOORS = ("utils/_device.py", "modalities/_loaders.py", "backbones/", "_frozen/", "_nets/", "deep_adaptation/")
+TORCH_DOORS = (
+    *("utils/_device.py", "modalities/_loaders.py"),
+    *("backbones/", "_frozen/", "_nets/", "fine_tuning/", "deep_adaptation/"),
+)
 # The one place of each.
 ONLY_IN = {"timm": "backbones/_timm.py", "skorch": "_nets/", "huggingface_hub": "backbones/_timm.py"}
 MAX_LINES = 450

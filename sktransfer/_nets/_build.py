@@ -17,7 +17,7 @@ from sktransfer._nets._checkpoint import Checkpoint
 from sktransfer._nets._freezing import Phase, TrainingPlan, plan_phases, plan_training
 from sktransfer._nets._module import TunedModule, is_convolutional
 from sktransfer._nets._net import TransferNet, arrange_moments, train_net
-from sktransfer._nets._penalty import Penalty, PenaltySetup, StochNormPenalty
+from sktransfer._nets._penalty import Penalty, PenaltySetup
 from sktransfer._nets._recipe import Recipe
 from sktransfer._nets._recompute import blocks_of, recomputed
 from sktransfer._nets._table import TableRows
@@ -156,10 +156,11 @@ def _blocks(module, recipe, backbone, penalty):
         return []
     if recipe.compile:
         raise ValueError("gradient_checkpointing=True does not go with compile=True: pass one of them.")
-    if isinstance(penalty, StochNormPenalty):
+    if penalty is not None and not penalty.can_recompute:
         raise ValueError(
-            "gradient_checkpointing=True does not go with regularizer='stochnorm', whose statistics have moved on when "
-            "a block is computed again. Pass another regularizer, or gradient_checkpointing=False."
+            "gradient_checkpointing=True does not go with a regularizer under which a block gives something else when "
+            "it is computed again, such as 'stochnorm', whose statistics have moved on by then. Pass another "
+            "regularizer, or gradient_checkpointing=False."
         )
     blocks = blocks_of([module.body.model.get_submodule(name) for name in backbone.stage_names])
     if not blocks:

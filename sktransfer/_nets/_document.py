@@ -75,7 +75,7 @@ def parameters_of(estimator: Any) -> dict[str, Any]:
     for name in ("regularizer", "regularizer_"):  # as it was passed, and as it was used
         value = getattr(estimator, name, None)
         if hasattr(value, "get_params"):
-            found["regularizers"][name] = _regularizer_document(value, estimator._regularizers)
+            found["regularizers"][name] = _regularizer_document(value, estimator._regularizer_classes())
             params["regularizer"] = None if name == "regularizer" else params["regularizer"]
     for name, value in params.items():
         _check_plain(
@@ -95,11 +95,12 @@ def _without_places(params, defaults):
 
 
 def _regularizer_document(regularizer, known):
-    name = type(regularizer).__name__
-    if known.get(name) is not type(regularizer):
+    name = {cls: name for name, cls in known.items()}.get(type(regularizer))
+    if name is None:
         raise ValueError(
-            f"regularizer={regularizer!r} is of a class of your own, which a file without pickle cannot bring back. "
-            "Use pickle or joblib instead."
+            f"regularizer={regularizer!r} is of class {type(regularizer).__name__}, which is no subclass of "
+            "sktransfer.fine_tuning.Regularizer: a file without pickle cannot bring it back. Use pickle or joblib "
+            "instead."
         )
     params = regularizer.get_params(deep=False)
     learned = {key: value for key, value in vars(regularizer).items() if key not in params and key.endswith("_")}
@@ -109,6 +110,10 @@ def _regularizer_document(regularizer, known):
 
 
 def _regularizer(document, known):
+    if document["class"] not in known:
+        raise LookupError(
+            f"no class {document['class']!r} of regularizers is known; import the module of a class of your own first"
+        )
     regularizer = known[document["class"]](**document["params"])
     for name, value in document["learned"].items():
         if not _ATTRIBUTE.fullmatch(name):
@@ -174,7 +179,8 @@ def _rebuild(cls, document, tensors, path):
         params[cls._held] = os.fspath(path)
     if "described" in document:
         params[cls._held] = ImageBackbone(params[cls._held], **document["described"])
-    regularizers = {name: _regularizer(d, cls._regularizers) for name, d in document["regularizers"].items()}
+    known = cls._regularizer_classes()
+    regularizers = {name: _regularizer(d, known) for name, d in document["regularizers"].items()}
     if "regularizer" in regularizers:
         params["regularizer"] = regularizers["regularizer"]
     estimator = cls(**_without_places(params, inspect.signature(cls.__init__).parameters))

@@ -22,7 +22,10 @@ __all__ = ["PersistenceMixin", "load_saved"]
 class PersistenceMixin:
     """``save``, ``load`` and ``export_onnx`` of estimators with ``backbone_``, ``plan_`` and ``net_``."""
 
-    _regularizers: Mapping[str, type] = {}  # classes of the parameter of this name, by their names
+    @staticmethod
+    def _regularizer_classes() -> Mapping[str, type]:
+        """Give the classes that the parameter ``regularizer`` may have in a file, by their names there."""
+        return {}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted estimator to one file, from which :meth:`load` runs no code.
@@ -30,7 +33,8 @@ class PersistenceMixin:
         The file is in the safetensors format. It holds the whole network, frozen part included, and so needs neither
         the hub nor a weight file where it is loaded: the network before training and the weights that training
         changed. Parameters (but for callbacks), labels and what was learned about the input stand as JSON in its
-        header. Its path may be passed as ``backbone`` to any estimator.
+        header. Its path may be passed as ``backbone`` to any estimator. Of a regularizer of your own class the file
+        holds the parameters and the name of the class, not its code: import its module before :meth:`load`.
 
         Parameters
         ----------

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_consistent_length
 
 from sktransfer._frozen import FrozenPartMixin
 from sktransfer._nets import NetEstimator
-from sktransfer.fine_tuning._regularizers import REGULARIZERS, resolve_regularizer
+from sktransfer.fine_tuning._regularizers import regularizer_classes, resolve_regularizer
 from sktransfer.utils._compat import Interval, check_sample_weight
 
 __all__ = ["BaseFineTuned"]
@@ -40,7 +40,7 @@ class BaseFineTuned(FrozenPartMixin, NetEstimator):
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
     }
-    _regularizers = REGULARIZERS
+    _regularizer_classes = staticmethod(regularizer_classes)
 
     @abstractmethod
     def __init__(self):
@@ -51,7 +51,7 @@ class BaseFineTuned(FrozenPartMixin, NetEstimator):
         if regularizer is None:
             return None
         self.regularizer_ = regularizer
-        return regularizer._penalty()
+        return regularizer.make_penalty()
 
     def _read(self, X, y, sample_weight, *, reset):
         """Give the samples of X that can be read, with their labels and weights."""

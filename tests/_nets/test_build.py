@@ -17,8 +17,9 @@ from sktransfer._nets import Targets, TrainingPlan, WeightedLoss, cross_entropy,
 from sktransfer._nets._batches import BatchIterator, FeatureSet, PictureSet
 from sktransfer._nets._build import training_set
 from sktransfer._nets._freezing import Phase
-from sktransfer._nets._penalty import DELTAPenalty, PenaltySetup, StochNormPenalty
+from sktransfer._nets._penalty import PenaltySetup
 from sktransfer.backbones._timm import create_timm_model
+from sktransfer.fine_tuning import DELTA, StochNorm
 from sktransfer.modalities import ImagePreprocessor, Samples, check_samples, to_pil
 from sktransfer.utils._device import isolated_rng
 
@@ -495,7 +496,11 @@ class TestGradientCheckpointing:
     def test_outputs_of_stages_are_kept_for_those_who_compare_them(self, samples):
         found = [
             network(
-                samples, make_backbone(), trainable=2, gradient_checkpointing=on, penalty=DELTAPenalty(0.1, 0.1)
+                samples,
+                make_backbone(),
+                trainable=2,
+                gradient_checkpointing=on,
+                penalty=DELTA(beta=0.1).make_penalty(),
             ).net
             for on in (False, True)
         ]
@@ -519,7 +524,7 @@ class TestGradientCheckpointing:
         ("changes", "message"),
         [
             ({"compile": True}, r"gradient_checkpointing=True does not go with compile=True"),
-            ({"penalty": StochNormPenalty(0.5)}, r"does not go with regularizer='stochnorm'.*another regularizer"),
+            ({"penalty": StochNorm().make_penalty()}, r"does not go with .* 'stochnorm'.* another regularizer"),
         ],
         ids=["compile", "stochnorm"],
     )
