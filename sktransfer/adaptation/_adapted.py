@@ -12,9 +12,9 @@ from sklearn.utils import Bunch
 
 from sktransfer.adaptation._adapted_mixin import AdaptedMixin
 from sktransfer.adaptation._standardizer import DomainStandardizer
-from sktransfer.domains import check_class_labels, check_number_labels, holds_minus_one, read_source_labels, take_rows
+from sktransfer.domains import check_class_labels, check_number_labels, holds_minus_one, take_rows
 from sktransfer.exceptions import NegativeTransferWarning
-from sktransfer.metrics import transfer_evidence
+from sktransfer.metrics import evidence_of_models
 from sktransfer.utils._compat import EstimatorOf
 from sktransfer.utils._features import as_table
 from sktransfer.utils._messages import caller_level
@@ -124,8 +124,7 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
             for name in ("evidence_", "fell_back_"):
                 vars(self).pop(name, None)
             return
-        target = take_rows(X, domains.target_rows)
-        if as_table(target) is None:
+        if as_table(take_rows(X, domains.target_rows)) is None:
             raise ValueError(
                 f"guard=True compares rows of numbers with their neighbours, but X holds {type(X).__name__}. Put a "
                 "PretrainedFeatureExtractor before this estimator, or set guard=False."
@@ -133,14 +132,7 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
         self.evidence_, self.fell_back_ = None, False
         try:
             baseline = self._fit_estimator(take_rows(X, rows), labels, None, params)
-            source_labels, source_rows = read_source_labels(y, domains)
-            self.evidence_ = transfer_evidence(
-                take_rows(X, source_rows),
-                source_labels,
-                target,
-                y_pred=self.predict(target),
-                y_baseline=baseline.predict(target),
-            )
+            self.evidence_ = evidence_of_models(self, baseline, X, y, domains)
         except Exception as error:
             # The adapted estimator is fitted; that it cannot be compared is no reason to lose it.
             warnings.warn(

@@ -3,6 +3,7 @@
 from sktransfer.domains._callers import refuse_pipeline, refuse_scoring, refuse_wrapper
 from sktransfer.domains._domains import Domains, check_domains, check_length, pack_domains, read_source_labels
 from sktransfer.domains._estimators import domain_parameters, fit_on_domains
+from sktransfer.domains._evaluation import Evaluator, seeded_clone, without_domains
 from sktransfer.domains._folds import domain_folds, split_rows
 from sktransfer.domains._labels import (
     as_labels,
@@ -23,6 +24,7 @@ from sktransfer.domains._weights import fit_with_weights, weight_route
 
 __all__ = [
     "Domains",
+    "Evaluator",
     "as_labels",
     "check_class_labels",
     "check_class_weight",
@@ -47,9 +49,11 @@ __all__ = [
     "refuse_pipeline",
     "refuse_scoring",
     "refuse_wrapper",
+    "seeded_clone",
     "split_rows",
     "stack_samples",
     "take_if_per_row",
     "take_rows",
     "weight_route",
+    "without_domains",
 ]

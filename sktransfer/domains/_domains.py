@@ -34,15 +34,12 @@ class Domains:
         The distinct source domains, sorted.
     target_names : tuple
         The distinct target domains that occur, sorted.
-    from_labels : bool
-        True if the roles were read from missing labels, not from `sample_domain`.
     """
 
     is_target: np.ndarray
     names: np.ndarray
     source_names: tuple
     target_names: tuple
-    from_labels: bool
 
     @property
     def is_source(self) -> np.ndarray:
@@ -62,6 +59,35 @@ class Domains:
     def rows_of(self, name: Hashable) -> np.ndarray:
         """Positions of the rows of the domain `name`."""
         return np.flatnonzero([other == name for other in self.names.tolist()])
+
+    def take(self, rows: np.ndarray, *, require_both: bool = False) -> "Domains":
+        """Return the roles of some of the rows, which need no reading again.
+
+        Parameters
+        ----------
+        rows : ndarray of int of shape (n_rows,)
+            Positions.
+        require_both : bool, default=False
+            Whether at least one source and one target row must be among them.
+
+        Returns
+        -------
+        domains : Domains
+            Roles of these rows, in their order.
+
+        Raises
+        ------
+        DomainError
+            If a required role has no row.
+        """
+        names = self.names[rows]
+        there = set(names.tolist())
+        source_names, target_names = (
+            tuple(name for name in all_names if name in there) for all_names in (self.source_names, self.target_names)
+        )
+        if require_both:
+            _check_both(source_names, target_names, len(names), list(self.target_names))
+        return Domains(self.is_target[rows], names, source_names, target_names)
 
 
 def check_domains(
@@ -111,14 +137,21 @@ def check_domains(
     target_names = tuple(name for name in found if name in targets)
     source_names = tuple(name for name in found if name not in targets)
     is_target = np.array([name in target_names for name in names.tolist()], dtype=bool)
-    if require_both and not (source_names and target_names):
-        missing = "target" if source_names else "source"
-        raise DomainError(
-            f"No {missing} rows among {_count(len(names))}: sample_domain holds the domains {list(found)!r} and "
-            f"target_domain={target_domain!r}. Rows whose label is in target_domain are the target, all others are the "
-            f"source; set target_domain to the label of your target rows, and give rows of both."
-        )
-    return Domains(is_target, names, source_names, target_names, from_labels=False)
+    if require_both:
+        _check_both(source_names, target_names, len(names), target_domain)
+    return Domains(is_target, names, source_names, target_names)
+
+
+def _check_both(source_names: tuple, target_names: tuple, n_samples: int, target_domain: Any) -> None:
+    if source_names and target_names:
+        return
+    missing = "target" if source_names else "source"
+    raise DomainError(
+        f"No {missing} rows among {_count(n_samples)}: sample_domain holds the domains "
+        f"{list(source_names or target_names)!r} and target_domain={target_domain!r}. Rows whose label is in "
+        f"target_domain are the target, all others are the source; set target_domain to the label of your target rows, "
+        f"and give rows of both."
+    )
 
 
 def _domains_from_labels(y, targets, n_samples, require_both) -> Domains:
@@ -145,7 +178,6 @@ def _domains_from_labels(y, targets, n_samples, require_both) -> Domains:
         names,
         (source_name,) if n_target < len(y) else (),
         (target_name,) if n_target else (),
-        from_labels=True,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import FitFailedWarning
 
-from sktransfer.inspection._paired import Rows, seeded_clone
+from sktransfer.inspection._paired import Compared
 from sktransfer.utils._messages import caller_level
 
 __all__ = ["check_label_sizes", "curves_of_fold", "labels_worth", "summarize_curves"]
@@ -16,7 +16,7 @@ __all__ = ["check_label_sizes", "curves_of_fold", "labels_worth", "summarize_cur
 _N_SIZES, _LEAST_NUMBERS = 5, 5
 
 
-def check_label_sizes(label_sizes: Any, rows: Rows, folds: list[tuple[np.ndarray, np.ndarray]]) -> list[int]:
+def check_label_sizes(label_sizes: Any, compared: Compared, folds: list[tuple[np.ndarray, np.ndarray]]) -> list[int]:
     """Return the numbers of labels to try, rising.
 
     Parameters
@@ -24,16 +24,16 @@ def check_label_sizes(label_sizes: Any, rows: Rows, folds: list[tuple[np.ndarray
     label_sizes : "auto", None or iterable of int
         "auto" takes up to five numbers between one label a class and all that every fold has to train on; None takes
         none.
-    rows : Rows
+    compared : Compared
         What is compared on.
     folds : list of (train, test)
         Row numbers.
     """
     if label_sizes is None:
         return []
-    available = min(int(rows.labelled[train].sum()) for train, _ in folds)
+    available = min(int(compared.labelled[train].sum()) for train, _ in folds)
     if isinstance(label_sizes, str) and label_sizes == "auto":
-        least = _LEAST_NUMBERS if rows.classes is None else max(2, len(rows.classes))
+        least = _LEAST_NUMBERS if compared.classes is None else max(2, len(compared.classes))
         return np.unique(np.geomspace(min(least, available), available, _N_SIZES).round().astype(int)).tolist()
     if isinstance(label_sizes, str) or not isinstance(label_sizes, Iterable):
         raise ValueError(f"label_sizes must be 'auto', None or a list of integers, got {label_sizes!r}.")
@@ -41,13 +41,13 @@ def check_label_sizes(label_sizes: Any, rows: Rows, folds: list[tuple[np.ndarray
     if not sizes or not all(isinstance(size, Integral) and 1 <= size <= available for size in sizes):
         raise ValueError(
             f"label_sizes must be integers from 1 to {available}, the number of labelled "
-            f"{'target ' if rows.domains is not None else ''}rows that every fold trains on; got {label_sizes!r}."
+            f"{'target ' if compared.domains is not None else ''}rows that every fold trains on; got {label_sizes!r}."
         )
     return [int(size) for size in sizes]
 
 
 def curves_of_fold(
-    rows: Rows,
+    compared: Compared,
     pair: tuple[Any, Any],
     fold: tuple[np.ndarray, np.ndarray],
     sizes: list[int],
@@ -62,7 +62,7 @@ def curves_of_fold(
 
     Parameters
     ----------
-    rows : Rows
+    compared : Compared
         What is compared on.
     pair : tuple of two estimators
         With and without transfer.
@@ -81,19 +81,19 @@ def curves_of_fold(
         NaN where an estimator could not be fitted or scored.
     """
     train, test = fold
-    test = test[rows.labelled[test]]
-    drawn = _draw_in_rounds(rows, train[rows.labelled[train]], np.random.RandomState(seed))
+    test = test[compared.labelled[test]]
+    drawn = _draw_in_rounds(compared, train[compared.labelled[train]], np.random.RandomState(seed))
     scores = np.full((2, len(sizes)), np.nan)
     for column, size in enumerate(sizes):
         chosen = np.sort(drawn[:size])
         for row, estimator in enumerate(pair):
-            model = seeded_clone(estimator, seed if seed_estimators else None)
+            options = {"shown": chosen, "seed": seed if seed_estimators else None}
             try:
-                if rows.takes_domains(estimator) or (row == 0 and rows.domains is not None):
-                    rows.fit(model, train, chosen)
+                if compared.takes_domains(estimator) or (row == 0 and compared.domains is not None):
+                    found = compared.evaluate(estimator, train, test, **options)
                 else:
-                    rows.fit_alone(model, chosen)
-                scores[row, column] = rows.score(model, test)
+                    found = compared.evaluate(estimator, chosen, test, with_domains=False, **options)
+                scores[row, column] = found.score
             except Exception as error:
                 # As in scikit-learn's searches, one fit that fails is no reason to lose the others.
                 role = ("with", "without")[row]
@@ -108,12 +108,12 @@ def curves_of_fold(
     return scores
 
 
-def _draw_in_rounds(rows: Rows, candidates: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+def _draw_in_rounds(compared: Compared, candidates: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     """Shuffle rows so that classes take turns as long as they last."""
     drawn = rng.permutation(candidates)
-    if rows.classes is None:
+    if compared.classes is None:
         return drawn
-    labels = rows.y[drawn].tolist()
+    labels = compared.y[drawn].tolist()
     turn = np.empty(len(drawn), dtype=int)
     seen: dict = {}
     for position, label in enumerate(labels):

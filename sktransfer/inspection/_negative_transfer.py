@@ -11,11 +11,18 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import _num_samples
 
-from sktransfer.domains import as_labels, check_domains, missing_labels, plain_labels, read_source_labels
+from sktransfer.domains import (
+    as_labels,
+    check_domains,
+    missing_labels,
+    plain_labels,
+    read_source_labels,
+    without_domains,
+)
 from sktransfer.exceptions import NegativeTransferWarning
 from sktransfer.inspection._label_efficiency import check_label_sizes, curves_of_fold, summarize_curves
 from sktransfer.inspection._paired import (
-    Rows,
+    Compared,
     check_folds,
     compared_folds,
     corrected_t_test,
@@ -181,36 +188,37 @@ def negative_transfer_report(
     >>> report.verdict
     'helps'
     """
-    rows = _check_rows(estimator, X, y, sample_domain, target_domain, scoring)
+    compared = _read_compared(estimator, X, y, sample_domain, target_domain, scoring)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1, got {confidence!r}.")
-    if use_target_labels and rows.domains is None:
+    if use_target_labels and compared.domains is None:
         raise ValueError("use_target_labels=True needs sample_domain: without domains all labels are used anyway.")
     check_features(features)
     rng = check_random_state(random_state)
-    folds = make_folds(rows, cv, rng)
-    check_folds(rows, folds)
-    sizes = check_label_sizes(label_sizes, rows, folds)
+    folds = make_folds(compared, cv, rng)
+    check_folds(compared, folds)
+    sizes = check_label_sizes(label_sizes, compared, folds)
     seeds = rng.randint(2**31 - 1, size=len(folds)).tolist()
     pair = (estimator, baseline)
     run = {"target_labels": use_target_labels, "seed_estimators": random_state is not None}
     results = Parallel(n_jobs=n_jobs)(
-        delayed(_run_fold)(rows, pair, fold, sizes, seed=seed, **run) for fold, seed in zip(folds, seeds, strict=True)
+        delayed(_run_fold)(compared, pair, fold, sizes, seed=seed, **run)
+        for fold, seed in zip(folds, seeds, strict=True)
     )
     scores, baseline_scores = np.array([result[0] for result in results]).T
     there = compared_folds(scores, baseline_scores)
     kept = [folds[number] for number in there]
-    test = corrected_t_test(scores[there], baseline_scores[there], row_ratio(rows, kept), confidence=confidence)
+    test = corrected_t_test(scores[there], baseline_scores[there], row_ratio(compared, kept), confidence=confidence)
     report = NegativeTransferReport(
         scores=scores, baseline_scores=baseline_scores, difference=test[0], interval=test[1], p_value=test[2]
     )
     report.verdict = "helps" if test[1][0] > 0 else "hurts" if test[1][1] < 0 else "no clear difference"
-    report.per_class = _recalls(rows, kept, [results[number][1] for number in there])
+    report.per_class = _recalls(compared, kept, [results[number][1] for number in there])
     report.label_efficiency = None
     if sizes:
-        kind = {"has_domains": rows.domains is not None, "target_labels": use_target_labels}
+        kind = {"has_domains": compared.domains is not None, "target_labels": use_target_labels}
         report.label_efficiency = summarize_curves(np.array([result[2] for result in results]), sizes, scores, **kind)
-    report.domain_distances = _distances(rows, estimator, features, rng)
+    report.domain_distances = _distances(compared, estimator, features, rng)
     report.update(metric=metric_name(scoring), confidence=confidence, n_fits=2 * len(folds) * (1 + len(sizes)))
     report.summary = summary_of(report)
     if report.verdict == "hurts":
@@ -218,7 +226,7 @@ def negative_transfer_report(
     return report
 
 
-def _check_rows(estimator, X, y, sample_domain, target_domain, scoring) -> Rows:
+def _read_compared(estimator: Any, X: Any, y: Any, sample_domain: Any, target_domain: Any, scoring: Any) -> Compared:
     """Read roles and labels, and say what cannot be compared."""
     if not (isinstance(scoring, str) or callable(scoring)):
         raise ValueError(f"scoring must be the name of a scorer or a function (estimator, X, y), got {scoring!r}.")
@@ -240,30 +248,42 @@ def _check_rows(estimator, X, y, sample_domain, target_domain, scoring) -> Rows:
             f"{int(missing_labels(y).sum())} labels in y are missing (NaN, None, or -1 for integers) and sample_domain "
             "is None: these rows would be the target. " + _NO_LABELS
         )
+    else:
+        y = plain_labels(y)
     if not labelled.any():
         raise ValueError(_NO_LABELS)
     classes = np.unique(plain_labels(y[labelled])) if is_classifier(estimator) else None
-    return Rows(X, y, labelled, domains, check_scoring(estimator, scoring=scoring), classes)
+    scorer = without_domains(check_scoring(estimator, scoring=scoring))
+    return Compared(X, y, domains, scorer, labelled, classes)
 
 
-def _run_fold(rows, pair, fold, sizes, *, seed, seed_estimators, target_labels):
+def _run_fold(
+    compared: Compared,
+    pair: tuple[Any, Any],
+    fold: tuple[np.ndarray, np.ndarray],
+    sizes: list[int],
+    *,
+    seed: int,
+    seed_estimators: bool,
+    target_labels: bool,
+) -> tuple[list[float], list[np.ndarray] | None, np.ndarray]:
     """Return the scores of a fold, which rows are classified right, and the curves of labels."""
     seed_of = seed if seed_estimators else None
-    scores, correct = fit_and_score(rows, pair, fold, target_labels=target_labels, seed=seed_of)
-    return scores, correct, curves_of_fold(rows, pair, fold, sizes, seed=seed, seed_estimators=seed_estimators)
+    scores, correct = fit_and_score(compared, pair, fold, target_labels=target_labels, seed=seed_of)
+    return scores, correct, curves_of_fold(compared, pair, fold, sizes, seed=seed, seed_estimators=seed_estimators)
 
 
-def _recalls(rows, folds, correct) -> dict | None:
+def _recalls(compared: Compared, folds: list, correct: list) -> dict | None:
     """Return the recall of each class with and without transfer, over the test rows of all folds."""
-    if rows.classes is None:
+    if compared.classes is None:
         return None
-    labels = plain_labels(np.concatenate([rows.y[test[rows.labelled[test]]] for _, test in folds]))
+    labels = plain_labels(np.concatenate([compared.y[test[compared.labelled[test]]] for _, test in folds]))
     right = np.concatenate([np.array(both) for both in correct], axis=1)
-    members = [labels == label for label in rows.classes]
+    members = [labels == label for label in compared.classes]
     kept = [number for number, mask in enumerate(members) if mask.any()]
     recalls = np.array([right[:, members[number]].mean(axis=1) for number in kept])
     return {
-        "classes": rows.classes[kept],
+        "classes": compared.classes[kept],
         "with_transfer": recalls[:, 0],
         "without_transfer": recalls[:, 1],
         "difference": recalls[:, 0] - recalls[:, 1],
@@ -271,10 +291,10 @@ def _recalls(rows, folds, correct) -> dict | None:
     }
 
 
-def _distances(rows, estimator, features, rng) -> dict | None:
-    if rows.domains is None:
+def _distances(compared: Compared, estimator: Any, features: Any, rng: np.random.RandomState) -> dict | None:
+    if compared.domains is None:
         return None
-    found = domain_distances(rows.X, rows.y, rows.domains, estimator, features, rng)
-    if rows.classes is not None:
-        found.update(class_shares(rows.y, rows.domains, rows.labelled))
+    found = domain_distances(compared.X, compared.y, compared.domains, estimator, features, rng)
+    if compared.classes is not None:
+        found.update(class_shares(compared.y, compared.domains, compared.labelled))
     return found

@@ -1,103 +1,56 @@
 """Two estimators on the same folds, and the test of their difference."""
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import stats
-from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import KFold, StratifiedKFold
 
-from sktransfer.domains import (
-    Domains,
-    check_domains,
-    domain_folds,
-    domain_parameters,
-    fit_on_domains,
-    mask_labels,
-    plain_labels,
-    split_rows,
-    take_rows,
-)
+from sktransfer.domains import Domains, Evaluator, domain_folds, split_rows, take_rows
 from sktransfer.exceptions import DomainError
 from sktransfer.utils._messages import caller_level
-from sktransfer.utils._seeds import set_random_states
 
 __all__ = [
-    "Rows",
+    "Compared",
     "check_folds",
     "compared_folds",
     "corrected_t_test",
     "fit_and_score",
     "make_folds",
     "row_ratio",
-    "seeded_clone",
 ]
 
 # Differences that vary by less than this share of the scores are equal but for rounding.
 _ROUNDING = 1e-12
 
 
-@dataclass(frozen=True)
-class Rows:
-    """What is compared on.
+@dataclass(frozen=True, eq=False)
+class Compared(Evaluator):
+    """What two estimators are compared on.
 
     Attributes
     ----------
-    X : samples
-        All rows.
-    y : ndarray of shape (n_samples,)
-        Labels.
+    X, y, domains, scorer
+        As in :class:`Evaluator`.
     labelled : ndarray of bool of shape (n_samples,)
         Rows that may be scored on: of the target (of all, without domains) those with a label.
-    domains : Domains or None
-        Roles of the rows; None for a single domain.
-    scorer : callable
-        ``scorer(estimator, X, y)``.
     classes : ndarray or None
         Classes of all labelled rows; None for a regression.
     """
 
-    X: Any
-    y: np.ndarray
     labelled: np.ndarray
-    domains: Domains | None
-    scorer: Callable
     classes: np.ndarray | None
 
-    def fit(self, estimator: Any, rows: np.ndarray, revealed: np.ndarray) -> Any:
-        """Fit on `rows`; of the target rows only those in `revealed` show their label."""
-        if self.domains is None:
-            return self.fit_alone(estimator, rows)
-        hidden = self.domains.is_target[rows] & ~np.isin(rows, revealed)
-        if len(revealed) == 0 or self.takes_domains(estimator):
-            y = mask_labels(self.y[rows], hidden)
-            domains = check_domains(self.domains.names[rows], target_domain=list(self.domains.target_names))
-            return fit_on_domains(estimator, take_rows(self.X, rows), y, domains)
-        return self.fit_alone(estimator, rows[~hidden])
 
-    def takes_domains(self, estimator: Any) -> bool:
-        """Say whether ``estimator.fit`` takes the domains."""
-        return self.domains is not None and bool(domain_parameters(estimator, self.domains.names))
-
-    def fit_alone(self, estimator: Any, rows: np.ndarray) -> Any:
-        """Fit on labelled `rows` without a word about domains."""
-        return estimator.fit(take_rows(self.X, rows), plain_labels(self.y[rows]))
-
-    def score(self, estimator: Any, rows: np.ndarray) -> float:
-        """Score a fitted estimator on labelled `rows`."""
-        return float(self.scorer(estimator, take_rows(self.X, rows), plain_labels(self.y[rows])))
-
-
-def make_folds(rows: Rows, cv: Any, random_state: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+def make_folds(compared: Compared, cv: Any, random_state: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the folds, as pairs of row numbers.
 
     Parameters
     ----------
-    rows : Rows
+    compared : Compared
         What is compared on.
     cv : int, splitter or iterable of (train, test)
         A number of folds gives each its share of every domain and of the labelled and unlabelled target rows, or of
@@ -106,54 +59,54 @@ def make_folds(rows: Rows, cv: Any, random_state: Any) -> list[tuple[np.ndarray,
         Shuffles the folds of a number.
     """
     if not isinstance(cv, int | np.integer) or isinstance(cv, bool):
-        groups = None if rows.domains is None else rows.domains.names
-        return split_rows(cv, rows.X, rows.y, groups)
+        groups = None if compared.domains is None else compared.domains.names
+        return split_rows(cv, compared.X, compared.y, groups)
     if cv < 2:
         raise ValueError(f"cv must be at least 2, got {cv}.")
-    if rows.domains is None:
-        folds = (KFold if rows.classes is None else StratifiedKFold)(cv, shuffle=True, random_state=random_state)
-        return list(folds.split(np.zeros(len(rows.y)), rows.y))
-    n_labelled = int(rows.labelled.sum())
+    if compared.domains is None:
+        folds = (KFold if compared.classes is None else StratifiedKFold)(cv, shuffle=True, random_state=random_state)
+        return list(folds.split(np.zeros(len(compared.y)), compared.y))
+    n_labelled = int(compared.labelled.sum())
     if n_labelled < cv:
         raise ValueError(
             f"cv={cv}, but only {n_labelled} target rows have a label, and each fold is scored on some. "
             "Ask for fewer folds, or label more target rows."
         )
-    parts = _labelled_parts(rows, cv)
-    y = None if rows.classes is None else rows.y
+    parts = _labelled_parts(compared, cv)
+    y = None if compared.classes is None else compared.y
     return list(domain_folds(parts, y, n_splits=cv, random_state=random_state))
 
 
-def _labelled_parts(rows: Rows, n_splits: int) -> Domains:
+def _labelled_parts(compared: Compared, n_splits: int) -> Domains:
     """Tell labelled and unlabelled target rows apart, so that every fold gets its share of both."""
-    domains = rows.domains
+    domains = compared.domains
     names = np.array(domains.names.tolist(), dtype=object)
     targets = []
     for name in domains.target_names:
         members = domains.rows_of(name)
-        labelled = members[rows.labelled[members]]
+        labelled = members[compared.labelled[members]]
         targets.append(name)
         if n_splits <= len(labelled) <= len(members) - n_splits:
             targets.append(f"{name} (labelled)")
             names[labelled] = targets[-1]
-    return Domains(domains.is_target, names, domains.source_names, tuple(targets), from_labels=False)
+    return Domains(domains.is_target, names, domains.source_names, tuple(targets))
 
 
-def check_folds(rows: Rows, folds: list[tuple[np.ndarray, np.ndarray]]) -> None:
+def check_folds(compared: Compared, folds: list[tuple[np.ndarray, np.ndarray]]) -> None:
     """Raise a ValueError where folds cannot be compared on."""
     if len(folds) < 2:
         raise ValueError(f"cv gives {len(folds)} fold; a difference needs at least two folds to be tested.")
     for number, (train, test) in enumerate(folds):
         if np.isin(test, train).any():
             raise ValueError(f"Fold {number} of cv has rows that are in both of its parts.")
-        if not rows.labelled[test].any():
+        if not compared.labelled[test].any():
             raise ValueError(
                 f"Fold {number} of cv has no labelled target row among its {len(test)} test rows, so nothing can be "
                 "scored there. Ask for fewer folds, label more target rows, or pass a cv that splits the target."
             )
-        if rows.domains is None:
+        if compared.domains is None:
             continue
-        for role, there in (("source", rows.domains.is_source), ("target", rows.domains.is_target)):
+        for role, there in (("source", compared.domains.is_source), ("target", compared.domains.is_target)):
             if not there[train].any():
                 raise ValueError(
                     f"Fold {number} of cv has no {role} row among its {len(train)} training rows; every fold must "
@@ -161,9 +114,9 @@ def check_folds(rows: Rows, folds: list[tuple[np.ndarray, np.ndarray]]) -> None:
                 )
 
 
-def row_ratio(rows: Rows, folds: list[tuple[np.ndarray, np.ndarray]]) -> float:
+def row_ratio(compared: Compared, folds: list[tuple[np.ndarray, np.ndarray]]) -> float:
     """Return the mean of n_test / n_train over the folds; with domains target rows count."""
-    counted = np.ones(len(rows.y), dtype=bool) if rows.domains is None else rows.domains.is_target
+    counted = np.ones(len(compared.y), dtype=bool) if compared.domains is None else compared.domains.is_target
     return float(np.mean([counted[test].sum() / counted[train].sum() for train, test in folds]))
 
 
@@ -212,14 +165,13 @@ def corrected_t_test(
     return difference, (float(difference - half), float(difference + half)), p_value
 
 
-def seeded_clone(estimator: Any, seed: int | None) -> Any:
-    """Return a clone; with a seed, those of its random states that are None are set by it."""
-    copy = clone(estimator)
-    return copy if seed is None else set_random_states(copy, np.random.RandomState(seed))
-
-
 def fit_and_score(
-    rows: Rows, pair: tuple[Any, Any], fold: tuple[np.ndarray, np.ndarray], *, target_labels: bool, seed: int | None
+    compared: Compared,
+    pair: tuple[Any, Any],
+    fold: tuple[np.ndarray, np.ndarray],
+    *,
+    target_labels: bool,
+    seed: int | None,
 ) -> tuple[list[float], list[np.ndarray] | None]:
     """Fit clones of estimator and baseline on the training rows of a fold and score them.
 
@@ -231,20 +183,22 @@ def fit_and_score(
         Which of these rows they classify right; None for a regression.
     """
     train, test = fold
-    test = test[rows.labelled[test]]
-    revealed = train[rows.labelled[train]] if target_labels else train[:0]
+    test = test[compared.labelled[test]]
+    shown = train[compared.labelled[train]] if target_labels else None
     scores, correct = [], []
     for role, estimator in zip(("estimator", "baseline"), pair, strict=True):
-        model = seeded_clone(estimator, seed)
+        options = {"shown": shown, "seed": seed}
         try:
-            if role == "baseline" and target_labels and not rows.takes_domains(model):
-                rows.fit_alone(model, revealed)
+            if role == "baseline" and target_labels and not compared.takes_domains(estimator):
+                found = compared.evaluate(estimator, shown, test, with_domains=False, **options)
             else:
-                rows.fit(model, train, revealed)
-            score = rows.score(model, test)
+                found = compared.evaluate(estimator, train, test, **options)
+            score = found.score
             if not np.isfinite(score):
                 raise ValueError(f"scoring gave {score}; ask for fewer folds, or choose another score")
-            right = None if rows.classes is None else _is_right(model.predict(take_rows(rows.X, test)), rows.y[test])
+            right = None
+            if compared.classes is not None:
+                right = _is_right(found.model.predict(take_rows(compared.X, test)), compared.y[test])
         except DomainError:
             raise  # what it says of how the rows are marked holds in every fold
         except Exception as error:
@@ -258,7 +212,7 @@ def fit_and_score(
             score, right = np.nan, np.zeros(len(test), dtype=bool)
         scores.append(score)
         correct.append(right)
-    return scores, None if rows.classes is None else correct
+    return scores, None if compared.classes is None else correct
 
 
 def _is_right(predicted: Any, labels: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from sktransfer.metrics._label_free import (
 from sktransfer.metrics._label_shift import class_proportions, label_shift_distance
 from sktransfer.metrics._relational import leep_score, nce_score, nleep_score, parc_score
 from sktransfer.metrics._transfer_evidence import (
+    evidence_of_models,
     neighborhood_agreement_score,
     return_accuracy_score,
     transfer_evidence,
@@ -29,6 +30,7 @@ __all__ = [
     "class_proportions",
     "coral_distance",
     "energy_distance",
+    "evidence_of_models",
     "frechet_distance",
     "gbc_score",
     "h_score",

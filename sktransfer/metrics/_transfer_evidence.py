@@ -11,12 +11,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.utils import Bunch
 
-from sktransfer.domains import as_labels
+from sktransfer.domains import Domains, as_labels, read_source_labels, take_rows
 from sktransfer.metrics._validation import check_labels, check_pair
 from sktransfer.utils._tables import check_table
 from sktransfer.utils._threads import small_algebra
 
-__all__ = ["neighborhood_agreement_score", "return_accuracy_score", "transfer_evidence"]
+__all__ = ["evidence_of_models", "neighborhood_agreement_score", "return_accuracy_score", "transfer_evidence"]
 
 # Chosen on 549 pairs of task and adapter, see benchmarks/accuracy/guard.md: the least rise of the agreement in units of
 # 1 / sqrt(n_target); the greatest falls that are put up with; and the rise that makes up for a greater fall of the raw
@@ -221,6 +221,36 @@ def transfer_evidence(Xs: Any, ys: Any, Xt: Any, *, y_pred: Any, y_baseline: Any
     helps = rise > threshold and back_again >= -_GREATEST_FALL and coherent
     differ = as_labels(y_pred, name="y_pred") != as_labels(y_baseline, name="y_baseline")
     return Bunch(**pairs, threshold=float(threshold), disagreement=float(np.mean(differ)), helps=bool(helps))
+
+
+def evidence_of_models(
+    model: Any, baseline: Any, X: Any, y: np.ndarray, domains: Domains, *, table: Any = None
+) -> Bunch:
+    """Return the :func:`transfer_evidence` of two fitted models on the rows that both have seen.
+
+    Parameters
+    ----------
+    model, baseline : estimator
+        With transfer, and without.
+    X : samples
+        Rows of all domains.
+    y : ndarray of shape (n_samples,)
+        Labels; those of target rows are not read.
+    domains : Domains
+        Roles of the rows.
+    table : array-like of shape (n_samples, n_features) or None, default=None
+        Numbers for the rows, which are compared; None takes `X`.
+    """
+    labels, source = read_source_labels(y, domains)
+    target = take_rows(X, domains.target_rows)
+    table = X if table is None else table
+    return transfer_evidence(
+        take_rows(table, source),
+        labels,
+        take_rows(table, domains.target_rows),
+        y_pred=model.predict(target),
+        y_baseline=baseline.predict(target),
+    )
 
 
 def _neighbors(X: np.ndarray, n_neighbors: int) -> np.ndarray:

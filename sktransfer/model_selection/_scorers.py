@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, is_regressor
 from sklearn.metrics import get_scorer
 from sklearn.utils import assert_all_finite
-from sklearn.utils.metadata_routing import MetadataRequest
+from sklearn.utils.metadata_routing import MetadataRequest, get_routing_for_object
 
 from sktransfer.domains import Domains, as_labels, check_domains, missing_labels, plain_labels, take_rows
 from sktransfer.exceptions import DomainError
@@ -16,12 +16,17 @@ from sktransfer.model_selection._responses import DomainView, last_estimator
 from sktransfer.utils._compat import fit_context
 from sktransfer.utils._threads import small_algebra
 
-__all__ = ["DomainScorer", "labeled_scorer", "oracle_scorer"]
+__all__ = ["DomainScorer", "asks_for_domains", "labeled_scorer", "oracle_scorer"]
 
 HOW_TO_ROUTE = (
     "In cross-validation and searches, sample_domain reaches a scorer only with "
     "sklearn.set_config(enable_metadata_routing=True)."
 )
+
+
+def asks_for_domains(scorer: Any) -> bool:
+    """Say whether a scorer asks for `sample_domain`."""
+    return "sample_domain" in get_routing_for_object(scorer).consumes("score", ["sample_domain"])
 
 
 class _RoutedScorer(BaseEstimator):
@@ -74,8 +79,11 @@ class DomainScorer(_RoutedScorer, metaclass=ABCMeta):
             If a role that is needed has no row.
         """
         labels = None if y is None else as_labels(y, name="y")
-        domains = self._read_domains(X, labels, sample_domain)
-        return float(self._score(estimator, X, labels, domains))
+        return self.score_domains(estimator, X, labels, self._read_domains(X, labels, sample_domain))
+
+    def score_domains(self, estimator: Any, X: Any, y: np.ndarray | None, domains: Domains) -> float:
+        """Score a fitted estimator on rows whose roles have been read already; otherwise as a call."""
+        return float(self._score(estimator, X, y, domains))
 
     def _read_domains(self, X: Any, y: np.ndarray | None, sample_domain: Any) -> Domains:
         given = {

@@ -21,6 +21,7 @@ from sktransfer._frozen import FeatureCache
 from sktransfer.base import LabelledScoreMixin
 from sktransfer.domains import (
     Domains,
+    Evaluator,
     check_class_labels,
     check_domains,
     domain_folds,
@@ -31,14 +32,14 @@ from sktransfer.domains import (
     read_source_labels,
     refuse_wrapper,
     split_rows,
-    take_rows,
 )
 from sktransfer.exceptions import NegativeTransferWarning
-from sktransfer.metrics import transfer_evidence
+from sktransfer.metrics import evidence_of_models
 from sktransfer.modalities import check_samples
-from sktransfer.model_selection._fold_fits import FoldFits, takes_domains
-from sktransfer.model_selection._halving import Candidate, Clock, halve, lead, tabulate
+from sktransfer.model_selection._halving import Candidate, Clock, lead, tabulate
 from sktransfer.model_selection._neighborhood_scorer import TransferEvidenceScorer
+from sktransfer.model_selection._race import run_race
+from sktransfer.model_selection._scorers import asks_for_domains
 from sktransfer.model_selection._strategies import ON_REQUEST, features_of, make_strategies
 from sktransfer.model_selection._winner import WinnerMixin
 from sktransfer.utils._compat import Interval, StrOptions, fit_context
@@ -282,14 +283,13 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         candidates = self._candidates(domains is not None, seed)
         self.baseline_, baseline = candidates[0].name, candidates[0]
         self.scorer_ = self._choose_scorer(baseline.estimator, domains)
-        fits = FoldFits(X, y, domains, self._folds(X, y, domains, seed), self.scorer_, show=bool(self.verbose))
-        with fits.bar:
-            options = {"factor": self.factor, "clock": clock, "error_score": self.error_score}
-            winner = halve(candidates, fits.shares, fits.evaluate, **options)
-        self.best_estimator_ = fits.fit(clone(winner.estimator), np.arange(len(y)))
-        winner = self._guarded(winner, baseline, fits)
+        evaluator, folds = Evaluator(X, y, domains, self._score_rows), self._folds(X, y, domains, seed)
+        race = {"factor": self.factor, "clock": clock, "error_score": self.error_score, "show": bool(self.verbose)}
+        winner = run_race(candidates, evaluator, folds, **race)
+        self.best_estimator_ = evaluator.fit(clone(winner.estimator), np.arange(len(y)))
+        winner = self._guarded(winner, baseline, evaluator)
         self.best_strategy_, self.best_score_ = winner.name, winner.mean_score
-        self.n_folds_, self.cv_results_ = len(fits.folds), tabulate(candidates, len(fits.folds))
+        self.n_folds_, self.cv_results_ = len(folds), tabulate(candidates, len(folds))
         self.seconds_ = clock.seconds
         self.report_ = self._report(winner, candidates)
         return self
@@ -347,13 +347,20 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         if self.scoring is None:
             features = StandardScaler() if self.backbone is None else features_of(self._reading)
             return TransferEvidenceScorer(features=features, target_domain=self.target_domain)
-        if not takes_domains(self.scoring):
+        if not asks_for_domains(self.scoring):
             raise ValueError(
                 f"scoring={self.scoring!r} with a target domain: scikit-learn's scorers read labels of all rows, and "
                 "those of the target are not there, or not to be read. Pass one of the scorers without labels, or "
                 f"oracle_scorer({self.scoring if isinstance(self.scoring, str) else 'accuracy'!r}) to read them."
             )
         return self.scoring
+
+    def _score_rows(self, model: Any, X: Any, y: np.ndarray, domains: Domains | None) -> float:
+        if domains is None:
+            return self.scorer_(model, X, y)
+        if self.scoring is None:  # the scorer is ours, and goes by the same roles
+            return self.scorer_.score_domains(model, X, y, domains)
+        return self.scorer_(model, X, y, sample_domain=domains.names)
 
     def _folds(self, X: Any, y: np.ndarray, domains: Domains | None, seed: int) -> list:
         if not isinstance(self.cv, Integral):
@@ -366,22 +373,15 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         half = next(StratifiedKFold(2, shuffle=True, random_state=seed).split(rows, y))
         return [half, *folds] if self.cv > 2 else folds
 
-    def _guarded(self, winner: Candidate, baseline: Candidate, fits: FoldFits) -> Candidate:
+    def _guarded(self, winner: Candidate, baseline: Candidate, evaluator: Evaluator) -> Candidate:
         """Return the baseline, fitted, if the evidence is against the winner."""
         self.evidence_ = None
-        if not self.guard or fits.domains is None or winner is baseline or not baseline.scores:
+        if not self.guard or evaluator.domains is None or winner is baseline or not baseline.scores:
             return winner
-        unadapted = fits.fit(clone(baseline.estimator), np.arange(len(fits.y)))
-        rows = fits.X if self.backbone is None else features_of(self._reading).fit_transform(fits.X)
-        labels, source = read_source_labels(fits.y, fits.domains)
-        target = take_rows(fits.X, fits.domains.target_rows)
-        self.evidence_ = transfer_evidence(
-            rows[source],
-            labels,
-            rows[fits.domains.is_target],
-            y_pred=self.best_estimator_.predict(target),
-            y_baseline=unadapted.predict(target),
-        )
+        X, y, domains = evaluator.X, evaluator.y, evaluator.domains
+        unadapted = evaluator.fit(clone(baseline.estimator), np.arange(len(y)))
+        table = X if self.backbone is None else features_of(self._reading).fit_transform(X)
+        self.evidence_ = evidence_of_models(self.best_estimator_, unadapted, X, y, domains, table=table)
         if self.evidence_.helps or self.evidence_.disagreement == 0:
             return winner
         warnings.warn(

@@ -18,7 +18,6 @@ class TestCheckDomains:
         assert domains.target_names == ("target",)
         assert_array_equal(domains.source_rows, [0, 2])
         assert_array_equal(domains.rows_of("b"), [0])
-        assert not domains.from_labels
 
     @pytest.mark.parametrize(
         "sample_domain",
@@ -62,7 +61,26 @@ class TestCheckDomains:
         domains = check_domains(None, y)
         assert_array_equal(domains.is_target, expected)
         assert domains.names.tolist() == ["source", "target"]
-        assert domains.from_labels
+
+    def test_some_of_the_rows(self):
+        names = np.array(["b", "target", "a", "target", "c"])
+        domains, rows = check_domains(names), np.array([3, 0, 2])
+        some, read = domains.take(rows, require_both=True), check_domains(names[rows])
+        assert_array_equal(some.is_target, read.is_target)
+        assert_array_equal(some.names, read.names)
+        assert (
+            (some.source_names, some.target_names)
+            == (read.source_names, read.target_names)
+            == (("a", "b"), ("target",))
+        )
+
+    def test_some_of_the_rows_may_have_one_role(self):
+        domains = check_domains(["b", "x", "target"], target_domain=["x", "target"])
+        assert domains.take(np.array([0])).target_names == ()
+        with pytest.raises(DomainError, match=r"No target rows among 1 sample: .*target_domain=\['target', 'x'\]"):
+            domains.take(np.array([0]), require_both=True)
+        with pytest.raises(DomainError, match="No source rows among 2 samples"):
+            domains.take(np.array([1, 2]), require_both=True)
 
     def test_names_of_missing_labels_follow_target_domain(self):
         domains = check_domains(None, [0, -1], target_domain=["source", "x"])

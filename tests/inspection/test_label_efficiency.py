@@ -1,12 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics import get_scorer
 
-from sktransfer.domains import check_domains
+from sktransfer.domains import check_domains, without_domains
 from sktransfer.inspection._label_efficiency import check_label_sizes, curves_of_fold, labels_worth, summarize_curves
-from sktransfer.inspection._paired import Rows
+from sktransfer.inspection._paired import Compared
 
 NAN, INF = np.nan, np.inf
 
@@ -50,7 +52,7 @@ def rows_of(domains=True):
     labelled = names == "target" if domains else np.ones(20, dtype=bool)
     X = np.arange(20.0).reshape(-1, 1)
     roles = check_domains(names) if domains else None
-    return Rows(X, y, labelled, roles, get_scorer("accuracy"), np.array(["a", "b"]))
+    return Compared(X, y, roles, without_domains(get_scorer("accuracy")), labelled, np.array(["a", "b"]))
 
 
 FOLD = (np.r_[:8, 8:18], np.r_[18, 19])
@@ -113,7 +115,7 @@ def test_sizes():
     assert check_label_sizes([6, 2, 6], rows, [FOLD]) == [2, 6]
     assert check_label_sizes(np.array([3]), rows, [FOLD]) == [3]
     assert check_label_sizes("auto", rows_of(domains=False), [FOLD])[-1] == 18
-    regression = Rows(rows.X, np.arange(20.0), rows.labelled, rows.domains, rows.scorer, None)
+    regression = replace(rows, y=np.arange(20.0), classes=None)
     assert check_label_sizes("auto", regression, [FOLD])[0] == 5
     # One labelled row: nothing between.
     assert check_label_sizes("auto", rows, [(np.arange(9), np.arange(9, 20))]) == [1]

@@ -1,23 +1,22 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import integrate, special, stats
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import FitFailedWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import check_scoring, get_scorer
 from sklearn.model_selection import GroupKFold, KFold
 
-from sktransfer.domains import check_domains
+from sktransfer.domains import check_domains, without_domains
 from sktransfer.inspection._paired import (
-    Rows,
+    Compared,
     check_folds,
     compared_folds,
     corrected_t_test,
     fit_and_score,
     make_folds,
     row_ratio,
-    seeded_clone,
 )
 
 
@@ -68,15 +67,16 @@ def rows_of(n_source=12, n_target=8, n_labelled=8, *, scoring="accuracy", classe
     labelled = (labelled >= 0) & (labelled < n_labelled)
     names = np.repeat(["lab", "target"], [n_source, n_target])
     y[~labelled & (names == "target")] = None
-    scorer = get_scorer(scoring)
+    scorer = without_domains(get_scorer(scoring))
     X = np.arange(n, dtype=float).reshape(-1, 1)
-    return Rows(X, y, labelled, check_domains(names), scorer, np.array(["a", "b"]) if classes else None)
+    return Compared(X, y, check_domains(names), scorer, labelled, np.array(["a", "b"]) if classes else None)
 
 
 def one_domain(n=12, classes=True):
     y = np.arange(n) % 3
     X = np.arange(n, dtype=float).reshape(-1, 1)
-    return Rows(X, y, np.ones(n, dtype=bool), None, get_scorer("accuracy"), np.unique(y) if classes else None)
+    scorer = without_domains(get_scorer("accuracy"))
+    return Compared(X, y, None, scorer, np.ones(n, dtype=bool), np.unique(y) if classes else None)
 
 
 def test_corrected_t_is_the_papers_formula():
@@ -254,7 +254,7 @@ def test_one_domain_is_fitted_plainly():
 
 def test_a_score_that_is_no_number():
     rows = one_domain(classes=False)
-    rows = Rows(rows.X, rows.y, rows.labelled, None, check_scoring(NanScore(), None), None)
+    rows = replace(rows, scorer=without_domains(check_scoring(NanScore(), None)))
     with (
         pytest.warns(FitFailedWarning, match=r"The estimator, NanScore, has no score in a fold of 3 .*gave nan"),
         pytest.warns(FitFailedWarning, match=r"The baseline"),
@@ -271,11 +271,3 @@ def test_folds_without_a_score_are_not_compared():
     assert compared_folds(np.array([1, nan, 2, 3]), np.array([0, 1, nan, 4])).tolist() == [0, 3]
     with pytest.raises(ValueError, match="both have a score in 1 of 3 folds, and a comparison needs two"):
         compared_folds(np.array([1, nan, 2]), np.array([0, 1, nan]))
-
-
-def test_seeds():
-    assert seeded_clone(RandomForestClassifier(), None).random_state is None
-    seeds = {seeded_clone(RandomForestClassifier(), 3).random_state for _ in range(2)}
-    assert len(seeds) == 1
-    assert None not in seeds
-    assert seeded_clone(LogisticRegression(random_state=5), 3).random_state == 5

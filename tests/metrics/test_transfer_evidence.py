@@ -5,7 +5,13 @@ from scipy.spatial.distance import cdist
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import cohen_kappa_score
 
-from sktransfer.metrics import neighborhood_agreement_score, return_accuracy_score, transfer_evidence
+from sktransfer.domains import check_domains
+from sktransfer.metrics import (
+    evidence_of_models,
+    neighborhood_agreement_score,
+    return_accuracy_score,
+    transfer_evidence,
+)
 
 
 @pytest.fixture
@@ -107,3 +113,17 @@ def test_one_class_for_all_does_not_help(blobs):
 def test_errors(blobs, call, message):
     with pytest.raises(ValueError, match=message):
         call(*blobs)
+
+
+def test_evidence_of_models_reads_no_target_label(blobs):
+    X, y = blobs
+    is_target = np.arange(len(X)) % 2 == 1
+    domains = check_domains(np.where(is_target, "target", "lab"))
+    masked = np.where(is_target, -1, y)
+    model, baseline = LogisticRegression().fit(X, y), LogisticRegression().fit(-X, y)
+    found = evidence_of_models(model, baseline, X, masked, domains)
+    predicted = {"y_pred": model.predict(X[is_target]), "y_baseline": baseline.predict(X[is_target])}
+    assert found == transfer_evidence(X[~is_target], y[~is_target], X[is_target], **predicted)
+    # Rows that are no numbers are compared by a table of their own.
+    half = evidence_of_models(model, baseline, X, masked, domains, table=X[:, :2])
+    assert half == transfer_evidence(X[~is_target, :2], y[~is_target], X[is_target, :2], **predicted)

@@ -5,7 +5,7 @@ import pytest
 import sklearn
 from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.metrics import accuracy_score, make_scorer, roc_auc_score
+from sklearn.metrics import accuracy_score, get_scorer, make_scorer, roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -16,11 +16,13 @@ from sktransfer import (
     CORALAdapter,
     DomainKFold,
     DomainStandardizer,
+    InformationMaximizationScorer,
     labeled_scorer,
     make_domain_shift,
     oracle_scorer,
 )
 from sktransfer.exceptions import DomainError
+from sktransfer.model_selection._scorers import asks_for_domains
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +149,10 @@ def test_errors(data, model):
         oracle_scorer()(model, X, y)
     with pytest.raises(DomainError, match="No labelled target row among 110: 50 rows are the target"):
         oracle_scorer()(model, X, np.where(names == "target", -1, y), sample_domain=names)
+
+
+def test_who_asks_for_domains():
+    assert asks_for_domains(InformationMaximizationScorer())
+    assert asks_for_domains(labeled_scorer("accuracy"))
+    assert not asks_for_domains("accuracy")
+    assert not asks_for_domains(get_scorer("accuracy"))
