@@ -12,7 +12,7 @@ from sktransfer._nets import Recipe, Targets, TunedModule, WeightedLoss, cross_e
 from sktransfer._nets._batches import FeatureSet, PhasedSet
 from sktransfer._nets._freezing import plan_phases
 from sktransfer._nets._net import train_net
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 CPU = torch.device("cpu")
 N_CLASSES = 3

@@ -6,7 +6,7 @@ import torch
 from sktransfer._nets import PenaltySetup, Rows, TunedModule, plan_training
 from sktransfer.backbones import Backbone
 from sktransfer.backbones._timm import create_timm_model
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 TARGETS = torch.tensor([0, 1, 0, 2, 1])
 

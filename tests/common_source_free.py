@@ -9,7 +9,7 @@ from sktransfer import DANNClassifier, FineTunedClassifier, make_domain_shift
 from sktransfer.deep_adaptation._adabn import AdaBNClassifier
 from sktransfer.deep_adaptation._shot import SHOTClassifier
 from sktransfer.deep_adaptation._tent import TENTClassifier
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 METHODS = [AdaBNClassifier, TENTClassifier, SHOTClassifier]
 

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 
 from sktransfer import BackboneSearch, FineTunedClassifier, PretrainedFeatureExtractor, load_backbone
 from sktransfer.backbones._timm import create_timm_model
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 # As docs/user_guide/fine_tuning.rst says: these, and types of this package and of scikit-learn.
 TRUSTED = {"pathlib.PosixPath", "torch.device"}

@@ -21,7 +21,9 @@ from sktransfer.modalities import (
     resolve_threads,
     warn_unreadable,
 )
-from sktransfer.utils._device import forward, keep_pages, resolve_device, resolve_precision
+from sktransfer.utils._device import resolve_device, resolve_precision
+from sktransfer.utils._device_forward import forward
+from sktransfer.utils._device_memory import keep_pages
 from sktransfer.utils._messages import caller_level
 from sktransfer.utils._threads import set_torch_threads, torch_threads
 

@@ -24,7 +24,7 @@ from sktransfer._nets._table import TableRows
 from sktransfer.backbones import Backbone, create_mixer, train_transform
 from sktransfer.exceptions import DivergenceError
 from sktransfer.modalities import ImagePreprocessor, Samples, to_pil
-from sktransfer.utils._device import forward_in_micro_batches
+from sktransfer.utils._device_forward import forward_in_micro_batches
 
 __all__ = ["Trained", "plain_set", "train_network", "training_set"]
 

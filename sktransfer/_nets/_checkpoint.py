@@ -11,9 +11,9 @@ from skorch.callbacks import Callback
 from skorch.history import History
 
 from sktransfer._nets._callbacks import BestWeights, WeightAverage
-from sktransfer.utils._device import rng_state, set_rng_state
 from sktransfer.utils._files import write_atomically
 from sktransfer.utils._messages import first_line
+from sktransfer.utils._random import rng_state, set_rng_state
 
 __all__ = ["Checkpoint", "Resume"]
 

@@ -64,7 +64,8 @@ class TrainingJob:
             What the training itself needs; used as they are.
         """
         from sktransfer._nets import Recipe, check_callbacks, train_network
-        from sktransfer.utils._device import explained_out_of_memory, isolated_rng
+        from sktransfer.utils._device_memory import explained_out_of_memory
+        from sktransfer.utils._random import isolated_rng
 
         estimator = self.estimator
         recipe = Recipe.of(estimator)

@@ -35,13 +35,10 @@ from sktransfer._nets._schedule import range_test, steepest
 from sktransfer._nets._user_callbacks import check_patterns, own_copies, prints, sets_rate
 from sktransfer.backbones import create_optimizer
 from sktransfer.exceptions import DivergenceError
-from sktransfer.utils._device import (
-    autocast,
-    forward_in_micro_batches,
-    rng_state,
-    set_rng_state,
-)
+from sktransfer.utils._device import autocast
+from sktransfer.utils._device_forward import forward_in_micro_batches
 from sktransfer.utils._optional import import_optional
+from sktransfer.utils._random import rng_state, set_rng_state
 from sktransfer.utils._threads import torch_threads
 
 __all__ = ["TransferNet", "arrange_moments", "train_net"]

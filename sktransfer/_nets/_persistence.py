@@ -159,7 +159,7 @@ class PersistenceMixin:
         import torch
 
         from sktransfer._nets import Recipe, TrainingPlan, TransferNet, TunedModule
-        from sktransfer.utils._device import isolated_rng
+        from sktransfer.utils._random import isolated_rng
 
         self.plan_ = TrainingPlan(**{**plan, "learns": frozenset(plan["learns"])})
         # Not Recipe.of: the device of the training may not be here, and is not needed.

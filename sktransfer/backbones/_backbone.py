@@ -20,7 +20,8 @@ from sktransfer.backbones._stages import Chain, find_chain, forward_features, pr
 from sktransfer.backbones._suffix import Suffix
 from sktransfer.backbones._timm import data_config, reset_classifier
 from sktransfer.backbones._weights import architecture_digest, classifier_names, fingerprint
-from sktransfer.utils._device import explained_out_of_memory, rows_at_once
+from sktransfer.utils._device_memory import explained_out_of_memory
+from sktransfer.utils._device_rows import rows_at_once
 from sktransfer.utils._hooks import forward_hooks, seen_once
 from sktransfer.utils._messages import first_line
 from sktransfer.utils._persistence import NetworkPreamble

@@ -11,7 +11,7 @@ import xxhash
 from torch import nn
 
 from sktransfer.backbones._reading import read_network
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 from sktransfer.utils._threads import torch_threads
 
 __all__ = ["Behaviour", "Identity"]

@@ -29,7 +29,7 @@ from sktransfer.backbones._timm import (
 from sktransfer.backbones._weight_files import WeightFile, choose_state, read_weight_file
 from sktransfer.backbones._weights import classifier_names, load_state, misfits
 from sktransfer.exceptions import WeightsMismatchError, WeightsNotFoundError
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 __all__ = ["forget_backbones", "load_backbone", "restore"]
 

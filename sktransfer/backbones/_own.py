@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from sktransfer.utils._device import isolated_rng
 from sktransfer.utils._messages import first_line
+from sktransfer.utils._random import isolated_rng
 
 __all__ = ["STAGE_RUNS", "Layout", "one_tensor", "own_copy", "with_layout"]
 

@@ -30,9 +30,9 @@ from sktransfer.backbones._plain import from_plain, to_plain
 from sktransfer.backbones._timm import create_timm_model, is_architecture
 from sktransfer.backbones._weights import architecture_digest
 from sktransfer.exceptions import WeightsMismatchError, WeightsNotFoundError
-from sktransfer.utils._device import isolated_rng
 from sktransfer.utils._files import replace_file
 from sktransfer.utils._messages import first_line
+from sktransfer.utils._random import isolated_rng
 
 __all__ = [
     "blank_network",

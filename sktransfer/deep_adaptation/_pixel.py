@@ -18,7 +18,9 @@ from sktransfer.deep_adaptation._fourier import PictureAdapter, content_seed
 from sktransfer.domains import Domains, as_labels, missing_labels, plain_labels
 from sktransfer.exceptions import DivergenceError, DomainError
 from sktransfer.utils._compat import Interval
-from sktransfer.utils._device import forward_in_micro_batches, isolated_rng, resolve_device
+from sktransfer.utils._device import resolve_device
+from sktransfer.utils._device_forward import forward_in_micro_batches
+from sktransfer.utils._random import isolated_rng
 
 __all__ = ["PixelAdapter"]
 

@@ -37,7 +37,7 @@ from sktransfer.base import LabelledScoreMixin
 from sktransfer.domains import holds_minus_one, refuse_scoring
 from sktransfer.modalities import Samples
 from sktransfer.utils._compat import Interval, fit_context, with_callbacks
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 from sktransfer.utils._tables import check_table_of
 
 if TYPE_CHECKING:

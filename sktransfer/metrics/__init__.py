@@ -1,5 +1,12 @@
 """Numbers about domains and features, numpy only."""
 
+from sktransfer.metrics._class_weights import (
+    class_mean_products,
+    class_weights_from_confusion,
+    class_weights_from_means,
+    cross_fit_confusion,
+    predict_class_shares,
+)
 from sktransfer.metrics._discrepancy import coral_distance, mmd_distance, proxy_a_distance
 from sktransfer.metrics._distances import (
     class_conditional_distance,
@@ -27,8 +34,12 @@ from sktransfer.metrics._transferability import gbc_score, h_score, sfda_score, 
 __all__ = [
     "class_conditional_distance",
     "class_confusion_score",
+    "class_mean_products",
     "class_proportions",
+    "class_weights_from_confusion",
+    "class_weights_from_means",
     "coral_distance",
+    "cross_fit_confusion",
     "energy_distance",
     "evidence_of_models",
     "frechet_distance",
@@ -43,6 +54,7 @@ __all__ = [
     "neighborhood_agreement_score",
     "nleep_score",
     "parc_score",
+    "predict_class_shares",
     "prediction_entropy_score",
     "proxy_a_distance",
     "return_accuracy_score",

@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from sktransfer.domains import as_labels, plain_labels
+from sktransfer.metrics._class_weights import class_weights_from_confusion, cross_fit_confusion
 from sktransfer.metrics._validation import check_labels, check_pair
-from sktransfer.utils._label_shift import class_weights_from_confusion, cross_fit_confusion
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["class_proportions", "label_shift_distance"]

@@ -10,15 +10,15 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer.base import BaseWeighter
 from sktransfer.domains import Domains, as_labels, check_length, read_source_labels
-from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions
-from sktransfer.utils._kernels import resolve_gamma
-from sktransfer.utils._label_shift import (
+from sktransfer.metrics import (
     class_mean_products,
     class_weights_from_confusion,
     class_weights_from_means,
     cross_fit_confusion,
     predict_class_shares,
 )
+from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions
+from sktransfer.utils._kernels import resolve_gamma
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["LabelShiftWeighter"]

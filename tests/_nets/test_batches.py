@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sktransfer._nets import Targets, TrainingPlan
 from sktransfer._nets._batches import BatchIterator, FeatureSet, PhasedSet, PictureSet, cut
 from sktransfer._nets._freezing import Phase
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 
 def numbered(n, weights=None, draw=None):

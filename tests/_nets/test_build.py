@@ -21,7 +21,7 @@ from sktransfer._nets._penalty import PenaltySetup
 from sktransfer.backbones._timm import create_timm_model
 from sktransfer.fine_tuning import DELTA, StochNorm
 from sktransfer.modalities import ImagePreprocessor, Samples, check_samples, to_pil
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 N = 6
 CLASSES = np.arange(N) % 3

@@ -26,7 +26,7 @@ from torch import nn
 from sktransfer import load_backbone
 from sktransfer._nets import Penalty, TunedModule, plan_training
 from sktransfer._nets._net import arrange_moments
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 N, BATCH = 20, 8
 

@@ -21,7 +21,7 @@ from torch import nn
 
 from sktransfer import load_backbone
 from sktransfer._nets import TunedModule, plan_training
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 
 class TestRates:

@@ -14,7 +14,7 @@ from sktransfer import FineTunedClassifier, FineTunedRegressor, PretrainedFeatur
 from sktransfer.backbones._timm import create_timm_model
 from sktransfer.exceptions import WeightsMismatchError
 from sktransfer.fine_tuning import L2SP
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 TINY = {"backbone": "test_resnet", "weights": None, "image_size": 32, "random_state": 0, "max_epochs": 1}
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from sktransfer import load_backbone
 from sktransfer._nets._recompute import blocks_of, recomputed
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 
 def block(n_in, n_out, dropout=0.0):

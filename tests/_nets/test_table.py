@@ -16,7 +16,7 @@ from sktransfer._nets import (
     plan_training,
     train_network,
 )
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 ROWS = np.arange(12.0).reshape(4, 3)
 

@@ -10,7 +10,7 @@ from sktransfer import load_backbone
 from sktransfer.backbones import Backbone
 from sktransfer.backbones._held import HeldNetwork, is_network
 from sktransfer.backbones._timm import create_timm_model
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 
 def own(**arguments):

@@ -11,7 +11,7 @@ from sktransfer import FineTunedClassifier, ImageBackbone, PretrainedFeatureExtr
 from sktransfer.backbones import Tap, load_backbone
 from sktransfer.backbones._timm import create_timm_model
 from sktransfer.utils._compat import load_torchvision_operators
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 load_torchvision_operators()
 models = pytest.importorskip("torchvision.models")

@@ -21,7 +21,7 @@ from sktransfer.backbones._saved import (
 )
 from sktransfer.backbones._timm import create_timm_model
 from sktransfer.exceptions import WeightsMismatchError, WeightsNotFoundError
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 
 def own(name="test_resnet", **arguments):

@@ -18,7 +18,7 @@ from sktransfer.backbones._timm import (
     is_architecture,
     train_transform,
 )
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 
 def test_names_include_the_bundled_network():

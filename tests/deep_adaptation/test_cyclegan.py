@@ -19,7 +19,7 @@ from sktransfer.deep_adaptation._cyclegan import (
     generator_loss,
     semantic_loss,
 )
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 
 def draw(*shape, seed=0):

@@ -7,7 +7,7 @@ from torch.autograd import gradcheck
 
 from sktransfer._nets import plan_training
 from sktransfer.fine_tuning._l2_sp import L2SPPenalty, l2_sp_penalty
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 
 class TestFormula:

@@ -13,7 +13,7 @@ from torch import nn
 from sktransfer._nets import Penalty, Rows, plan_training
 from sktransfer.fine_tuning import BSS, DELTA, L2SP, RKD, CoTuning, LwF, StochNorm
 from sktransfer.fine_tuning._regularizers import regularizer_classes, resolve_regularizer
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 NAMES = {
     "l2-sp": L2SP,

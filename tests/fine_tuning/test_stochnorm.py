@@ -11,7 +11,7 @@ from torch.autograd import gradcheck
 from sktransfer._nets import TunedModule, plan_training
 from sktransfer.backbones._timm import create_timm_model
 from sktransfer.fine_tuning._stochnorm import StochasticBatchNorm, StochNormPenalty, plain_norms, stochastic_norms
-from sktransfer.utils._device import isolated_rng
+from sktransfer.utils._random import isolated_rng
 
 
 def trained_norm(kind=nn.BatchNorm2d):

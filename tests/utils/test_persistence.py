@@ -6,8 +6,8 @@ import sys
 
 from sktransfer import PretrainedFeatureExtractor
 from sktransfer.backbones._timm import create_timm_model
-from sktransfer.utils._device import isolated_rng
 from sktransfer.utils._persistence import NetworkPreamble
+from sktransfer.utils._random import isolated_rng
 
 
 def test_preamble_leaves_nothing_behind():

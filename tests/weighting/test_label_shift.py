@@ -1,5 +1,3 @@
-import tracemalloc
-
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -13,31 +11,7 @@ from sktransfer.adaptation import AdaptedClassifier
 from sktransfer.datasets import make_domain_shift
 from sktransfer.exceptions import DomainError
 from sktransfer.metrics import class_proportions, label_shift_distance
-from sktransfer.utils._label_shift import class_mean_products, class_weights_from_confusion, class_weights_from_means
 from sktransfer.weighting import LabelShiftWeighter
-
-
-def test_weights_solve_the_linear_system():
-    C = np.array([[0.4, 0.1], [0.1, 0.4]])
-    assert_allclose(class_weights_from_confusion(C, C @ [0.5, 1.5]), [0.5, 1.5], rtol=1e-6)
-    # What no class shares explain is met as nearly as weights that are not negative can.
-    assert_allclose(class_weights_from_confusion(C, np.array([1.0, 0.0])), [2.0, 0.0], atol=1e-6)
-    # Predictions that tell nothing leave the classes alone.
-    assert_allclose(class_weights_from_confusion(np.full((2, 2), 0.25), np.array([0.5, 0.5])), [1.0, 1.0])
-
-
-def test_two_classes_in_closed_form():
-    """The share q of the second minimises |(1 - q) mu_0 + q mu_1 - mu_t|^2, a parabola."""
-    A, b = np.array([[1.0, 0.2], [0.2, 0.7]]), np.array([0.5, 0.6])
-    q = (A[0, 0] - A[0, 1] - b[0] + b[1]) / (A[0, 0] - 2 * A[0, 1] + A[1, 1])
-    for scale in (1.0, 1e-6, 1e6):
-        w = class_weights_from_means(scale * A, scale * b, np.array([0.25, 0.75]))
-        assert_allclose(w, [(1 - q) / 0.25, q / 0.75], rtol=1e-6)
-    # Beyond the first class lies no share.
-    assert_allclose(class_weights_from_means(A, np.array([2.0, 0.1]), np.array([0.5, 0.5])), [2.0, 0.0], atol=1e-6)
-    # Classes with one mean, or none at all, tell nothing.
-    for A in (np.ones((2, 2)), np.zeros((2, 2))):
-        assert_allclose(class_weights_from_means(A, A[0], np.array([0.25, 0.75])), [1.0, 1.0], rtol=1e-6)
 
 
 def test_kernel_weights_solve_the_quadratic_programme():
@@ -62,27 +36,6 @@ def test_kernel_weights_solve_the_quadratic_programme():
     assert_allclose(weighter.weights_, weighter.class_weights_[y[s]])
     assert_allclose(weighter.target_proportions_, weighter.class_weights_ * shares)
     assert (weighter.confusion_, weighter.estimators_, weighter.gamma_) == (None, [], 0.1)
-
-
-@pytest.mark.parametrize("n", [200, 1500])
-def test_sums_by_classes_are_those_of_the_whole_kernel(n):
-    """In double and in single precision, in one block and in several."""
-    rng = np.random.default_rng(0)
-    Xs, Xt, codes = rng.normal(size=(n, 5)), rng.normal(size=(60, 5)) + 0.3, np.arange(n) % 3
-    A, b = class_mean_products(Xs, codes, Xt, kernel="rbf", gamma=0.1)
-    Y = np.eye(3)[codes] / np.bincount(codes)
-    assert_allclose(A, Y.T @ np.exp(-0.1 * cdist(Xs, Xs, "sqeuclidean")) @ Y, rtol=1e-6)
-    assert_allclose(b, Y.T @ np.exp(-0.1 * cdist(Xs, Xt, "sqeuclidean")).mean(axis=1), rtol=1e-6)
-
-
-def test_memory_of_kernel_means_is_that_of_blocks():
-    X, codes = np.random.default_rng(0).normal(size=(6000, 4)), np.arange(3000) % 3
-    tracemalloc.start()
-    class_mean_products(X[:3000], codes, X[3000:], kernel="rbf", gamma=0.1)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    # A whole matrix in double precision has 72 MB.
-    assert peak < 25e6
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "linear", "poly"])

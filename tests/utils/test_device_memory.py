@@ -6,7 +6,8 @@ import torch
 from common_fitted import pictures, table
 
 from sktransfer import DANNClassifier, FineTunedClassifier, PretrainedFeatureExtractor
-from sktransfer.utils._device import explained_out_of_memory, resolve_device
+from sktransfer.utils._device import resolve_device
+from sktransfer.utils._device_memory import explained_out_of_memory
 
 CUDA = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 15.77 GiB\nand more"
 CPU = "[enforce fail at alloc_cpu.cpp:113] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
