@@ -152,7 +152,7 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
     def _default_estimator(self) -> LogisticRegression:
         return LogisticRegression(max_iter=1000)
 
-    def _check_targets(self, labels: np.ndarray) -> None:
+    def _check_labels(self, labels: np.ndarray) -> None:
         check_class_labels(labels)
 
     @staticmethod
@@ -173,7 +173,7 @@ class AdaptedRegressor(AdaptedMixin, RegressorMixin, BaseEstimator):
     """Predict numbers for target rows by what source rows with known numbers teach.
 
     The adapter is fitted on all rows and the regressor on the source rows, adapted (by an adapter) or weighted (by a
-    weighter). Targets of target rows are not read. Which rows are the target says the adapter's `target_domain`.
+    weighter). The `y` of target rows is not read. Which rows are the target says the adapter's `target_domain`.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ class AdaptedRegressor(AdaptedMixin, RegressorMixin, BaseEstimator):
     def _default_estimator(self) -> Ridge:
         return Ridge()
 
-    def _check_targets(self, labels: np.ndarray) -> None:
+    def _check_labels(self, labels: np.ndarray) -> None:
         check_number_labels(labels)
 
     @staticmethod

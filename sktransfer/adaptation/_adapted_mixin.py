@@ -114,7 +114,7 @@ class AdaptedMixin(MetaEstimatorMixin):
         fit_params = self._route(fit_params)
         domains = self._read_domains(X, y, sample_domain)
         labels, rows = read_source_labels(y, domains)
-        self._check_targets(labels)
+        self._check_labels(labels)
         self.minus_one_is_missing_ = not self._holds_minus_one(labels)
         labels, rows = self._with_target_labels(y, domains, labels, rows)
         params = {name: take_if_per_row(value, rows, len(y)) for name, value in fit_params.items()}
@@ -174,7 +174,7 @@ class AdaptedMixin(MetaEstimatorMixin):
         labelled = ~missing_labels(y[target_rows], minus_one=self.minus_one_is_missing_)
         rows = np.sort(np.concatenate([rows, target_rows[labelled]]))
         labels = plain_labels(y[rows])
-        self._check_targets(labels)
+        self._check_labels(labels)
         return labels, rows
 
     def _fit_adapter(self, X, y, domains, rows):

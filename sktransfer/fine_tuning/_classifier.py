@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from sktransfer._frozen import FeatureCache
 from sktransfer.fine_tuning._base import BaseFineTuned
-from sktransfer.fine_tuning._targets import check_labels, class_weights, encode, learn_classes
+from sktransfer.fine_tuning._labels import check_labels, class_weights, encode, learn_classes
 from sktransfer.utils._compat import Interval, StrOptions, fit_context, with_callbacks
 
 if TYPE_CHECKING:

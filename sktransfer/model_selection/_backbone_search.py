@@ -23,7 +23,7 @@ from sktransfer._frozen import FeatureCache
 from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.domains import check_class_labels, labels_of_fit
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
-from sktransfer.model_selection._ranking import SCORES, Candidate, as_ranking, best_first, rank, read_candidates
+from sktransfer.model_selection._ranking import SCORES, NamedBackbone, as_ranking, best_first, rank, read_backbones
 from sktransfer.model_selection._winner import WinnerMixin
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions, fit_context
 from sktransfer.utils._messages import caller_level
@@ -153,7 +153,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
     )
     _parameter_constraints = {
         "estimator": [EstimatorOf(("classifier", "regressor")), None],
-        "backbones": "no_validation",  # read_candidates says more than a type list could
+        "backbones": "no_validation",  # read_backbones says more than a type list could
         "score": [StrOptions(set(SCORES)), callable],
         "refine": [Interval(Integral, 0, None, closed="left")],
         "cv": ["cv_object"],
@@ -257,7 +257,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         kept = max(1, self.refine)
         rows = []
         for row in rank(
-            read_candidates(self.backbones, self.weights),
+            read_backbones(self.backbones, self.weights),
             self._extractor,
             X,
             y,
@@ -273,7 +273,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         self.best_index_ = 0 if np.isnan(cv_scores).all() else int(np.nanargmax(cv_scores))
         winner = rows[self.best_index_]
         self.ranking_ = as_ranking(rows, cv_score=cv_scores)
-        self.best_backbone_ = winner.candidate.name
+        self.best_backbone_ = winner.named.name
         fitted = clone(estimator).fit(winner.features, y)
         self.best_estimator_ = Pipeline([("extractor", winner.extractor), ("estimator", fitted)])
         return self
@@ -286,9 +286,9 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
         return y if y.ndim == 2 and y.shape[1] > 1 else column_or_1d(y, warn=True)
 
-    def _extractor(self, candidate: Candidate) -> PretrainedFeatureExtractor:
+    def _extractor(self, named: NamedBackbone) -> PretrainedFeatureExtractor:
         options = {name: getattr(self, name) for name in self._extractor_parameters}
-        return PretrainedFeatureExtractor(candidate.backbone, weights=candidate.weights, **options)
+        return PretrainedFeatureExtractor(named.backbone, weights=named.weights, **options)
 
     def _cross_validate(self, estimator, rows, y):
         """Mean scores of the best rows over the same folds, NaN for the others."""
@@ -310,7 +310,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
             if self.error_score == "raise":
                 raise
             warnings.warn(
-                f"Backbone {row.candidate.name!r} has no score: {error}", FitFailedWarning, stacklevel=caller_level()
+                f"Backbone {row.named.name!r} has no score: {error}", FitFailedWarning, stacklevel=caller_level()
             )
             return float(self.error_score)
 

@@ -31,7 +31,7 @@ from sktransfer.modalities import ImagePreprocessor, check_samples
 from sktransfer.utils._messages import caller_level, unknown_option
 from sktransfer.utils._threads import small_algebra
 
-__all__ = ["SCORES", "Candidate", "Ranked", "as_ranking", "best_first", "rank", "rank_backbones", "read_candidates"]
+__all__ = ["SCORES", "NamedBackbone", "Ranked", "as_ranking", "best_first", "rank", "rank_backbones", "read_backbones"]
 
 # The probabilities of the source classes take the place of features.
 _OF_SOURCE_CLASSES = {"leep", "nce"}
@@ -39,7 +39,7 @@ SCORES = ("gbc", "h_score", "leep", "logme", "nce", "nleep", "parc", "sfda", "tr
 _TASKS = ("auto", "classification", "regression")
 
 
-class Candidate(NamedTuple):
+class NamedBackbone(NamedTuple):
     """A backbone to be tried: its name in the ranking, and what :func:`load_backbone` takes."""
 
     name: str
@@ -50,7 +50,7 @@ class Candidate(NamedTuple):
 class Ranked(NamedTuple):
     """A row of the ranking, with what it was computed from (None for a backbone that could not be loaded)."""
 
-    candidate: Candidate
+    named: NamedBackbone
     score: float
     seconds: float
     parameters: int
@@ -164,14 +164,14 @@ def rank_backbones(
     """
     labels, rows, task = _read_targets(y, task)
     check_consistent_length(X, np.asarray(y))
-    candidates = read_candidates(backbones, weights)
+    named = read_backbones(backbones, weights)
     if len(rows) < len(X):
         X = take_rows(X, rows)
 
-    def extractor_of(candidate):
+    def extractor_of(named):
         return PretrainedFeatureExtractor(
-            candidate.backbone,
-            weights=candidate.weights,
+            named.backbone,
+            weights=named.weights,
             layer=layer,
             pooling=pooling,
             image_size=image_size,
@@ -184,13 +184,11 @@ def rank_backbones(
             verbose=verbose,
         )
 
-    ranked = rank(
-        candidates, extractor_of, X, labels, score=score, task=task, on_error=on_error, random_state=random_state
-    )
+    ranked = rank(named, extractor_of, X, labels, score=score, task=task, on_error=on_error, random_state=random_state)
     return as_ranking(best_first([row._replace(extractor=None, features=None) for row in ranked]))
 
 
-def read_candidates(backbones: Any, weights: Any) -> list[Candidate]:
+def read_backbones(backbones: Any, weights: Any) -> list[NamedBackbone]:
     """Give every backbone a name and its weights.
 
     Raises
@@ -207,15 +205,15 @@ def read_candidates(backbones: Any, weights: Any) -> list[Candidate]:
         raise ValueError(f"backbones={backbones!r}: {expected}.")
     if not given:
         raise ValueError(f"backbones is empty: {expected}.")
-    found = [_read_candidate(name, entry, weights) for name, entry in given]
-    names = [candidate.name for candidate in found]
+    found = [_read_backbone(name, entry, weights) for name, entry in given]
+    names = [named.name for named in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"backbones has more than one named {twice[0]!r}; pass a dict with a name for each.")
     return found
 
 
-def _read_candidate(name, entry, weights):
+def _read_backbone(name, entry, weights):
     if isinstance(entry, tuple):
         if len(entry) != 2:
             raise ValueError(f"backbones: {entry!r} has {len(entry)} entries; expected a pair (backbone, weights).")
@@ -226,15 +224,15 @@ def _read_candidate(name, entry, weights):
         if not isinstance(entry, str | os.PathLike):
             own = "pretrained"  # networks and fitted estimators bring their own
     if name is None:
-        named = getattr(backbone, "name", backbone)  # of a description
-        name = os.fspath(named) if isinstance(named, str | os.PathLike) else type(named).__name__
+        origin = getattr(backbone, "name", backbone)  # of a description
+        name = os.fspath(origin) if isinstance(origin, str | os.PathLike) else type(origin).__name__
         name += suffix
-    return Candidate(str(name), backbone, own)
+    return NamedBackbone(str(name), backbone, own)
 
 
 def rank(
-    candidates: Sequence[Candidate],
-    extractor_of: Callable[[Candidate], PretrainedFeatureExtractor],
+    backbones: Sequence[NamedBackbone],
+    extractor_of: Callable[[NamedBackbone], PretrainedFeatureExtractor],
     X: Any,
     y: np.ndarray,
     *,
@@ -248,33 +246,33 @@ def rank(
         raise ValueError(unknown_option("on_error", on_error, ("raise", "skip")))
     compute = _score_function(score, task, random_state)
     n_loaded = 0
-    for candidate in candidates:
+    for named in backbones:
         start = time.perf_counter()
-        extractor = extractor_of(candidate)
+        extractor = extractor_of(named)
         try:
             _load(extractor)
         except (WeightsNotFoundError, WeightsMismatchError, ValueError) as error:
             if on_error == "raise":
                 raise
-            warnings.warn(f"Backbone {candidate.name!r} is left out: {error}", UserWarning, stacklevel=caller_level())
-            yield Ranked(candidate, np.nan, time.perf_counter() - start, 0, 0)
+            warnings.warn(f"Backbone {named.name!r} is left out: {error}", UserWarning, stacklevel=caller_level())
+            yield Ranked(named, np.nan, time.perf_counter() - start, 0, 0)
             continue
         n_loaded += 1
         features = extractor.fit_transform(X)
         try:
-            seen = _source_proba(extractor, X, candidate) if score in _OF_SOURCE_CLASSES else features
+            seen = _source_proba(extractor, X, named) if score in _OF_SOURCE_CLASSES else features
             value = float(compute(seen, y))
         except Exception as error:
             if on_error == "raise":
                 raise
             warnings.warn(
-                f"Backbone {candidate.name!r} has no score: {error!r}", FitFailedWarning, stacklevel=caller_level()
+                f"Backbone {named.name!r} has no score: {error!r}", FitFailedWarning, stacklevel=caller_level()
             )
             seen, value = features, np.nan
         seconds = time.perf_counter() - start
-        yield Ranked(candidate, value, seconds, _n_parameters(extractor.backbone_), seen.shape[1], extractor, features)
+        yield Ranked(named, value, seconds, _n_parameters(extractor.backbone_), seen.shape[1], extractor, features)
     if not n_loaded:
-        raise ValueError(f"None of the {len(candidates)} backbones could be loaded; the warnings say why.")
+        raise ValueError(f"None of the {len(backbones)} backbones could be loaded; the warnings say why.")
 
 
 def best_first(rows: Iterable[Ranked]) -> list[Ranked]:
@@ -285,7 +283,7 @@ def best_first(rows: Iterable[Ranked]) -> list[Ranked]:
 def as_ranking(rows: Sequence[Ranked], **columns: Any) -> Bunch:
     """Columns of a table with these rows; `columns` stand behind the score."""
     return Bunch(
-        backbone=[row.candidate.name for row in rows],
+        backbone=[row.named.name for row in rows],
         score=np.array([row.score for row in rows], dtype=np.float64),
         **columns,
         seconds=np.array([row.seconds for row in rows], dtype=np.float64),
@@ -354,13 +352,13 @@ def _load(extractor):
     backbone.probe([backbone.tap(layer, extractor.pooling) for layer in layers])
 
 
-def _source_proba(extractor, X, candidate):
+def _source_proba(extractor, X, named):
     from sktransfer._frozen import SourceProba, extract
 
     backbone = extractor.backbone_
     if not backbone.has_source_classifier:
         raise ValueError(
-            f"Backbone {candidate.name!r} has no classifier of its source task, which 'leep' and 'nce' need. Load "
+            f"Backbone {named.name!r} has no classifier of its source task, which 'leep' and 'nce' need. Load "
             "weights that hold it (published ImageNet weights do), or take another score, such as 'logme'."
         )
     return extract(

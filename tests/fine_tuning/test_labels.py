@@ -9,7 +9,7 @@ from sklearn.datasets import make_multilabel_classification
 from sklearn.utils import compute_class_weight
 
 from sktransfer import FineTunedClassifier
-from sktransfer.fine_tuning._targets import check_labels, class_weights, encode, learn_classes
+from sktransfer.fine_tuning._labels import check_labels, class_weights, encode, learn_classes
 
 
 def estimator(classes, *, multilabel=False, **options):
