@@ -1,7 +1,7 @@
 """Whose row is whose: which rows are source and which are target, which have a label, and how estimators take them."""
 
 from sktransfer.domains._callers import refuse_pipeline, refuse_scoring, refuse_wrapper
-from sktransfer.domains._domains import Domains, check_domains, check_length, pack_domains, read_source_labels
+from sktransfer.domains._domains import Domains, check_domains, read_source_labels
 from sktransfer.domains._estimators import domain_parameters, fit_on_domains
 from sktransfer.domains._evaluation import Evaluator, seeded_clone, without_domains
 from sktransfer.domains._folds import domain_folds, split_rows
@@ -19,7 +19,8 @@ from sktransfer.domains._labels import (
     missing_labels,
     plain_labels,
 )
-from sktransfer.domains._stacking import n_rows, stack_samples, take_if_per_row, take_rows
+from sktransfer.domains._rows import check_length, n_rows, take_if_per_row, take_rows
+from sktransfer.domains._stacking import pack_domains
 from sktransfer.domains._weights import fit_with_weights, weight_route
 
 __all__ = [
@@ -51,7 +52,6 @@ __all__ = [
     "refuse_wrapper",
     "seeded_clone",
     "split_rows",
-    "stack_samples",
     "take_if_per_row",
     "take_rows",
     "weight_route",

@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
 from sktransfer.domains._domains import Domains, read_source_labels
-from sktransfer.domains._stacking import take_rows
+from sktransfer.domains._rows import take_rows
 
 __all__ = ["domain_parameters", "fit_on_domains"]
 

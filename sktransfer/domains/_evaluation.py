@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sktransfer.domains._domains import Domains
 from sktransfer.domains._estimators import domain_parameters, fit_on_domains
 from sktransfer.domains._labels import mask_labels, plain_labels
-from sktransfer.domains._stacking import take_rows
+from sktransfer.domains._rows import take_rows
 from sktransfer.utils._seeds import set_random_states
 
 __all__ = ["Evaluated", "Evaluator", "seeded_clone", "without_domains"]

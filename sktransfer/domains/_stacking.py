@@ -1,14 +1,146 @@
-"""Stack samples of several domains, and take rows of them, whatever holds them."""
+"""Samples of several domains in one container, with their labels and the names of their domains."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from sktransfer.domains._labels import as_labels, is_missing, label_kind, mask_labels, missing_labels, plain_labels
+from sktransfer.domains._rows import check_length, n_rows
 from sktransfer.exceptions import DomainError
 
-__all__ = ["n_rows", "stack_samples", "take_if_per_row", "take_rows"]
+__all__ = ["pack_domains", "stack_samples"]
+
+
+def pack_domains(source: Any, target: Any) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Stack source and target samples into the ``X, y, sample_domain`` that every estimator here takes.
+
+    Parameters
+    ----------
+    source : tuple ``(Xs, ys)`` or dict of name to ``(Xs, ys)``
+        Labelled samples of one source domain (named ``"source"``), or of several by name. Samples may be lists (of
+        paths, pictures, texts), arrays, sparse matrices, tensors, Series or DataFrames.
+    target : Xt, tuple ``(Xt, yt)``, or dict of name to either
+        Target samples (named ``"target"``), without labels, or with labels of which some may be missing. Use a list,
+        not a tuple, for two paths. A dict names the target domains; pass these names as `target_domain`.
+
+    Returns
+    -------
+    X : same container as the samples, n_samples rows
+        Source rows in the order given, then target rows; a new object.
+    y : ndarray of shape (n_samples,)
+        Labels; where unknown NaN (float labels), -1 (integer labels) or None (strings, booleans, others).
+    sample_domain : ndarray of shape (n_samples,)
+        Name of the domain of each row.
+
+    Raises
+    ------
+    DomainError
+        If a source label is missing or is the integer -1, or if shapes, columns, containers or kinds of labels of the
+        domains do not agree.
+
+    Notes
+    -----
+    scikit-learn's ``cross_validate(model, X, y, cv=5)`` and ``GridSearchCV(cv=5)`` stratify the folds of a classifier
+    by ``y``, and cannot where some labels are None or NaN: "'<' not supported between instances of 'NoneType' and
+    'str'", "Input y contains NaN". With classes of strings, booleans or floats pass a splitter that does not read the
+    labels of target rows: :class:`SourceTargetShuffleSplit`, :class:`StratifiedDomainShuffleSplit`,
+    :class:`DomainKFold` or :class:`LeaveOneDomainOut`; or :class:`sklearn.model_selection.KFold` with
+    ``shuffle=True``. With integer classes from 0 on, an integer `cv` and scikit-learn's stratified splitters work: they
+    take -1 for one more class, and so give each fold its share of the target.
+
+    Examples
+    --------
+    >>> from sktransfer import pack_domains
+    >>> X, y, sample_domain = pack_domains(source=(["a.png", "b.png"], ["cat", "dog"]), target=["c.png"])
+    >>> X
+    ['a.png', 'b.png', 'c.png']
+    >>> y.tolist(), sample_domain.tolist()
+    (['cat', 'dog', None], ['source', 'source', 'target'])
+    """
+    sources = _as_named_parts(source, "source", needs_labels=True)
+    targets = _as_named_parts(target, "target", needs_labels=False)
+    both = [name for name in sources if name in targets]
+    if both:
+        raise DomainError(f"The names {both!r} stand in both source and target; a domain has one role.")
+    parts = list(sources.items()) + list(targets.items())
+    lengths = [n_rows(samples) for _, (samples, _) in parts]
+    for (name, (_, labels)), length in zip(parts, lengths, strict=True):
+        if labels is not None:
+            check_length(labels, length, name=f"the labels of domain {name!r}")
+    names = as_labels([name for (name, _), length in zip(parts, lengths, strict=True) for _ in range(length)], name="")
+    n_source = sum(lengths[: len(sources)])
+    y = _stack_labels([labels for _, (_, labels) in parts], lengths, n_source)
+    X = stack_samples([samples for _, (samples, _) in parts], [name for name, _ in parts])
+    return X, y, names
+
+
+def _as_named_parts(given: Any, role: str, *, needs_labels: bool) -> dict:
+    named = given if isinstance(given, Mapping) else {role: given}
+    if not named:
+        raise DomainError(f"{role} is an empty dict; give at least one domain.")
+    parts = {}
+    for name, part in named.items():
+        is_pair = isinstance(part, tuple) and len(part) == 2
+        if is_pair and not any(isinstance(item, str | bytes) or not hasattr(item, "__len__") for item in part):
+            parts[name] = (part[0], as_labels(part[1], name=f"the labels of domain {name!r}"))
+        elif needs_labels or isinstance(part, tuple):
+            expected = "a tuple (X, y)" if needs_labels else "X (a list, array or DataFrame, not a tuple) or (X, y)"
+            raise DomainError(f"{role} domain {name!r} must be {expected}, got {type(part).__name__}.")
+        else:
+            parts[name] = (part, None)
+    return parts
+
+
+def _stack_labels(labels: list, lengths: list[int], n_source: int) -> np.ndarray:
+    source = [part for part, stop in zip(labels, np.cumsum(lengths), strict=True) if stop <= n_source]
+    source = [part for part in source if part is not None]
+    kinds = {label_kind(part) for part in source if len(part)}
+    if len(kinds) > 1 and kinds != {"i", "f"}:
+        dtypes = [str(part.dtype) for part in source]
+        raise DomainError(f"The source domains have labels of different kinds: dtypes {dtypes}.")
+    y_source = plain_labels(np.concatenate(source))
+    if len(y_source) == 0:
+        raise DomainError("The source has no samples.")
+    if is_missing(y_source).any():
+        raise DomainError("A source label is missing (NaN or None); give these samples as target, or leave them out.")
+    if label_kind(y_source) == "i" and any(label == -1 for label in y_source.tolist()):
+        raise DomainError(
+            "A source label is the integer -1, which marks missing labels in integer y. Give the labels as strings or "
+            "floats, or number the classes from 0."
+        )
+    total = sum(lengths)
+    known, known_rows = [y_source], [np.arange(n_source)]
+    start = n_source
+    for part, length in zip(labels[len(source) :], lengths[len(source) :], strict=True):
+        if part is not None:
+            rows = np.flatnonzero(~missing_labels(part))
+            known.append(_like_source(plain_labels(part[rows]), y_source))
+            known_rows.append(start + rows)
+        start += length
+    values, rows = np.concatenate(known), np.concatenate(known_rows)
+    # Any label may stand in the rows that are masked next.
+    y = np.full(total, values[0], dtype=values.dtype) if len(values) else np.empty(total, dtype=values.dtype)
+    y[rows] = values
+    mask = np.ones(total, dtype=bool)
+    mask[rows] = False
+    return mask_labels(y, mask) if mask.any() else y
+
+
+def _like_source(labels: np.ndarray, y_source: np.ndarray) -> np.ndarray:
+    kind, expected = label_kind(labels), label_kind(y_source)
+    if len(labels) == 0 or kind == expected:
+        return labels.astype(y_source.dtype) if len(labels) == 0 else labels
+    # Integer labels with some missing come as floats with NaN, or as objects with None.
+    if expected == "i" and kind == "f" and all(float(label).is_integer() for label in labels):
+        return labels.astype(np.float64).astype(np.int64)
+    if expected == "f" and kind == "i":
+        return labels.astype(y_source.dtype)
+    raise DomainError(
+        f"Target labels such as {labels[0]!r} are of another kind than source labels such as {y_source[0]!r}."
+    )
 
 
 def stack_samples(parts: list, names: list) -> Any:
@@ -41,48 +173,6 @@ def stack_samples(parts: list, names: list) -> Any:
         found = ", ".join(f"{name!r}: {type(part).__name__}" for name, part in zip(names, parts, strict=True))
         raise DomainError(f"The domains come in containers that do not stack ({found}); give all in the same one.")
     return _STACK[kinds[0]](parts, names)
-
-
-def take_rows(samples: Any, rows: np.ndarray) -> Any:
-    """Return the rows at the positions `rows`, in the same kind of container.
-
-    Parameters
-    ----------
-    samples : list, array, sparse matrix, tensor, Series or DataFrame
-        Samples.
-    rows : ndarray of int of shape (n_rows,)
-        Positions.
-
-    Returns
-    -------
-    taken : the container of `samples`
-        A copy of these rows; a list for a tuple.
-    """
-    if hasattr(samples, "iloc"):
-        return samples.iloc[rows]
-    if not hasattr(samples, "shape") and hasattr(samples, "__array__"):
-        samples = np.asarray(samples)
-    if hasattr(samples, "shape"):
-        return (samples.tocsr() if sparse.issparse(samples) else samples)[rows]
-    return [samples[row] for row in rows.tolist()]
-
-
-def n_rows(samples: Any) -> int:
-    """Count the rows of whatever holds samples."""
-    if not hasattr(samples, "shape") and not hasattr(samples, "__len__"):
-        samples = np.asarray(samples)  # what has nothing but __array__
-    if hasattr(samples, "shape"):
-        return int(samples.shape[0]) if samples.shape else 0
-    return len(samples)
-
-
-def take_if_per_row(value: Any, rows: np.ndarray, n_samples: int) -> Any:
-    """Return `rows` of `value` if it has an entry for each of `n_samples` rows, else `value` itself."""
-    if hasattr(value, "shape"):
-        n_rows = value.shape[0] if value.shape else None
-    else:
-        n_rows = len(value) if hasattr(value, "__len__") and not isinstance(value, str | bytes | dict) else None
-    return take_rows(value, rows) if n_rows == n_samples else value
 
 
 def _container(part: Any) -> str:

@@ -3,9 +3,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from numpy.testing import assert_array_equal
-from scipy import sparse
 
-from sktransfer import pack_domains
 from sktransfer.domains import as_labels, check_domains, mask_labels, missing_labels, read_source_labels
 from sktransfer.exceptions import DomainError
 
@@ -169,109 +167,3 @@ class TestLabels:
 
     def test_mixed_values_are_not_turned_into_strings(self):
         assert as_labels(["a", 1], name="y").tolist() == ["a", 1]
-
-
-class TestPackDomains:
-    def test_arrays(self):
-        Xs, Xt = np.ones((2, 3), dtype=np.float32), np.zeros((1, 3), dtype=np.float32)
-        X, y, sample_domain = pack_domains(source=(Xs, [1, 0]), target=Xt)
-        assert_array_equal(X, np.vstack([Xs, Xt]))
-        assert X.dtype == np.float32
-        assert_array_equal(y, [1, 0, -1])
-        assert y.dtype.kind == "i"
-        assert_array_equal(sample_domain, ["source", "source", "target"])
-        X[:] = 7
-        assert Xs.max() == 1
-
-    def test_lists_of_paths(self, tmp_path):
-        paths = [tmp_path / "a.png", str(tmp_path / "b.png")]
-        X, y, _ = pack_domains(source=(paths, ["x", "y"]), target=["c.png"])
-        assert list(X) == [*paths, "c.png"]
-        assert y.tolist() == ["x", "y", None]
-        assert paths == [tmp_path / "a.png", str(tmp_path / "b.png")]
-
-    def test_list_and_array_of_paths(self):
-        X, _, _ = pack_domains(source=(["a"], [0]), target=np.array(["b"]))
-        assert X == ["a", "b"]
-
-    @pytest.mark.parametrize("library", ["pandas", "polars"])
-    def test_frames_and_series(self, library):
-        module = {"pandas": pd, "polars": pl}[library]
-        source = module.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
-        target = module.DataFrame({"b": [6.0], "a": [5.0]})
-        X, y, _ = pack_domains(source=(source, module.Series([0.5, 1.5])), target=target)
-        assert isinstance(X, module.DataFrame)
-        assert list(X.columns) == ["a", "b"]
-        assert_array_equal(X.to_numpy(), [[1, 3], [2, 4], [5, 6]])
-        assert_array_equal(y, [0.5, 1.5, np.nan])
-        paths, _, _ = pack_domains(source=(module.Series(["a"]), [0]), target=module.Series(["b"]))
-        assert isinstance(paths, module.Series)
-        assert list(paths) == ["a", "b"]
-
-    def test_pandas_index_is_fresh(self):
-        frame = pd.DataFrame({"a": [1, 2]}, index=[5, 5])
-        X, _, _ = pack_domains(source=(frame, [0, 1]), target=frame)
-        assert X.index.is_unique
-
-    @pytest.mark.parametrize("make", [sparse.csr_matrix, sparse.csr_array, sparse.csc_array])
-    def test_sparse(self, make):
-        X, _, _ = pack_domains(source=(make(np.eye(3)), [0, 1, 2]), target=make(np.ones((1, 3))))
-        assert X.format == make(np.eye(2)).format
-        assert_array_equal(X.toarray(), np.vstack([np.eye(3), np.ones((1, 3))]))
-
-    def test_pictures(self):
-        X, _, _ = pack_domains(
-            source=(np.zeros((2, 4, 4, 3), dtype=np.uint8), [0, 1]), target=np.ones((1, 4, 4, 3), np.uint8)
-        )
-        assert X.shape == (3, 4, 4, 3)
-        assert X.dtype == np.uint8
-
-    def test_several_sources_and_targets(self):
-        X, y, sample_domain = pack_domains(
-            source={"a": ([[1.0]], ["u"]), "b": ([[2.0]], ["v"])},
-            target={"c": [[3.0]], "d": ([[4.0], [5.0]], ["u", None])},
-        )
-        assert X == [[1.0], [2.0], [3.0], [4.0], [5.0]]
-        assert y.tolist() == ["u", "v", None, "u", None]
-        assert sample_domain.tolist() == ["a", "b", "c", "d", "d"]
-
-    @pytest.mark.parametrize(
-        ("ys", "yt", "expected"),
-        [
-            ([0, 1], [1, -1], [0, 1, 1, -1]),
-            ([0, 1], [1.0, np.nan], [0, 1, 1, -1]),
-            ([0, 1], [1, None], [0, 1, 1, -1]),
-            ([0.5, 1.0], [2, 3], [0.5, 1.0, 2.0, 3.0]),
-            ([0, 1], [1, 1], [0, 1, 1, 1]),
-            (["a", "b"], np.array([None, None]), ["a", "b", None, None]),
-            ([True, False], [True, None], [True, False, True, None]),
-        ],
-    )
-    def test_partly_labelled_targets(self, ys, yt, expected):
-        _, y, _ = pack_domains(source=([[1.0], [2.0]], ys), target=([[3.0], [4.0]], yt))
-        assert y.tolist() == expected
-
-    def test_result_is_read_by_check_domains_with_and_without_names(self):
-        X, y, sample_domain = pack_domains(source=(np.ones((2, 1)), [3, 4]), target=np.ones((3, 1)))
-        assert_array_equal(check_domains(None, y).is_target, check_domains(sample_domain, n_samples=len(X)).is_target)
-
-    @pytest.mark.parametrize(
-        ("source", "target", "message"),
-        [
-            (([[1.0]], [-1]), [[1.0]], r"-1, which marks missing.*strings or floats"),
-            (([[1.0]], [np.nan]), [[1.0]], "source label is missing"),
-            ([[1.0]], [[1.0]], r"must be a tuple \(X, y\)"),
-            (([[1.0]], [0, 1]), [[1.0]], "has 2 rows, but X has 1"),
-            ((np.ones((1, 2)), [0]), np.ones((1, 3)), "same features"),
-            ((np.ones((1, 2)), [0]), pd.DataFrame({"a": [1]}), "containers that do not stack"),
-            ((pd.DataFrame({"a": [1]}), [0]), pd.DataFrame({"b": [1]}), r"\['a', 'b'\]"),
-            (([[1.0]], ["a"]), ([[1.0]], [1]), "another kind"),
-            ({"target": ([[1.0]], ["a"])}, [[1.0]], "one role"),
-            (([[1.0]], ["a"]), ("x.png", "y.png"), "not a tuple"),
-            ({}, [[1.0]], "empty dict"),
-            (([], []), [[1.0]], "source has no samples"),
-        ],
-    )
-    def test_errors(self, source, target, message):
-        with pytest.raises(DomainError, match=message):
-            pack_domains(source=source, target=target)

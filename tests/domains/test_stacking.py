@@ -1,45 +1,18 @@
-"""Samples of several domains in one container, and rows of it."""
+"""Samples of several domains in one container."""
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 import torch
+from common_containers import COLUMNS, TABLES, VALUES, Arrayed, dense
 from numpy.testing import assert_array_equal
 from scipy import sparse
 
-from sktransfer.domains import stack_samples, take_if_per_row, take_rows
+from sktransfer import pack_domains
+from sktransfer.domains import check_domains
+from sktransfer.domains._stacking import stack_samples
 from sktransfer.exceptions import DomainError
-
-VALUES = np.arange(12.0).reshape(4, 3)
-TABLES = {
-    "list": np.ndarray.tolist,
-    "array": np.array,
-    "memmap": lambda a: np.asarray(a).view(np.memmap),
-    "csr": sparse.csr_array,
-    "csc": sparse.csc_matrix,
-    "coo": sparse.coo_array,
-    "tensor": torch.from_numpy,
-    "pandas frame": lambda a: pd.DataFrame(a, columns=list("abc"), index=[7] * len(a)),
-    "polars frame": lambda a: pl.DataFrame(a, schema=list("abc")),
-}
-COLUMNS = {
-    "list": np.ndarray.tolist,
-    "array": np.array,
-    "pandas series": lambda a: pd.Series(a, name=str(a[0])),
-    "polars series": lambda a: pl.Series(str(a[0]), a),
-}
-
-
-def dense(samples):
-    return samples.toarray() if sparse.issparse(samples) else np.asarray(samples)
-
-
-class Arrayed:
-    """Can become an array, and nothing else."""
-
-    def __array__(self, dtype=None, copy=None):
-        return VALUES.astype(dtype or float)
 
 
 @pytest.mark.parametrize("make", TABLES.values(), ids=TABLES)
@@ -98,36 +71,6 @@ def test_what_does_not_fit_names_the_domain(parts, message):
         stack_samples(parts, ["a", "b"])
 
 
-@pytest.mark.parametrize("make", [*TABLES.values(), lambda a: Arrayed()], ids=[*TABLES, "arrayed"])
-@pytest.mark.parametrize("rows", [[2, 0], [], [1, 1, 3]], ids=str)
-def test_rows_are_taken_in_order_from_any_table(make, rows):
-    taken = take_rows(make(VALUES.copy()), np.array(rows, dtype=int))
-    assert_array_equal(dense(taken).reshape(-1, 3), VALUES[rows])
-
-
-@pytest.mark.parametrize("make", [*COLUMNS.values(), tuple], ids=[*COLUMNS, "tuple"])
-def test_rows_are_taken_in_order_from_any_column(make):
-    taken = take_rows(make(np.array(["p", "q", "r"])), np.array([2, 0]))
-    assert list(taken) == ["r", "p"]
-
-
-@pytest.mark.parametrize("value", [[1, 2, 3], np.array([1, 2, 3]), pd.Series([1, 2, 3]), (1, 2, 3)])
-def test_what_has_an_entry_for_each_row_is_taken_from(value):
-    assert list(take_if_per_row(value, np.array([2, 0]), 3)) == [3, 1]
-
-
-@pytest.mark.parametrize("value", ["abc", b"abc", {1: 1, 2: 2, 3: 3}, [1, 2], 3, None, len])
-def test_everything_else_is_passed_on_as_it_is(value):
-    assert take_if_per_row(value, np.array([2, 0]), 3) is value
-
-
-def test_scalars_and_sparse_matrices_as_fit_parameters():
-    rows = np.array([0, 2])
-    assert take_if_per_row(np.array(0.5), rows, 3) == 0.5
-    assert take_if_per_row(sparse.csr_matrix(np.eye(3)), rows, 3).shape == (2, 3)
-    assert take_if_per_row(sparse.csr_matrix(np.eye(3)), rows, 4).shape == (3, 3)
-
-
 @pytest.mark.parametrize("make", [pd.Index, pd.Categorical, pd.array])
 def test_pandas_indexes_and_extension_arrays_become_a_series(make):
     stacked = stack_samples([make(["a", "b"]), make(["c"])], ["s", "t"])
@@ -155,3 +98,109 @@ def test_columns_of_one_name_are_refused():
     frame = pd.DataFrame([[1, 2]], columns=["a", "a"])
     with pytest.raises(DomainError, match="several columns of one name"):
         stack_samples([frame, frame], ["s", "t"])
+
+
+class TestPackDomains:
+    def test_arrays(self):
+        Xs, Xt = np.ones((2, 3), dtype=np.float32), np.zeros((1, 3), dtype=np.float32)
+        X, y, sample_domain = pack_domains(source=(Xs, [1, 0]), target=Xt)
+        assert_array_equal(X, np.vstack([Xs, Xt]))
+        assert X.dtype == np.float32
+        assert_array_equal(y, [1, 0, -1])
+        assert y.dtype.kind == "i"
+        assert_array_equal(sample_domain, ["source", "source", "target"])
+        X[:] = 7
+        assert Xs.max() == 1
+
+    def test_lists_of_paths(self, tmp_path):
+        paths = [tmp_path / "a.png", str(tmp_path / "b.png")]
+        X, y, _ = pack_domains(source=(paths, ["x", "y"]), target=["c.png"])
+        assert list(X) == [*paths, "c.png"]
+        assert y.tolist() == ["x", "y", None]
+        assert paths == [tmp_path / "a.png", str(tmp_path / "b.png")]
+
+    def test_list_and_array_of_paths(self):
+        X, _, _ = pack_domains(source=(["a"], [0]), target=np.array(["b"]))
+        assert X == ["a", "b"]
+
+    @pytest.mark.parametrize("library", ["pandas", "polars"])
+    def test_frames_and_series(self, library):
+        module = {"pandas": pd, "polars": pl}[library]
+        source = module.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+        target = module.DataFrame({"b": [6.0], "a": [5.0]})
+        X, y, _ = pack_domains(source=(source, module.Series([0.5, 1.5])), target=target)
+        assert isinstance(X, module.DataFrame)
+        assert list(X.columns) == ["a", "b"]
+        assert_array_equal(X.to_numpy(), [[1, 3], [2, 4], [5, 6]])
+        assert_array_equal(y, [0.5, 1.5, np.nan])
+        paths, _, _ = pack_domains(source=(module.Series(["a"]), [0]), target=module.Series(["b"]))
+        assert isinstance(paths, module.Series)
+        assert list(paths) == ["a", "b"]
+
+    def test_pandas_index_is_fresh(self):
+        frame = pd.DataFrame({"a": [1, 2]}, index=[5, 5])
+        X, _, _ = pack_domains(source=(frame, [0, 1]), target=frame)
+        assert X.index.is_unique
+
+    @pytest.mark.parametrize("make", [sparse.csr_matrix, sparse.csr_array, sparse.csc_array])
+    def test_sparse(self, make):
+        X, _, _ = pack_domains(source=(make(np.eye(3)), [0, 1, 2]), target=make(np.ones((1, 3))))
+        assert X.format == make(np.eye(2)).format
+        assert_array_equal(X.toarray(), np.vstack([np.eye(3), np.ones((1, 3))]))
+
+    def test_pictures(self):
+        X, _, _ = pack_domains(
+            source=(np.zeros((2, 4, 4, 3), dtype=np.uint8), [0, 1]), target=np.ones((1, 4, 4, 3), np.uint8)
+        )
+        assert X.shape == (3, 4, 4, 3)
+        assert X.dtype == np.uint8
+
+    def test_several_sources_and_targets(self):
+        X, y, sample_domain = pack_domains(
+            source={"a": ([[1.0]], ["u"]), "b": ([[2.0]], ["v"])},
+            target={"c": [[3.0]], "d": ([[4.0], [5.0]], ["u", None])},
+        )
+        assert X == [[1.0], [2.0], [3.0], [4.0], [5.0]]
+        assert y.tolist() == ["u", "v", None, "u", None]
+        assert sample_domain.tolist() == ["a", "b", "c", "d", "d"]
+
+    @pytest.mark.parametrize(
+        ("ys", "yt", "expected"),
+        [
+            ([0, 1], [1, -1], [0, 1, 1, -1]),
+            ([0, 1], [1.0, np.nan], [0, 1, 1, -1]),
+            ([0, 1], [1, None], [0, 1, 1, -1]),
+            ([0.5, 1.0], [2, 3], [0.5, 1.0, 2.0, 3.0]),
+            ([0, 1], [1, 1], [0, 1, 1, 1]),
+            (["a", "b"], np.array([None, None]), ["a", "b", None, None]),
+            ([True, False], [True, None], [True, False, True, None]),
+        ],
+    )
+    def test_partly_labelled_targets(self, ys, yt, expected):
+        _, y, _ = pack_domains(source=([[1.0], [2.0]], ys), target=([[3.0], [4.0]], yt))
+        assert y.tolist() == expected
+
+    def test_result_is_read_by_check_domains_with_and_without_names(self):
+        X, y, sample_domain = pack_domains(source=(np.ones((2, 1)), [3, 4]), target=np.ones((3, 1)))
+        assert_array_equal(check_domains(None, y).is_target, check_domains(sample_domain, n_samples=len(X)).is_target)
+
+    @pytest.mark.parametrize(
+        ("source", "target", "message"),
+        [
+            (([[1.0]], [-1]), [[1.0]], r"-1, which marks missing.*strings or floats"),
+            (([[1.0]], [np.nan]), [[1.0]], "source label is missing"),
+            ([[1.0]], [[1.0]], r"must be a tuple \(X, y\)"),
+            (([[1.0]], [0, 1]), [[1.0]], "has 2 rows, but X has 1"),
+            ((np.ones((1, 2)), [0]), np.ones((1, 3)), "same features"),
+            ((np.ones((1, 2)), [0]), pd.DataFrame({"a": [1]}), "containers that do not stack"),
+            ((pd.DataFrame({"a": [1]}), [0]), pd.DataFrame({"b": [1]}), r"\['a', 'b'\]"),
+            (([[1.0]], ["a"]), ([[1.0]], [1]), "another kind"),
+            ({"target": ([[1.0]], ["a"])}, [[1.0]], "one role"),
+            (([[1.0]], ["a"]), ("x.png", "y.png"), "not a tuple"),
+            ({}, [[1.0]], "empty dict"),
+            (([], []), [[1.0]], "source has no samples"),
+        ],
+    )
+    def test_errors(self, source, target, message):
+        with pytest.raises(DomainError, match=message):
+            pack_domains(source=source, target=target)
