@@ -27,7 +27,6 @@ from torch import nn
 
 from sktransfer import FineTunedClassifier, PretrainedFeatureExtractor, clear_cache, load_backbone
 from sktransfer.backbones._timm import timm
-from sktransfer.modalities import ImagePreprocessor
 
 N_CLASSES = 10
 BATCH = 32
@@ -78,7 +77,7 @@ def bare_full(backbone, X, y, epochs):
     """Copy the network, give it a new classifier and train all of it."""
     module = copy.deepcopy(backbone.module).requires_grad_(True)
     module.reset_classifier(N_CLASSES)
-    preprocess = ImagePreprocessor(**backbone.preprocessing)
+    preprocess = backbone.modality.preprocessor()
 
     def batch_of(rows):
         return torch.stack([torch.from_numpy(preprocess(Image.fromarray(X[row]))) for row in rows.tolist()])

@@ -6,6 +6,8 @@ __all__ = [
     "DomainError",
     "InvalidImageError",
     "InvalidImageWarning",
+    "InvalidSampleError",
+    "InvalidSampleWarning",
     "NegativeTransferWarning",
     "WeightsMismatchError",
     "WeightsNotFoundError",
@@ -20,12 +22,20 @@ class WeightsMismatchError(ValueError):
     """A weight file does not fit its backbone, or weights changed since an estimator was fitted."""
 
 
-class InvalidImageError(ValueError):
-    """A sample cannot be read as a picture; the message names its row and, where there is one, its path."""
+class InvalidSampleError(ValueError):
+    """A sample cannot be read; the message names its row and, where there is one, its path."""
 
 
-class InvalidImageWarning(UserWarning):
-    """A picture could not be read and became a row of NaN (``on_error="nan"``)."""
+class InvalidImageError(InvalidSampleError):
+    """A sample cannot be read as a picture."""
+
+
+class InvalidSampleWarning(UserWarning):
+    """Samples could not be read and became rows of NaN (``on_error="nan"``), or were left out (``"drop"``)."""
+
+
+class InvalidImageWarning(InvalidSampleWarning):
+    """Pictures could not be read and became rows of NaN, or were left out."""
 
 
 class DivergenceError(RuntimeError):

@@ -4,9 +4,15 @@ import numpy as np
 from sklearn.neighbors import KNeighborsRegressor
 
 from sktransfer import BackboneSearch, FineTunedClassifier, FineTunedRegressor, PretrainedFeatureExtractor
+from sktransfer.modalities import Images
 
 # The smallest of timm's own test networks, with random weights.
 TINY = {"backbone": "test_efficientnet", "weights": None, "image_size": 32}
+
+
+def images(input_size):
+    """Pictures ``(channels, height, width)`` as X."""
+    return Images({"input_size": input_size[1:], "in_chans": input_size[0]})
 
 
 class _RowsArePictures:

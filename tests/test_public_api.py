@@ -135,6 +135,8 @@ ERRORS = (
     "DomainError",
     "InvalidImageError",
     "InvalidImageWarning",
+    "InvalidSampleError",
+    "InvalidSampleWarning",
     "NegativeTransferWarning",
     "WeightsMismatchError",
     "WeightsNotFoundError",

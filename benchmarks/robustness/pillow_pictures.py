@@ -23,7 +23,7 @@ from PIL import Image, ImageOps
 from sklearn.base import BaseEstimator
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.modalities import check_samples
+from sktransfer.modalities import open_images
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.common_damage import damaged
@@ -55,7 +55,7 @@ def judge(path):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            picture = np.asarray(check_samples(BaseEstimator(), [str(path)], reset=True).read(0))
+            picture = np.asarray(open_images(BaseEstimator(), [str(path)], reset=True).read(0))
         except InvalidImageError as error:
             return "named", str(error)
         except Exception as error:

@@ -25,9 +25,9 @@ def _files(size, n):
 def _ours(size, n):
     from sklearn.base import BaseEstimator
 
-    from sktransfer.modalities import ImagePreprocessor, check_samples, read_batch
+    from sktransfer.modalities import ImagePreprocessor, open_images, read_batch
 
-    samples = check_samples(BaseEstimator(), _files(size, n), reset=True)
+    samples = open_images(BaseEstimator(), _files(size, n), reset=True)
     preprocess = ImagePreprocessor()
     return lambda: read_batch(samples, range(n), preprocess)[0].numpy()
 

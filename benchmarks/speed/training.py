@@ -70,11 +70,10 @@ def _network(name, size, n):
     from PIL import Image
 
     from sktransfer import load_backbone
-    from sktransfer.modalities import ImagePreprocessor
 
     torch.set_num_threads(1)
     backbone = load_backbone(**_source(name, size), random_state=0)
-    preprocess = ImagePreprocessor(**backbone.preprocessing)
+    preprocess = backbone.modality.preprocessor()
     X, y = _pictures(n, size)
     pictures = torch.from_numpy(np.stack([preprocess(Image.fromarray(picture)) for picture in X]))
 

@@ -1,13 +1,14 @@
-"""Frozen forward passes: every picture passes a frozen network once."""
+"""Frozen forward passes: every sample passes a frozen network once."""
 
 from sktransfer.utils._lazy import lazy_names
 
-# Imported on first use: estimators take FrozenPartMixin as a base, and are imported without torch.
+# Imported on first use: estimators are imported without torch.
 _PLACES = {
     "POOLINGS": "_compute",
     "Boundary": "_compute",
+    "Computation": "_compute",
     "FeatureCache": "_cache",
-    "FrozenPartMixin": "_mixin",
+    "FrozenPart": "_part",
     "PooledLayers": "_compute",
     "SourceProba": "_compute",
     "TrainedNet": "_compute",

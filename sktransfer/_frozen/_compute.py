@@ -1,16 +1,35 @@
-"""What is computed on a picture: pooled features of some layers, or the map at a stage boundary."""
+"""What is computed on a sample: pooled features of some layers, or the map at a stage boundary."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 
 from sktransfer.backbones import Backbone, Identity, Tap
+from sktransfer.utils._batch import Batch
 
-__all__ = ["POOLINGS", "Boundary", "PooledLayers", "SourceProba", "TrainedNet"]
+__all__ = ["POOLINGS", "Boundary", "Computation", "PooledLayers", "SourceProba", "TrainedNet"]
 
 POOLINGS = ("avg", "max", "avgmax", "gem", "cls", "flatten")
 
 _GEM_POWER, _GEM_FLOOR = 3.0, 1e-6
+
+
+class Computation(Protocol):
+    """Something that a network computes of samples, one row each."""
+
+    @property
+    def identity(self) -> Identity:
+        """What the numbers are known by, but for the sample and its preparation."""
+
+    @property
+    def cpu_rows(self) -> int:
+        """Samples that a CPU takes at once."""
+
+    def __call__(self, x: Batch) -> torch.Tensor:
+        """Compute a batch of prepared samples."""
+
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample's row."""
 
 
 class PooledLayers(NamedTuple):
@@ -22,16 +41,16 @@ class PooledLayers(NamedTuple):
 
     @property
     def identity(self) -> Identity:
-        """What the numbers are known by, but for the picture and its preprocessing."""
+        """What the numbers are known by, but for the sample and its preparation."""
         return self.backbone.identify(f"{[tuple(tap) for tap in self.taps]}|{self.pooling}", self)
 
     @property
     def cpu_rows(self) -> int:
-        """Pictures that a CPU takes at once."""
+        """Samples that a CPU takes at once."""
         return self.backbone.cpu_rows
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Compute the features of a batch of preprocessed pictures."""
+    def __call__(self, x: Batch) -> torch.Tensor:
+        """Compute the features of a batch of prepared samples."""
         return self.pool(self.backbone.outputs(x, list(self.taps)))
 
     def pool(self, outputs: list[torch.Tensor]) -> torch.Tensor:
@@ -40,7 +59,10 @@ class PooledLayers(NamedTuple):
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
     def shape(self) -> tuple[int, ...]:
-        """Shape of one picture's features."""
+        """Shape of one sample's features."""
+        return self.backbone.shape_of((self.taps, self.pooling), self._shape)
+
+    def _shape(self):
         parts = [self._pool(output) for output in self.backbone.probe(list(self.taps))]
         return (sum(part.shape[1] for part in parts), *parts[0].shape[2:])
 
@@ -80,24 +102,27 @@ class Boundary(NamedTuple):
 
     @property
     def identity(self) -> Identity:
-        """What the numbers are known by, but for the picture and its preprocessing."""
+        """What the numbers are known by, but for the sample and its preparation."""
         return self.backbone.identify(f"boundary {self.start}", self)
 
     @property
     def cpu_rows(self) -> int:
-        """Pictures that a CPU takes at once."""
+        """Samples that a CPU takes at once."""
         return self.backbone.cpu_rows
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Compute the boundary features of a batch of preprocessed pictures."""
+    def __call__(self, x: Batch) -> torch.Tensor:
+        """Compute the boundary features of a batch of prepared samples."""
         return self.backbone.boundary(x, self.start)
 
     def shape(self) -> tuple[int, ...]:
-        """Shape of one picture's boundary features."""
+        """Shape of one sample's boundary features."""
         if self.start is None:
             return (self.backbone.n_features,)
+        return self.backbone.shape_of(self.start, self._shape)
+
+    def _shape(self):
         with torch.inference_mode():
-            return tuple(self(torch.zeros((1, *self.backbone.config["input_size"]))).shape[1:])
+            return tuple(self(self.backbone.modality.example(1)).shape[1:])
 
 
 class SourceProba(NamedTuple):
@@ -107,25 +132,28 @@ class SourceProba(NamedTuple):
 
     @property
     def identity(self) -> Identity:
-        """What the numbers are known by, but for the picture and its preprocessing."""
+        """What the numbers are known by, but for the sample and its preparation."""
         return self.backbone.identify("source probabilities", self)
 
     @property
     def cpu_rows(self) -> int:
-        """Pictures that a CPU takes at once."""
+        """Samples that a CPU takes at once."""
         return self.backbone.cpu_rows
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Compute the probabilities of a batch of preprocessed pictures."""
+    def __call__(self, x: Batch) -> torch.Tensor:
+        """Compute the probabilities of a batch of prepared samples."""
         return self.backbone.source_proba(x)
 
     def shape(self) -> tuple[int, ...]:
-        """Shape of one picture's probabilities."""
-        return tuple(self(torch.zeros((1, *self.backbone.config["input_size"]))).shape[1:])
+        """Shape of one sample's probabilities."""
+        return self.backbone.shape_of("source classes", self._shape)
+
+    def _shape(self):
+        return tuple(self(self.backbone.modality.example(1)).shape[1:])
 
 
 class TrainedNet(NamedTuple):
-    """A network that learned from the picture on, all of it: nothing can be cached.
+    """A network that learned from the sample on, all of it: nothing can be cached.
 
     Attributes
     ----------
@@ -135,7 +163,7 @@ class TrainedNet(NamedTuple):
     width : int
         Of that output.
     cpu_rows : int
-        Pictures that a CPU takes at once.
+        Samples that a CPU takes at once.
     """
 
     module: torch.nn.Module
@@ -148,10 +176,10 @@ class TrainedNet(NamedTuple):
         """Nothing that it computes is kept."""
         return Identity(None)
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Compute the output for a batch of preprocessed pictures."""
+    def __call__(self, x: Batch) -> torch.Tensor:
+        """Compute the output for a batch of prepared samples."""
         return getattr(self.module.eval().run(x, 0), self.output)
 
     def shape(self) -> tuple[int, ...]:
-        """Shape of one picture's output."""
+        """Shape of one sample's output."""
         return (self.width,)

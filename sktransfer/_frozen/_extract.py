@@ -9,11 +9,12 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from sktransfer._frozen._cache import cache_folder, known_by
+from sktransfer._frozen._compute import Computation
 from sktransfer._frozen._elsewhere import compute_elsewhere, n_workers, worth_sending
 from sktransfer._frozen._store import open_store, row_key
-from sktransfer.exceptions import CacheWarning, InvalidImageError
+from sktransfer.exceptions import CacheWarning, InvalidSampleError
 from sktransfer.modalities import (
-    ImagePreprocessor,
+    Modality,
     Samples,
     iter_batches,
     map_ahead,
@@ -36,8 +37,8 @@ _IN_MEMORY = 2**30  # bytes of features held in memory before they go to a tempo
 
 def extract(
     samples: Samples,
-    compute: Any,
-    preprocess: ImagePreprocessor,
+    compute: Computation,
+    modality: Modality,
     *,
     batch_size: int = 32,
     device: str = "auto",
@@ -52,18 +53,19 @@ def extract(
     Parameters
     ----------
     samples : Samples
-    compute : PooledLayers or Boundary
-        What to compute; its ``key`` enters the cache key.
-    preprocess : ImagePreprocessor
+    compute : Computation
+        What to compute; its identity enters the cache key.
+    modality : Modality
+        Prepares the samples; its key enters the cache key.
     batch_size : int, default=32
-        Pictures that pass the network together; a CPU takes as many at once as it computes fastest, and writes the
+        Samples that pass the network together; a CPU takes as many at once as it computes fastest, and writes the
         cache that often.
     device, precision : str, default="auto"
     cache : {"memory"}, path, FeatureCache or None, default="memory"
     n_jobs : int or None, default=None
         Threads; see :func:`~sktransfer.modalities.resolve_threads`.
     on_error : {"raise", "nan"}, default="raise"
-        Whether a picture that cannot be read ends the call or becomes a row of NaN.
+        Whether a sample that cannot be read ends the call or becomes a row of NaN.
     verbose : int, default=0
         Show a progress bar if not 0.
 
@@ -74,7 +76,7 @@ def extract(
     job = _Extraction(
         samples,
         compute,
-        preprocess,
+        modality,
         cache=cache,
         batch_size=batch_size,
         device=device,
@@ -85,7 +87,7 @@ def extract(
     )
     # Workers wait for the last of a block: there is to be more of it than of the end.
     block = _BLOCK if job.n_workers == 1 else _BLOCK_OF_WORKER * job.n_workers
-    with tqdm(total=len(samples), desc="features", unit="picture", disable=not verbose) as bar:
+    with tqdm(total=len(samples), desc="features", unit=modality.noun, disable=not verbose) as bar:
         for start in range(0, len(samples), block):
             job.fill(range(start, min(start + block, len(samples))), bar)
     if job.unreadable:
@@ -93,10 +95,10 @@ def extract(
     return job.out
 
 
-def _work(samples, compute, preprocess, **options):
+def _work(samples, compute, modality, **options):
     """Compute all `samples` in this process, for another one: ``(values, positions of what cannot be read)``."""
     # One thread: the other cores have workers of their own.
-    job = _Extraction(samples, compute, preprocess, cache=None, n_threads=1, n_workers=1, **options)
+    job = _Extraction(samples, compute, modality, cache=None, n_threads=1, n_workers=1, **options)
     with tqdm(disable=True) as bar:
         job.fill(range(len(samples)), bar)
     return job.out, job.unreadable
@@ -106,13 +108,13 @@ class _Extraction:
     """One call of :func:`extract`: its arguments, and the result as far as it is filled."""
 
     def __init__(
-        self, samples, compute, preprocess, *, cache, batch_size, device, precision, n_threads, on_error, n_workers
+        self, samples, compute, modality, *, cache, batch_size, device, precision, n_threads, on_error, n_workers
     ):
         self.given_device, device = device, resolve_device(device)
         precision = resolve_precision(precision, device)
         self.samples = samples
         self.compute = compute
-        self.preprocess = preprocess
+        self.modality = modality
         self.batch_size = batch_size
         self.device = device
         self.precision = precision
@@ -122,7 +124,7 @@ class _Extraction:
         self.n_workers = n_workers
         self.shape = compute.shape()
         self.by = known_by(cache)
-        self.store, self.key = _open(cache, compute, f"{preprocess.key()}|{precision}|{self.shape}")
+        self.store, self.key = _open(cache, compute, f"{modality.key(samples)}|{precision}|{self.shape}")
         self.out = _allocate((len(samples), *self.shape))
         self.unreadable = []
 
@@ -152,7 +154,7 @@ class _Extraction:
     def _key(self, row):
         try:
             return row_key(self.samples.digest(row, self.by), self.key)
-        except InvalidImageError:
+        except InvalidSampleError:
             if self.on_error == "raise":
                 raise
             return None
@@ -184,7 +186,7 @@ class _Extraction:
             _work,
             self.samples,
             rows,
-            (self.compute, self.preprocess),
+            (self.compute, self.modality),
             n_workers=self.n_workers,
             row_bytes=4 * int(np.prod(self.shape)),
             batch_size=self.batch_size,
@@ -205,21 +207,21 @@ class _Extraction:
             )
 
     def _micro_batch(self, rows):
-        pictures, failed = read_batch(self.samples, rows, self.preprocess, on_error=self.reading)
-        return rows, forward(self.compute, pictures, self.compute.cpu_rows, self.device, self.precision).numpy(), failed
+        batch, failed = read_batch(self.samples, rows, self.modality, on_error=self.reading)
+        return rows, forward(self.compute, batch, self.compute.cpu_rows, self.device, self.precision).numpy(), failed
 
     def _compute(self, rows):
         """Read ahead in threads of what computes elsewhere."""
         batches = iter_batches(
             self.samples,
             rows,
-            self.preprocess,
+            self.modality,
             batch_size=self.batch_size,
             n_threads=self.n_threads,
             on_error=self.reading,
         )
-        for indices, pictures, failed in batches:
-            values = forward(self.compute, pictures, self.batch_size, self.device, self.precision)
+        for indices, batch, failed in batches:
+            values = forward(self.compute, batch, self.batch_size, self.device, self.precision)
             yield indices, values.numpy(), failed
 
 

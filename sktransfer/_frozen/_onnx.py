@@ -108,19 +108,18 @@ class OnnxLayers(NamedTuple):
         name = self.layers.backbone.name
         try:
             network = _Network(self.layers).eval()
-            model = to_onnx(network, self._pictures(), output="features", any_batch=False, caller=_CALLER)
+            model = to_onnx(network, self._example(), output="features", any_batch=False, caller=_CALLER)
             return model.SerializeToString()
         except (torch.onnx.OnnxExporterError, RuntimeError) as error:
             raise ValueError(
                 f"engine='onnxruntime': {name} cannot be exported ({first_line(error)}). Use engine='torch'."
             ) from error
 
-    def _pictures(self):
-        size = self.layers.backbone.config["input_size"]
-        return torch.randn((_ROWS, *size), generator=torch.Generator().manual_seed(0))
+    def _example(self):
+        return self.layers.backbone.modality.example(_ROWS, seed=0)
 
     def _check(self, session):
-        x = self._pictures()
+        x = self._example()
         with torch.inference_mode():
             expected = self.layers(x)
         got = torch.from_numpy(session.run(None, {"pictures": x.numpy()})[0])

@@ -12,6 +12,7 @@ from skorch.dataset import Dataset
 from torch.utils.data import DataLoader
 
 from sktransfer._nets._user_callbacks import check_learning
+from sktransfer.utils._batch import take_rows_of
 
 __all__ = ["Answers", "WatchedNetMixin"]
 
@@ -74,7 +75,7 @@ class WatchedNetMixin:
         values, scores = rows.values, None if y_pred is None else y_pred.scores.float()
         if rows.domain is not None:
             labelled = rows.weights > 0
-            inputs, values = inputs[labelled], values[labelled]
+            inputs, values = take_rows_of(inputs, labelled), values[labelled]
             scores = None if scores is None else scores[labelled.to(scores.device)]
         told = {"batch": (inputs, values if self.answers is None else self.answers.true(values)), **others}
         return told if scores is None else {"y_pred": scores, **told}

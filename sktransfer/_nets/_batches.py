@@ -1,4 +1,4 @@
-"""Training data: cached features in memory, or pictures decoded as they are needed."""
+"""Training data: cached features in memory, or samples read as they are needed."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -9,8 +9,9 @@ from torch.utils.data import Dataset
 
 from sktransfer._nets._freezing import Phase
 from sktransfer.modalities import Samples, map_ahead, resolve_threads
+from sktransfer.utils._batch import Batch
 
-__all__ = ["TARGET", "BatchIterator", "FeatureSet", "PhasedSet", "PictureSet", "Rows", "Targets", "cut"]
+__all__ = ["TARGET", "BatchIterator", "FeatureSet", "PhasedSet", "Rows", "SampleSet", "Targets", "cut"]
 
 TARGET = 0  # the domain of target rows; source domains are numbered from 1
 
@@ -18,16 +19,25 @@ TARGET = 0  # the domain of target rows; source domains are numbered from 1
 class Rows(NamedTuple):
     """What the rows of a batch should give: ``(n,)`` or ``(n, n_outputs)``, their weights and domains ``(n,)``.
 
-    Where there are domains, the first half of the batch are labelled rows, the second half are target rows whose
-    weights are 0.
+    Where there are domains, as many target rows, of weight 0, stand behind the labelled ones.
     """
 
     values: torch.Tensor
     weights: torch.Tensor
     domain: torch.Tensor | None = None
 
+    @property
+    def labelled(self) -> slice:
+        """Where the rows are whose labels are learned from."""
+        return slice(len(self.weights) if self.domain is None else len(self.weights) // 2)
 
-Batch = tuple[torch.Tensor, Rows]
+    @property
+    def target(self) -> slice:
+        """Where the rows of the target are, whose labels are not there or not read."""
+        return slice(self.labelled.stop, None)
+
+
+Labelled = tuple[Batch, Rows]
 
 
 class Targets:
@@ -73,10 +83,10 @@ class Targets:
         values, weights = torch.from_numpy(self.values[rows]), torch.from_numpy(self.weights[rows])
         if self.domain is None:
             return Rows(values, weights)
+        found = Rows(values, weights, torch.from_numpy(self.domain[rows]))
         # The loss is a mean over all rows of the batch.
-        half = len(rows) // 2
-        weights = torch.cat([2 * weights[:half], torch.zeros(len(rows) - half)])
-        return Rows(values, weights, torch.from_numpy(self.domain[rows]))
+        weights = torch.cat([2 * weights[found.labelled], torch.zeros_like(weights[found.target])])
+        return found._replace(weights=weights)
 
     def chunks(self, batch_size: int, *, shuffle: bool, shard: tuple[int, int] = (0, 1)) -> list[np.ndarray]:
         """Row numbers of each batch of an epoch.
@@ -129,14 +139,14 @@ class FeatureSet(Dataset):
     def __len__(self):
         return len(self.targets)
 
-    def batches(self, chunks: list[np.ndarray]) -> Iterator[Batch]:
+    def batches(self, chunks: list[np.ndarray]) -> Iterator[Labelled]:
         """Yield inputs and targets of each chunk of row numbers."""
         for rows in chunks:
             yield torch.from_numpy(self.features[rows]), self.targets.of(rows)
 
 
-class PictureSet(Dataset):
-    """Pictures with their targets, decoded ahead in threads.
+class SampleSet(Dataset):
+    """Samples with their targets, read ahead in threads.
 
     Parameters
     ----------
@@ -145,18 +155,20 @@ class PictureSet(Dataset):
     prepare : callable
         Turns a sample's number into what `finish` takes; runs in threads, must not draw random numbers.
     finish : callable
-        Turns it into a float tensor ``(C, H, W)``; runs in order in the calling thread, so that the random numbers of
-        an augmentation fall to the same pictures every time.
+        Turns it into an entry; runs in order in the calling thread, so that the random numbers of an augmentation fall
+        to the same samples every time.
+    collate : callable
+        Puts entries together to a batch.
     mix : callable or None, default=None
-        Mixes a batch of pictures in place and returns the ``(n, n)`` shares; targets and weights are mixed by them.
+        Mixes a batch in place and returns the ``(n, n)`` shares; targets and weights are mixed by them.
     n_outputs : int or None, default=None
         Number of classes where class numbers have to be mixed.
     prefix : callable or None, default=None
-        Frozen part of the network: maps ``(b, C, H, W)`` to what the trained part takes.
+        Frozen part of the network: maps a batch to what the trained part takes.
     n_jobs : int or None, default=None
-        Decoding threads.
+        Reading threads.
     room : int, default=0
-        Bytes of what `prepare` gives, tensors then, that are kept from one pass to the next.
+        Bytes of what `prepare` gives, entries then, that are kept from one pass to the next.
     """
 
     def __init__(
@@ -165,6 +177,7 @@ class PictureSet(Dataset):
         targets: Targets,
         prepare: Callable,
         finish: Callable,
+        collate: Callable,
         *,
         mix: Callable[[torch.Tensor], torch.Tensor] | None = None,
         n_outputs: int | None = None,
@@ -176,17 +189,18 @@ class PictureSet(Dataset):
         self.targets = targets
         self.prepare = prepare
         self.finish = finish
+        self.collate = collate
         self.mix = mix
         self.n_outputs = n_outputs
         self.prefix = prefix
         self.n_jobs = n_jobs
         self.room = room
-        self._kept: dict[int, torch.Tensor] = {}
+        self._kept: dict[int, np.ndarray] = {}
 
     def __len__(self):
         return len(self.targets)
 
-    def batches(self, chunks: list[np.ndarray]) -> Iterator[Batch]:
+    def batches(self, chunks: list[np.ndarray]) -> Iterator[Labelled]:
         """Yield inputs and targets of each chunk of row numbers."""
         kept = dict(self._kept)  # a row that comes twice in the pass that keeps it is prepared twice
         missing = (row for chunk in chunks for row in chunk.tolist() if row not in kept)
@@ -194,11 +208,11 @@ class PictureSet(Dataset):
         for chunk in chunks:
             rows = chunk.tolist()
             prepared = [kept[row] if row in kept else self._keep(row, next(ready)) for row in rows]
-            pictures = torch.stack([self.finish(picture) for picture in prepared])
+            batch = self.collate([self.finish(entry) for entry in prepared])
             targets = self.targets.of(chunk)
             if self.mix is not None:
-                targets = self._mixed(self.mix(pictures), targets)
-            yield (pictures if self.prefix is None else self.prefix(pictures)), targets
+                targets = self._mixed(self.mix(batch), targets)
+            yield (batch if self.prefix is None else self.prefix(batch)), targets
 
     def _keep(self, row, prepared):
         if self.room and row not in self._kept and prepared.nbytes <= self.room:
@@ -220,16 +234,16 @@ class PhasedSet(Dataset):
     ----------
     targets : Targets
     build : callable
-        Makes the FeatureSet or PictureSet of a :class:`Phase`.
+        Makes the FeatureSet or SampleSet of a :class:`Phase`.
     is_table : bool, default=False
         Whether the inputs are the columns of X.
     """
 
-    def __init__(self, targets: Targets, build: Callable[[Phase], FeatureSet | PictureSet], is_table: bool = False):
+    def __init__(self, targets: Targets, build: Callable[[Phase], FeatureSet | SampleSet], is_table: bool = False):
         self.targets = targets
         self.build = build
         self.is_table = is_table
-        self.current: FeatureSet | PictureSet | None = None
+        self.current: FeatureSet | SampleSet | None = None
         self._entered: tuple | None = None
 
     def __len__(self):
@@ -243,7 +257,7 @@ class PhasedSet(Dataset):
             self.current = self.build(phase)
             self._entered = needs
 
-    def batches(self, chunks: list[np.ndarray]) -> Iterator[Batch]:
+    def batches(self, chunks: list[np.ndarray]) -> Iterator[Labelled]:
         """Yield inputs and targets of each chunk of row numbers."""
         return self.current.batches(chunks)
 
@@ -251,7 +265,7 @@ class PhasedSet(Dataset):
         """Find the largest absolute value of a table; None for pictures, which are normalised."""
         return float(np.abs(self.current.features).max()) if self.is_table else None
 
-    def in_order(self, batch_size: int) -> Iterator[torch.Tensor]:
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Yield the inputs of all rows, in their order."""
         for inputs, _ in self.batches(self.targets.chunks(batch_size, shuffle=False)):
             yield inputs
@@ -262,7 +276,7 @@ class BatchIterator:
 
     Parameters
     ----------
-    dataset : PhasedSet, FeatureSet or PictureSet
+    dataset : PhasedSet, FeatureSet or SampleSet
     batch_size : int
     shuffle : bool, default=False
         Whether to draw the order (and, where the targets say so, the rows) anew in each pass.
@@ -272,7 +286,7 @@ class BatchIterator:
 
     def __init__(
         self,
-        dataset: PhasedSet | FeatureSet | PictureSet,
+        dataset: PhasedSet | FeatureSet | SampleSet,
         batch_size: int,
         shuffle: bool = False,
         shard: tuple[int, int] = (0, 1),

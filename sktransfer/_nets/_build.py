@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from sktransfer._nets._answers import Answers
-from sktransfer._nets._augmented import read_augmented
-from sktransfer._nets._batches import FeatureSet, PhasedSet, PictureSet, Targets
+from sktransfer._nets._batches import FeatureSet, PhasedSet, SampleSet, Targets
 from sktransfer._nets._checkpoint import Checkpoint
 from sktransfer._nets._freezing import Phase, TrainingPlan, plan_phases, plan_training
 from sktransfer._nets._module import TunedModule, is_convolutional
@@ -21,9 +20,9 @@ from sktransfer._nets._penalty import Penalty, PenaltySetup
 from sktransfer._nets._recipe import Recipe
 from sktransfer._nets._recompute import blocks_of, recomputed
 from sktransfer._nets._table import TableRows
-from sktransfer.backbones import Backbone, create_mixer, train_transform
+from sktransfer.backbones import Backbone
 from sktransfer.exceptions import DivergenceError
-from sktransfer.modalities import ImagePreprocessor, Samples, to_pil
+from sktransfer.modalities import Samples
 from sktransfer.utils._device_forward import forward_in_micro_batches
 
 __all__ = ["Trained", "plain_set", "train_network", "training_set"]
@@ -198,14 +197,19 @@ def training_set(
         if phase.plan.has_frozen_prefix and not changes:
             return FeatureSet(frozen_features(samples, phase.plan.start), targets)
         augment = recipe.augment if changes else None
-        prepare, finish = _preparation(samples, backbone, augment)
+        modality = backbone.modality
+        if augment is None:
+            prepare, finish = functools.partial(modality.prepare, samples), _as_it_is
+        else:
+            prepare, finish = modality.changed(samples, augment)
         mixes = changes and (recipe.mixup > 0 or recipe.cutmix > 0)
-        return PictureSet(
+        return SampleSet(
             samples,
             targets,
             prepare,
             finish,
-            mix=create_mixer(recipe.mixup, recipe.cutmix) if mixes else None,
+            modality.collate,
+            mix=modality.mixed(recipe.mixup, recipe.cutmix) if mixes else None,
             n_outputs=n_outputs,
             prefix=_prefix(backbone, phase.plan.start, recipe) if phase.plan.has_frozen_prefix else None,
             n_jobs=recipe.n_jobs,
@@ -213,6 +217,10 @@ def training_set(
         )
 
     return PhasedSet(targets, build, is_table=isinstance(samples, TableRows))
+
+
+def _as_it_is(entry: Any) -> Any:
+    return entry
 
 
 def plain_set(
@@ -254,27 +262,3 @@ def _prefix(backbone, start, recipe):
         )
 
     return prefix
-
-
-def _preparation(samples, backbone, augment):
-    preprocess = ImagePreprocessor(**backbone.preprocessing, resize=samples.reader.spec.resize)
-    if augment is not None and backbone.in_chans not in (1, 3):
-        raise ValueError(
-            f"augment={augment!r} changes pictures of one or three channels, and the network sees "
-            f"{backbone.in_chans}. Pass augment=None, or pick three channels: ImageBackbone(name, channels=(0, 1, 2))."
-        )
-
-    def tensor(picture):
-        return torch.from_numpy(preprocess(picture))
-
-    def read(row):
-        return to_pil(samples.read(row))
-
-    if augment is None:
-        return (lambda row: tensor(samples.read(row, min_size=preprocess.min_source_size))), (lambda ready: ready)
-    if callable(augment):
-        return read, (lambda picture: tensor(read_augmented(augment(picture))))
-    transform = train_transform(backbone.config, augment)
-    if backbone.in_chans == 1:
-        return read, (lambda picture: transform(picture.convert("L")))
-    return read, transform

@@ -250,7 +250,7 @@ def _try_out(estimator):
         if backbone is None:
             inputs = torch.zeros((1, estimator.n_features_in_))
         else:
-            inputs = torch.zeros((1, *backbone.config["input_size"]))
+            inputs = backbone.modality.example(1)
             inputs = inputs if start == 0 else backbone.boundary(inputs, start)
         scores = net.run(inputs.numpy(), torch.device("cpu"), start)
     if not np.isfinite(scores).all():

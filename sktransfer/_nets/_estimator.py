@@ -12,11 +12,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from sktransfer._frozen import FeatureCache
+from sktransfer._frozen import FeatureCache, FrozenPart
 from sktransfer._nets._persistence import PersistenceMixin
 from sktransfer.backbones import BackboneHolderMixin
-from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
-from sktransfer.modalities import check_samples
+from sktransfer.modalities import open_images
 from sktransfer.utils._compat import CallbackSupportMixin, Interval, StrOptions
 from sktransfer.utils._messages import caller_level
 
@@ -34,8 +33,7 @@ class NetEstimator(
 ):
     """Samples to scores, by a pretrained network whose last part is trained.
 
-    A subclass says what the network should give (`_n_outputs`, `_criterion`), and has FrozenPartMixin beside this
-    class for what is frozen.
+    A subclass says what the network should give (`_n_outputs`, `_criterion`).
     """
 
     _parameter_constraints = {
@@ -97,9 +95,9 @@ class NetEstimator(
     @property
     def _description(self) -> Any:
         """What the network is and how it reads its samples."""
-        from sktransfer.backbones import ImageBackbone
+        from sktransfer.backbones import describe
 
-        return ImageBackbone.of(self)
+        return describe(self)
 
     def _answers(self) -> Any:
         """Say what the scores mean to callbacks of the user."""
@@ -109,9 +107,10 @@ class NetEstimator(
             return Answers("numbers", self._n_outputs, self.target_mean_, self.target_scale_)
         return Answers("labels" if getattr(self, "_multilabel", False) else "classes", self._n_outputs)
 
-    def _load_backbone(self, seed: int) -> Any:
+    def _load_backbone(self, seed: int, samples: Any) -> Any:
         """Load the network that training starts from."""
-        return self._description.load(self.input_spec_.in_chans, random_state=seed)
+        description = self._description
+        return description.fitted(description.load(random_state=seed), samples)
 
     @property
     def _trunk(self) -> Any:
@@ -122,6 +121,21 @@ class NetEstimator(
 
         return Table(self.n_features_in_)
 
+    @property
+    def _frozen(self) -> FrozenPart:
+        return FrozenPart(
+            self.backbone_,
+            batch_size=self.batch_size,
+            device=self.device,
+            precision=self.precision,
+            cache=self.cache,
+            n_jobs=self.n_jobs,
+            verbose=self.verbose,
+        )
+
+    def _frozen_features(self, samples, start, on_error="raise"):
+        return self._frozen.features(samples, start, on_error)
+
     def _begin(self, X, y):
         """Tell scikit-learn's callbacks, where there are any, that fitting begins."""
         if hasattr(self, "_init_callback_context"):
@@ -129,11 +143,11 @@ class NetEstimator(
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
 
     def _samples(self, X, *, reset):
-        return check_samples(self, X, reset=reset, **(self._description.reading if reset else {}))
+        return open_images(self, X, reset=reset, **(self._description.reading if reset else {}))
 
     def _readable(self, samples, *parts, name="X"):
         """Leave out samples that cannot be read, and their rows of `parts`, where ``on_error="drop"``."""
-        from sktransfer.modalities import resolve_threads, unreadable
+        from sktransfer.modalities import resolve_threads, unreadable, warning_of
 
         if self.on_error == "raise":
             return samples, *parts
@@ -142,10 +156,10 @@ class NetEstimator(
             return samples, *parts
         first = errors[min(errors)]
         if len(errors) == len(samples):
-            raise InvalidImageError(f"None of the {len(samples)} samples of {name} can be read. {first}") from first
+            raise type(first)(f"None of the {len(samples)} samples of {name} can be read. {first}") from first
         warnings.warn(
             f"{len(errors)} of {len(samples)} samples of {name} cannot be read and are left out. {first}",
-            InvalidImageWarning,
+            warning_of(first),
             stacklevel=caller_level(),
         )
         kept = np.setdiff1d(np.arange(len(samples)), list(errors))
@@ -206,7 +220,7 @@ class NetEstimator(
                 found[np.isnan(inputs).reshape(len(inputs), -1).all(axis=1)] = np.nan
             return found
         width = module.head.in_features if output == "features" else module.head.out_features
-        return self._run_from_pictures(samples, module.to(device), output, width, on_error)
+        return self._frozen.whole(samples, module.to(device), output, width, on_error)
 
     def _as_backbone(self):
         check_is_fitted(self)

@@ -79,7 +79,7 @@ class TrainingJob:
             goes_on=self.checkpoint is not None,
             is_one_pass=self.epochs_before is not None,
         )
-        self._load_backbone()
+        self._load_backbone(train[0])
         penalty = estimator._penalty()
         if self.checkpoint is not None:
             self.checkpoint.begin(
@@ -147,12 +147,12 @@ class TrainingJob:
             return int(np.random.SeedSequence([int(state), self.epochs_before]).generate_state(1)[0] >> 1)
         return int(check_random_state(state).randint(2**31 - 1))
 
-    def _load_backbone(self):
+    def _load_backbone(self, samples):
         from sktransfer._nets import plan_training
 
         estimator = self.estimator
         if self.previous is None:
-            estimator.backbone_ = estimator._load_backbone(self.seed)
+            estimator.backbone_ = estimator._load_backbone(self.seed, samples)
             return
         plan = plan_training(estimator._trunk, estimator.trainable)
         n_outputs = self.previous.module_.head.out_features
@@ -171,7 +171,7 @@ class TrainingJob:
             backbone=estimator._trunk,
             targets=targets.of(np.arange(len(targets))).values,
             n_outputs=estimator._n_outputs,
-            source_proba=lambda: estimator._source_proba(samples),
+            source_proba=lambda: estimator._frozen.source_proba(samples),
             source_features=lambda: estimator._frozen_features(samples, None),
             n_sources=0 if targets.domain is None else int(targets.domain.max()),
         )

@@ -13,6 +13,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, GradientNormClipping, PassthroughScoring
 from skorch.helper import predefined_split
 from skorch.hf import AccelerateMixin
+from skorch.utils import to_tensor
 from torch import nn
 
 from sktransfer._nets._answers import Answers, WatchedNetMixin
@@ -35,6 +36,7 @@ from sktransfer._nets._schedule import range_test, steepest
 from sktransfer._nets._user_callbacks import check_patterns, own_copies, prints, sets_rate
 from sktransfer.backbones import create_optimizer
 from sktransfer.exceptions import DivergenceError
+from sktransfer.utils._batch import to_device
 from sktransfer.utils._device import autocast
 from sktransfer.utils._device_forward import forward_in_micro_batches
 from sktransfer.utils._optional import import_optional
@@ -103,7 +105,7 @@ class TransferNet(WatchedNetMixin, NeuralNet):
     def infer(self, x, **fit_params):
         """Run the module, in the precision asked for."""
         with autocast(self.recipe.precision, self.recipe.device):
-            return super().infer(x, **fit_params)
+            return self.module_(to_tensor(x, device=self.device))  # a mapping is one input, not many
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Compute the loss in float32, and in training what the penalty adds."""
@@ -113,7 +115,7 @@ class TransferNet(WatchedNetMixin, NeuralNet):
             return self.criterion_(scores, rows.values, rows.weights)
         loss = self.criterion_(scores, rows.values, self.penalty.weigh(self.tuned, y_pred, rows))
         with autocast(self.recipe.precision, self.recipe.device):
-            penalty = self.penalty(self.tuned, X.to(loss.device), y_pred, rows).float()
+            penalty = self.penalty(self.tuned, to_device(X, loss.device), y_pred, rows).float()
         self.history.record_batch("penalty", penalty.item())
         return loss + penalty
 

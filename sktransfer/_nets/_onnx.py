@@ -37,11 +37,10 @@ def write_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
 
 
 def _model(estimator):
-    import torch
 
     network = _whole_network(estimator).eval()
     # Two pictures: the size 1 would be taken for a constant.
-    pictures = torch.zeros((2, *estimator.backbone_.config["input_size"]))
+    pictures = estimator.backbone_.modality.example(2)
     output = "probabilities" if is_classifier(estimator) else "predictions"
     return to_onnx(network, pictures, output=output, any_batch=True, caller=f"{type(estimator).__name__}.export_onnx")
 
@@ -83,7 +82,7 @@ def _metadata(estimator):
     spec = estimator.input_spec_
     metadata = {
         "preprocessing": {
-            **estimator.backbone_.preprocessing,
+            **estimator.backbone_.modality.preprocessing,
             "color": _color(estimator),
             "channels": spec.select,
             "value_range": spec.stated_range or spec.value_range,

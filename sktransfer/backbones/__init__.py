@@ -1,10 +1,11 @@
-"""Networks that turn pictures into features: timm's, a bundled one, or the user's own."""
+"""Networks that turn samples into features: timm's, a bundled one, or the user's own."""
 
 from sktransfer.utils._lazy import lazy_names
 
 # Imported on first use: estimators take BackboneHolderMixin as a base, and are imported without torch.
 _PLACES = {
     "Backbone": "_backbone",
+    "BackboneDescription": "_holder",
     "BackboneHolderMixin": "_holder",
     "Identity": "_identity",
     "ImageBackbone": "_image",
@@ -12,9 +13,11 @@ _PLACES = {
     "Tap": "_backbone",
     "build_network": "_saved",
     "check_sizes": "_saved",
+    "columns_as_features": "_table",
     "create_average": "_timm",
     "create_mixer": "_timm",
     "create_optimizer": "_timm",
+    "describe": "_describe",
     "describe_network": "_saved",
     "forget_backbones": "_load",
     "last_map": "_split",

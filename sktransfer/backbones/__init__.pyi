@@ -1,7 +1,8 @@
 """The names of ``__init__.py``, which are lazy there, for type checkers; tests/test_types.py compares the two."""
 
 from sktransfer.backbones._backbone import Backbone, Tap
-from sktransfer.backbones._holder import BackboneHolderMixin
+from sktransfer.backbones._describe import describe
+from sktransfer.backbones._holder import BackboneDescription, BackboneHolderMixin
 from sktransfer.backbones._identity import Identity
 from sktransfer.backbones._image import ImageBackbone
 from sktransfer.backbones._load import forget_backbones, load_backbone
@@ -17,10 +18,12 @@ from sktransfer.backbones._saved import (
 )
 from sktransfer.backbones._split import last_map, outputs_from
 from sktransfer.backbones._suffix import Suffix
+from sktransfer.backbones._table import columns_as_features
 from sktransfer.backbones._timm import create_average, create_mixer, create_optimizer, list_backbones, train_transform
 
 __all__ = [
     "Backbone",
+    "BackboneDescription",
     "BackboneHolderMixin",
     "Identity",
     "ImageBackbone",
@@ -28,9 +31,11 @@ __all__ = [
     "Tap",
     "build_network",
     "check_sizes",
+    "columns_as_features",
     "create_average",
     "create_mixer",
     "create_optimizer",
+    "describe",
     "describe_network",
     "forget_backbones",
     "last_map",

@@ -4,22 +4,26 @@ import contextlib
 import copy
 import difflib
 import functools
-import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
+from sktransfer.backbones._holder import BackboneDescription
 from sktransfer.backbones._identity import Behaviour, Identity
 from sktransfer.backbones._inference import InferenceCopy, inference_copy
-from sktransfer.backbones._own import one_tensor
+from sktransfer.backbones._maps import as_map
+from sktransfer.backbones._own import single_tensor
 from sktransfer.backbones._reading import read_network
 from sktransfer.backbones._stages import Chain, find_chain, forward_features, pre_logits
 from sktransfer.backbones._suffix import Suffix
-from sktransfer.backbones._timm import data_config, reset_classifier
+from sktransfer.backbones._timm import data_config, image_modality, reset_classifier
 from sktransfer.backbones._weights import architecture_digest, classifier_names, fingerprint
+from sktransfer.modalities import Modality
+from sktransfer.utils._batch import device_of
 from sktransfer.utils._device_memory import explained_out_of_memory
 from sktransfer.utils._device_rows import rows_at_once
 from sktransfer.utils._hooks import forward_hooks, seen_once
@@ -28,7 +32,7 @@ from sktransfer.utils._persistence import NetworkPreamble
 
 __all__ = ["Backbone", "Tap"]
 
-_OF_THIS_PROCESS = {"_lock", "_elsewhere", "_inference", "_behaviour"}  # what no pickle holds
+_OF_THIS_PROCESS = {"_lock", "_elsewhere", "_inference", "_behaviour", "_shapes"}  # what no pickle holds
 
 
 class Tap(NamedTuple):
@@ -59,9 +63,14 @@ class Backbone:
         ``(height, width)`` of the input where it differs from the network's own.
     is_own : bool, default=False
         Whether the network is the user's own, of which no name says what it computes.
+    modality : Modality or None, default=None
+        What X is, and how it is prepared; None for pictures, as the network's configuration says.
+    origin : BackboneDescription or None, default=None
+        What builds the network anew, with any weights, where it is not one of timm's: files without pickle name it.
 
     Attributes
     ----------
+    modality : Modality
     config : dict
         ``input_size`` (channels, height, width), ``interpolation``, ``mean``, ``std``, ``crop_pct``, ``crop_mode``.
     fingerprint : str
@@ -77,22 +86,25 @@ class Backbone:
         has_source_classifier: bool = False,
         image_size: tuple[int, int] | None = None,
         is_own: bool = False,
+        modality: Modality | None = None,
+        origin: BackboneDescription | None = None,
     ):
         self.module = module.eval().requires_grad_(False)
         self.name = name
         self.is_own = is_own
         self.reference = reference
         self.has_source_classifier = has_source_classifier
+        self.origin = origin
         self.config = data_config(module)
         if image_size is not None:
             self.config["input_size"] = (self.config["input_size"][0], *image_size)
+        self.modality = image_modality(self.config) if modality is None else modality
         self.fingerprint = fingerprint(module)
-        self._lock = threading.RLock()
-        self._elsewhere = {}
-        self._behaviour = Behaviour()
+        self._begin()
 
     def __repr__(self):
-        return f"<Backbone {self.name}: input {self.config['input_size']}, {len(self.stage_names)} stages>"
+        form = f"a {self.modality.noun} as {self.modality.input_key}"
+        return f"<Backbone {self.name}: {form}, {len(self.stage_names)} stages>"
 
     def __reduce__(self):
         if self.reference is not None:
@@ -101,13 +113,19 @@ class Backbone:
         return _new, (NetworkPreamble(),), state
 
     def __setstate__(self, state):
-        self.__dict__.update(state, _lock=threading.RLock(), _elsewhere={}, _behaviour=Behaviour())
+        self.__dict__.update(state)
+        self._begin()
+
+    def _begin(self):
+        self._lock = threading.RLock()
+        self._elsewhere: dict[Any, nn.Module] = {}
+        self._behaviour = Behaviour()
+        self._shapes: dict[Hashable, tuple[int, ...]] = {}
 
     @functools.cached_property
     def key(self) -> str:
-        """Name of what decides an output for a preprocessed picture: weights, architecture, input size."""
-        size = "x".join(map(str, self.config["input_size"]))
-        return f"{self.fingerprint}-{architecture_digest(self.module)}-{size}"
+        """Name of what decides an output for a prepared sample: weights, architecture, form of the input."""
+        return f"{self.fingerprint}-{architecture_digest(self.module)}-{self.modality.input_key}"
 
     @property
     def key_now(self) -> str:
@@ -130,13 +148,13 @@ class Backbone:
         def whole(module, x):
             return self._outputs(module, x, [Tap("features")])
 
-        return self._behaviour.identify(self.module, what, run, self.config["input_size"], whole)
+        return self._behaviour.identify(self.module, what, run, self.modality, whole)
 
     @seen_once
     def chain(self) -> Chain | None:
         """Stem, stages and final layers, or None for a network that cannot be entered in the middle."""
         with self._naming_the_input_size():
-            return find_chain(self.module, self.config["input_size"])
+            return find_chain(self.module, self.modality)
 
     @seen_once
     def cpu_rows(self) -> int:
@@ -177,13 +195,6 @@ class Backbone:
     def in_chans(self) -> int:
         """Number of channels that the network takes: 3, or 1 for luminance."""
         return self.config["input_size"][0]
-
-    @property
-    def preprocessing(self) -> dict[str, Any]:
-        """Arguments of :class:`~sktransfer.modalities.ImagePreprocessor` that prepare pictures for this network."""
-        channels, *size = self.config["input_size"]
-        rest = {key: self.config[key] for key in ("interpolation", "mean", "std", "crop_pct", "crop_mode")}
-        return {"input_size": tuple(size), "in_chans": channels, **rest}
 
     def tap(self, layer: int | str | None, pooling: str | None) -> Tap:
         """Resolve the parameter ``layer``: None, a stage number or a module name.
@@ -232,7 +243,7 @@ class Backbone:
             ``(n, d)`` for "features", maps or tokens as the network lays them out otherwise.
         """
         named = [tap.where for tap in taps if tap.kind == "module"]
-        return self._outputs(self.module_on(x.device, show=[*show, *named]), x, taps)
+        return self._outputs(self.module_on(device_of(x), show=[*show, *named]), x, taps)
 
     def _outputs(self, module, x, taps):
         found: dict[Tap, torch.Tensor] = {}
@@ -247,7 +258,7 @@ class Backbone:
             found[Tap("map")] = last
             if Tap("features") in taps:
                 found[Tap("features")] = pre_logits(module, last)
-        return [_single_tensor(found[tap], tap) for tap in taps]
+        return [single_tensor(found[tap], tap.where) for tap in taps]
 
     def _run_stages(self, module, x, stages, found):
         start = 0
@@ -274,7 +285,7 @@ class Backbone:
         """Output of everything before stage `start`, where :meth:`suffix` goes on; None for the pooled features."""
         if start is None:
             return self.outputs(x, [Tap("features")])[0]
-        return self.chain.run(self.module_on(x.device), x, stop=start)
+        return self.chain.run(self.module_on(device_of(x)), x, stop=start)
 
     @functools.cached_property
     def stage_of(self) -> dict[str, int]:
@@ -311,36 +322,19 @@ class Backbone:
             part.load_state_dict(head.state_dict())
         size = tuple(self.config["input_size"][1:])
         name = f"tuned {self.name}"
-        return Backbone(module, name=name, has_source_classifier=fits, image_size=size, is_own=self.is_own)
+        return Backbone(
+            module,
+            name=name,
+            has_source_classifier=fits,
+            image_size=size,
+            is_own=self.is_own,
+            modality=self.modality,
+            origin=self.origin,
+        )
 
     def as_map(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Lay out a feature map as ``(n, C, H, W)``; give the class token ``(n, C)`` of a transformer beside it."""
-        if x.ndim == 4:
-            return (x.permute(0, 3, 1, 2) if self._is_channels_last(x.shape[1:]) else x), None
-        if x.ndim != 3:
-            raise ValueError(
-                f"A layer of {self.name} gives arrays of shape {tuple(x.shape[1:])} a picture, which cannot be pooled; "
-                "pass pooling='flatten' or another layer."
-            )
-        layout = getattr(self.module, "_sktransfer_layout", None)
-        n_prefix = getattr(self.module, "num_prefix_tokens", 0) if layout is None else layout.n_prefix
-        has_token = n_prefix > 0 if layout is not None else getattr(self.module, "cls_token", None) is not None
-        token = x[:, 0] if has_token else None
-        patches = x[:, n_prefix:].transpose(1, 2)
-        embedding = getattr(self.module, "patch_embed", None) or getattr(self.module, "stem", None)
-        grid = getattr(embedding, "grid_size", None) if layout is None else layout.grid
-        if grid is None or grid[0] * grid[1] != patches.shape[2]:
-            grid = (patches.shape[2], 1)
-        return patches.reshape(*patches.shape[:2], *grid), token
-
-    def _is_channels_last(self, shape):
-        """Whether a map ``(a, b, c)`` is (height, width, channels): which two have the proportions of the picture."""
-        _, height, width = self.config["input_size"]
-        a, b, c = shape
-        first, last = (abs(math.log(ratio * width / height)) for ratio in (b / c, a / b))
-        if first == last:
-            return getattr(self.module, "output_fmt", None) == "NHWC"
-        return last < first
+        return as_map(self.module, x, self.config["input_size"], self.name)
 
     @functools.cached_property
     def n_features(self) -> int:
@@ -356,7 +350,17 @@ class Backbone:
             If the network does not take pictures of this size.
         """
         with self._lock, torch.inference_mode(), self._naming_the_input_size():
-            return self._outputs(self.module, torch.zeros((1, *self.config["input_size"])), taps)
+            return self._outputs(self.module, self.modality.example(1), taps)
+
+    def shape_of(self, what: Hashable, find: Callable[[], tuple[int, ...]]) -> tuple[int, ...]:
+        """Shape of one sample's row of an output, which a blank sample tells once.
+
+        Of a network of the user's own it is found anew each time: its code may change.
+        """
+        with self._lock:
+            if self.is_own or what not in self._shapes:
+                self._shapes[what] = find()
+            return self._shapes[what]
 
     @contextlib.contextmanager
     def _naming_the_input_size(self):
@@ -367,7 +371,7 @@ class Backbone:
             raise
         except (RuntimeError, AssertionError) as error:
             raise ValueError(
-                f"{self.name} does not take pictures of shape {self.config['input_size']} (channels, height, width): "
+                f"{self.name} does not take {self.modality.noun}s of shape {np.shape(self.modality.blank())}: "
                 f"{first_line(error)}. Pass another image_size."
             ) from error
 
@@ -394,7 +398,7 @@ class Backbone:
                 f"{self.name} has no classifier of its source task: its weights came without one. Load weights that "
                 "hold the classifier (published ImageNet weights do)."
             )
-        module = self.module_on(x.device)
+        module = self.module_on(device_of(x))
         with torch.inference_mode():
             return self._classify(module, forward_features(module, x)).softmax(1)
 
@@ -406,7 +410,7 @@ class Backbone:
 
     @seen_once
     def _inference(self) -> InferenceCopy:
-        return inference_copy(self.module, self.config["input_size"])
+        return inference_copy(self.module, self.modality)
 
     def prepare(self) -> None:
         """Make ready for inference, so that the first pictures do not wait for it."""
@@ -429,13 +433,6 @@ class Backbone:
             if (device, module) not in self._elsewhere:
                 self._elsewhere[device, module] = copy.deepcopy(module).to(device)
             return self._elsewhere[device, module]
-
-
-def _single_tensor(output, tap):
-    found = one_tensor(output)
-    if found is not None:
-        return found
-    raise ValueError(f"layer={tap.where!r} gives {type(output).__name__}, not one tensor; pass another layer.")
 
 
 def _restore_reference(reference, expected):

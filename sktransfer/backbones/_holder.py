@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sklearn.base import BaseEstimator
 
 from sktransfer.utils._persistence import NetworkPreamble
+
+if TYPE_CHECKING:
+    from sktransfer.backbones._backbone import Backbone
+    from sktransfer.modalities import Samples
 
 __all__ = ["BackboneDescription", "BackboneHolderMixin"]
 
@@ -22,8 +26,8 @@ class BackboneHolderMixin:
     _held = "backbone"
 
     def __sklearn_clone__(self) -> Any:
-        held = getattr(self, self._held)
-        if isinstance(held, (str, BackboneDescription)):
+        held = getattr(self, self._held, None)
+        if held is None or isinstance(held, (str, BackboneDescription)):
             return super().__sklearn_clone__()
         blank = object.__new__(type(self))
         blank.__dict__.update(self.__dict__, **{self._held: ""})
@@ -47,9 +51,42 @@ class BackboneHolderMixin:
 
 
 class BackboneDescription(BackboneHolderMixin, BaseEstimator):
-    """A network and how it reads its samples, as plain parameters; a clone shares the network and nothing else."""
+    """A network and how it reads its samples, as plain parameters; a clone shares the network and nothing else.
+
+    A kind of data has one. It is passed as ``backbone``, or stands for what is.
+    """
 
     _held = "name"
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """What :meth:`Modality.open` is told in ``fit``."""
+        return {}
+
+    def load(self, *, random_state: int = 0) -> Backbone:
+        """Load the network.
+
+        Parameters
+        ----------
+        random_state : int, default=0
+            Seed of random weights.
+        """
+        raise NotImplementedError
+
+    def fitted(self, backbone: Backbone, samples: Samples) -> Backbone:
+        """Give the network for the samples that it is to see, once they were opened.
+
+        Parameters
+        ----------
+        backbone : Backbone
+            From :meth:`load`.
+        samples : Samples
+            Those of ``fit``.
+        """
+        return backbone
+
+    def check(self, estimator: Any) -> None:
+        """Refuse parameters of an estimator that have no meaning for such a network."""
 
 
 def _new(_preamble, cls):

@@ -11,6 +11,8 @@ import xxhash
 from torch import nn
 
 from sktransfer.backbones._reading import read_network
+from sktransfer.modalities import Modality
+from sktransfer.utils._batch import map_tensors
 from sktransfer.utils._random import isolated_rng
 from sktransfer.utils._threads import torch_threads
 
@@ -51,7 +53,7 @@ class Behaviour:
         module: nn.Module,
         what: str,
         run: Callable[[torch.Tensor], torch.Tensor],
-        size: tuple[int, int, int],
+        modality: Modality,
         whole: Callable[[nn.Module, torch.Tensor], list[torch.Tensor]],
     ) -> Identity:
         """Identify one output.
@@ -63,54 +65,51 @@ class Behaviour:
             Names the output.
         run : callable
             Computes it.
-        size : tuple of int
-            ``(channels, height, width)`` of the input.
+        modality : Modality
+            What the network takes.
         whole : callable
             Runs a copy of the whole network, ``whole(module, x)``, and gives a list of tensors.
         """
         reading = read_network(module)
         with self._lock:
             if reading.digest not in self._changes:
-                self._changes[reading.digest] = _what_changes(module, size, whole)
+                self._changes[reading.digest] = _what_changes(module, modality, whole)
             changes = self._changes[reading.digest]
             if not changes:
                 probe = reading.digest, what
                 if probe not in self._probes:
-                    self._probes[probe] = _probed(run, size)
+                    self._probes[probe] = _probed(run, modality)
                 changes = "" if self._probes[probe] else _VARIES
         if changes:
             return Identity(None, why=changes)
-        key = f"{reading.digest}|{'x'.join(map(str, size))}|{what}|{self._probes[probe]}"
+        key = f"{reading.digest}|{modality.input_key}|{what}|{self._probes[probe]}"
         if not reading.unreadable:
             return Identity(key)
         return Identity(f"{key}|{self._token}", lasts=False, why=f"{reading.unreadable[0]} cannot be read")
 
 
-_VARIES = "its output for the same pictures varies from one pass to the next"
+_VARIES = "its output for the same samples varies from one pass to the next"
 
 
-def _noise(size, seed):
-    return torch.randn((_ROWS, *size), generator=torch.Generator().manual_seed(seed))
-
-
-def _what_changes(module, size, whole):
+def _what_changes(module, modality, whole):
     """Say what a forward pass changes, or "": seen on a copy that shares the parameters alone."""
     tested = copy.deepcopy(module, {id(parameter): parameter for parameter in module.parameters()})
     states, results = [], []
     with isolated_rng(0), torch_threads(1), torch.inference_mode():
-        # The larger pictures in between leave their traces in whatever remembers a mean, a range or a number of passes.
+        # The larger numbers in between leave their traces in whatever remembers a mean, a range or a number of passes.
         for seed, scale in ((0, 1), (1, 3), (0, 1)):
-            results.append(_digest(whole(tested, _noise(size, seed) * scale)))
+            x = map_tensors(lambda t, scale=scale: t * scale, modality.example(_ROWS, seed))
+            results.append(_digest(whole(tested, x)))
             states.append(read_network(tested).digest)
     if results[0] != results[2]:
         return _VARIES
     return "" if states[0] == states[2] else "a forward pass changes what it holds"
 
 
-def _probed(run, size):
+def _probed(run, modality):
     """Digest what `run` gives for noise; None where it is another thing each time."""
     with isolated_rng(0), torch_threads(1), torch.inference_mode():
-        first, second = (_digest([run(_noise(size, 0))]) for _ in range(2))
+        first, second = (_digest([run(modality.example(_ROWS, 0))]) for _ in range(2))
     return first if first == second else None
 
 

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from torch import nn
 
     from sktransfer.backbones._backbone import Backbone
+    from sktransfer.modalities import Samples
 
-__all__ = ["ImageBackbone"]
+__all__ = ["SHORT_FORMS", "ImageBackbone", "is_said"]
 
 # Parameters of estimators that are short forms of those of the description, and what they are where nothing is said.
-_SHORT = {"weights": "pretrained", "image_size": None, "image_shape": None, "resize": "fast"}
+SHORT_FORMS = {"weights": "pretrained", "image_size": None, "image_shape": None, "resize": "fast"}
 
 
 class ImageBackbone(BackboneDescription):
@@ -92,19 +93,6 @@ class ImageBackbone(BackboneDescription):
         self.value_range = value_range
         self.resize = resize
 
-    @classmethod
-    def of(cls, estimator: Any) -> ImageBackbone:
-        """Describe the network of an estimator: its ``backbone`` together with the short forms.
-
-        Raises
-        ------
-        ValueError
-            If something is said twice.
-        """
-        given = estimator.backbone
-        short = {name: getattr(estimator, name) for name in _SHORT if hasattr(estimator, name)}
-        return given.with_short_forms(**short) if isinstance(given, cls) else cls(given, **short)
-
     def with_short_forms(self, **short: Any) -> ImageBackbone:
         """Take over what is said beside the description.
 
@@ -118,8 +106,8 @@ class ImageBackbone(BackboneDescription):
         ImageBackbone
             This one where nothing was said.
         """
-        said = {name: value for name, value in short.items() if not _is_default(name, value)}
-        twice = [name for name in said if not _is_default(name, getattr(self, name))]
+        said = {name: value for name, value in short.items() if is_said(name, value)}
+        twice = [name for name in said if is_said(name, getattr(self, name))]
         if twice:
             name = twice[0]
             raise ValueError(
@@ -130,33 +118,39 @@ class ImageBackbone(BackboneDescription):
 
     @property
     def reading(self) -> dict[str, Any]:
-        """What :func:`~sktransfer.modalities.check_samples` is told."""
+        """What :meth:`Modality.open` is told."""
         return {name: getattr(self, name) for name in ("image_shape", "channels", "value_range", "resize")}
 
-    def load(self, in_chans: int | None, *, random_state: int = 0) -> Backbone:
-        """Load the network, with as many input channels as the pictures bring.
+    def load(self, *, random_state: int = 0) -> Backbone:
+        """Load the network.
 
         Parameters
         ----------
-        in_chans : int or None
-            ``input_spec_.in_chans``: what was learned about the pictures.
         random_state : int, default=0
             Seed of random weights.
+        """
+        from sktransfer.backbones._load import load_backbone
+
+        return load_backbone(self.name, weights=self.weights, image_size=self.image_size, random_state=random_state)
+
+    def fitted(self, backbone: Backbone, samples: Samples) -> Backbone:
+        """Give the network with as many input channels as the pictures bring.
+
+        Parameters
+        ----------
+        backbone : Backbone
+            From :meth:`load`.
+        samples : Samples
+            Pictures, and what was learned about them.
 
         Raises
         ------
         ValueError
             If the network takes neither grey nor RGB pictures, and nothing says which channels it is to see.
         """
-        from sktransfer.backbones._load import load_backbone
+        from sktransfer.backbones._load import for_input
 
-        backbone = load_backbone(
-            self.name,
-            weights=self.weights,
-            image_size=self.image_size,
-            in_chans=in_chans,
-            random_state=random_state,
-        )
+        backbone = for_input(backbone, samples.spec.in_chans)
         if backbone.in_chans not in (1, 3) and self.channels is None:
             raise ValueError(
                 f"backbone={backbone.name} takes {backbone.in_chans} channels: say which ones of the pictures, "
@@ -166,5 +160,7 @@ class ImageBackbone(BackboneDescription):
         return backbone
 
 
-def _is_default(name, value):
-    return value is None if _SHORT[name] is None else isinstance(value, str) and value == _SHORT[name]
+def is_said(name: str, value: Any) -> bool:
+    """Whether a short form has another value than the one that says nothing."""
+    silent = SHORT_FORMS[name]
+    return value is not None if silent is None else not (isinstance(value, str) and value == silent)

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from sktransfer.backbones._stages import forward_features, pre_logits
+from sktransfer.modalities import Modality
+from sktransfer.utils._batch import map_tensors
 from sktransfer.utils._hooks import forward_hooks
 
 __all__ = ["InferenceCopy", "inference_copy"]
@@ -33,7 +35,7 @@ class InferenceCopy(NamedTuple):
     changed: frozenset[str]
 
 
-def inference_copy(module: nn.Module, input_size: tuple[int, int, int]) -> InferenceCopy:
+def inference_copy(module: nn.Module, modality: Modality) -> InferenceCopy:
     """Copy a network, with each BatchNorm folded into the convolution before it, and its convolutions channels last.
 
     With gain g, bias b, mean m and variance v of a BatchNorm, the convolution takes the weights W g / sqrt(v + eps) and
@@ -44,15 +46,15 @@ def inference_copy(module: nn.Module, input_size: tuple[int, int, int]) -> Infer
     ----------
     module : torch.nn.Module
         In eval mode; not changed. All weights but those of convolutions are shared with the copy.
-    input_size : tuple of int
-        ``(channels, height, width)`` of its input.
+    modality : Modality
+        What it takes.
 
     Returns
     -------
     InferenceCopy
         The network itself where it has no convolution to gain by, or where the copy does not agree.
     """
-    x = torch.randn((1, *input_size), generator=torch.Generator().manual_seed(0))
+    x = modality.example(1, seed=0)
     convolutions = [part for part in module.modules() if isinstance(part, nn.Conv2d)]
     # Tensors born in inference mode could never be part of a computation with gradients, such as an explanation.
     with torch.inference_mode(False), torch.no_grad():
@@ -69,11 +71,15 @@ def inference_copy(module: nn.Module, input_size: tuple[int, int, int]) -> Infer
         for part in folded.modules():
             if isinstance(part, nn.Conv2d):
                 part.to(memory_format=torch.channels_last)
-        got = _outputs(folded, x.contiguous(memory_format=torch.channels_last))
+        got = _outputs(folded, map_tensors(_channels_last, x))
     pairs = zip(expected, got, _TOLERANCES, strict=True)
     if all((theirs - ours).abs().max() <= share * theirs.abs().max() for theirs, ours, share in pairs):
         return InferenceCopy(folded, frozenset(changed))
     return InferenceCopy(module, frozenset())
+
+
+def _channels_last(x):
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 def _outputs(module, x):

@@ -18,6 +18,7 @@ from sktransfer.backbones._folder import LOCAL, weights_in
 from sktransfer.backbones._image import ImageBackbone
 from sktransfer.backbones._own import own_copy, with_layout
 from sktransfer.backbones._saved import resize_input, saved_network
+from sktransfer.backbones._table import columns_as_features
 from sktransfer.backbones._timm import (
     BUNDLED,
     convert_state,
@@ -31,7 +32,7 @@ from sktransfer.backbones._weights import classifier_names, load_state, misfits
 from sktransfer.exceptions import WeightsMismatchError, WeightsNotFoundError
 from sktransfer.utils._random import isolated_rng
 
-__all__ = ["forget_backbones", "load_backbone", "restore"]
+__all__ = ["for_input", "forget_backbones", "load_backbone", "restore"]
 
 _KEEP = 4  # networks kept loaded; a search goes through its candidates one after another
 _loaded: OrderedDict[tuple, Backbone] = OrderedDict()
@@ -92,7 +93,7 @@ def load_backbone(
     if isinstance(backbone, ImageBackbone):
         return _described(backbone.with_short_forms(weights=weights, image_size=image_size), in_chans, random_state)
     loaded = _loaded_as_it_is(backbone, weights, _check_size(image_size), random_state)
-    return loaded if in_chans in (None, loaded.in_chans) else _with_channels(loaded, in_chans)
+    return for_input(loaded, in_chans)
 
 
 def _described(description, in_chans, random_state):
@@ -108,8 +109,10 @@ def _described(description, in_chans, random_state):
     )
 
 
-def _with_channels(backbone, in_chans):
-    """Give the network for another number of channels, the same one every time where it has a name."""
+def for_input(backbone: Backbone, in_chans: int | None) -> Backbone:
+    """Give the network for a number of channels, the same one every time where it has a name; None for its own."""
+    if in_chans in (None, backbone.in_chans):
+        return backbone
     if backbone.reference is None:
         return with_channels(backbone, in_chans, None)
     reference = {**backbone.reference, "in_chans": in_chans}
@@ -151,6 +154,8 @@ def restore(reference: dict[str, Any], expected: str) -> Backbone:
 
     A relative path is looked for in the current folder first, then where it was when the backbone was loaded.
     """
+    if "columns" in reference:
+        return columns_as_features(reference["columns"])
     given = {name: value for name, value in reference.items() if name != "absolute"}
     tries = [given, {**given, **reference["absolute"]}] if reference.get("absolute") else [given]
     errors = []

@@ -10,7 +10,7 @@ from torch import nn
 from sktransfer.utils._messages import first_line
 from sktransfer.utils._random import isolated_rng
 
-__all__ = ["STAGE_RUNS", "Layout", "one_tensor", "own_copy", "with_layout"]
+__all__ = ["STAGE_RUNS", "Layout", "one_tensor", "own_copy", "single_tensor", "with_layout"]
 
 STAGE_RUNS = (("layer1", "layer2", "layer3", "layer4"), ("s1", "s2", "s3", "s4"))  # names of stages one after another
 
@@ -101,6 +101,14 @@ def one_tensor(output: Any) -> torch.Tensor | None:
     if not tensors:
         return None
     return tensors[0] if tensors[0].ndim == 2 and not isinstance(output, Mapping) else tensors[-1]
+
+
+def single_tensor(output: Any, layer: int | str) -> torch.Tensor:
+    """Give the tensor that is meant in the output of a layer, or say that it has none."""
+    found = one_tensor(output)
+    if found is None:
+        raise ValueError(f"layer={layer!r} gives {type(output).__name__}, not one tensor; pass another layer.")
+    return found
 
 
 def with_layout(module: nn.Module, name: str, size: tuple[int, int] | None) -> nn.Module:

@@ -4,6 +4,7 @@ Reading runs no code of the file: tensors are numbers, the document is plain val
 name of its architecture.
 """
 
+import copy
 import errno
 import hashlib
 import json
@@ -26,6 +27,7 @@ from torch import nn
 from sktransfer.backbones._backbone import Backbone
 from sktransfer.backbones._build import NoDrawing
 from sktransfer.backbones._folder import REACHES_OUT
+from sktransfer.backbones._holder import BackboneDescription
 from sktransfer.backbones._plain import from_plain, to_plain
 from sktransfer.backbones._timm import create_timm_model, is_architecture
 from sktransfer.backbones._weights import architecture_digest
@@ -254,6 +256,14 @@ def describe_network(backbone: Backbone) -> dict[str, Any]:
 
 
 def _describe(backbone):
+    if backbone.origin is not None:
+        return {
+            "origin": _name_of(type(backbone.origin)),
+            "params": backbone.origin.get_params(deep=False),
+            "name": backbone.name,
+            "has_source_classifier": backbone.has_source_classifier,
+            "fingerprint": backbone.fingerprint,
+        }
     module = backbone.module
     cfg = getattr(module, "pretrained_cfg", None) or {}
     arguments = {**getattr(module, "_model_args", {}), "num_classes": getattr(module, "num_classes", None)}
@@ -307,6 +317,8 @@ def build_network(description: dict[str, Any], tensors: Mapping[str, torch.Tenso
     WeightsMismatchError
         If the architecture is unknown here, or the weights are not those that were described.
     """
+    if "origin" in description:
+        return _of_origin(description, tensors, source)
     name = description["architecture"]
     if not is_architecture(name):
         raise WeightsMismatchError(f"{source} holds a network {name!r}, which this timm does not know. Update timm.")
@@ -326,6 +338,44 @@ def build_network(description: dict[str, Any], tensors: Mapping[str, torch.Tenso
         raise WeightsMismatchError(f"{source} holds other weights than it says: it is damaged. Save it again.")
     _described[backbone] = description
     return backbone
+
+
+def _of_origin(description, tensors, source):
+    """Build a network by the description that its own package, or the user, has for it."""
+    known = {_name_of(cls): cls for cls in _descendants(BackboneDescription)}
+    if description["origin"] not in known:
+        raise WeightsMismatchError(
+            f"{source} holds a network that {description['origin']} builds, which is not there: import its module "
+            "before the file is loaded."
+        )
+    origin = known[description["origin"]](**description["params"])
+    backbone = origin.load()
+    module = copy.deepcopy(backbone.module)
+    try:
+        module.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise WeightsMismatchError(f"{source} does not fit what {origin!r} builds: {first_line(error)}.") from error
+    loaded = Backbone(
+        module,
+        name=description["name"],
+        has_source_classifier=description["has_source_classifier"],
+        is_own=backbone.is_own,
+        modality=backbone.modality,
+        origin=origin,
+    )
+    if loaded.fingerprint != description["fingerprint"]:
+        raise WeightsMismatchError(f"{source} holds other weights than it says: it is damaged. Save it again.")
+    return loaded
+
+
+def _name_of(cls):
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _descendants(cls):
+    for child in cls.__subclasses__():
+        yield child
+        yield from _descendants(child)
 
 
 def blank_network(description: dict[str, Any]) -> nn.Module:

@@ -14,6 +14,8 @@ import torch
 from torch import nn
 
 from sktransfer.backbones._own import STAGE_RUNS, one_tensor
+from sktransfer.modalities import Modality
+from sktransfer.utils._batch import to_device
 
 __all__ = ["Chain", "find_chain", "forward_features", "pre_logits", "strip_classifier"]
 
@@ -57,28 +59,29 @@ class Chain(NamedTuple):
         return self.stem + self.stages[:start] if start else ()
 
 
-def find_chain(model: nn.Module, input_size: tuple[int, int, int]) -> Chain | None:
+def find_chain(model: nn.Module, modality: Modality) -> Chain | None:
     """Read the chain off a network's parts and verify it; None where the network is no such chain.
 
     Parameters
     ----------
     model : torch.nn.Module
         In eval mode.
-    input_size : tuple of int
-        ``(channels, height, width)`` of its input.
+    modality : Modality
+        What it takes.
     """
     candidates = _own_chains(model) if hasattr(model, "_sktransfer_layout") else [_read_chain(model)]
-    return next((chain for chain in candidates if chain is not None and _agrees(chain, model, input_size)), None)
+    return next((chain for chain in candidates if chain is not None and _agrees(chain, model, modality)), None)
 
 
-def _agrees(chain, model, input_size):
+def _agrees(chain, model, modality):
     """Whether a chain gives what the network's own forward pass gives; of a network of one's own, its features."""
-    x = torch.randn((1, *input_size), generator=torch.Generator().manual_seed(0))
-    device = next(model.parameters(), x).device
+    x = modality.example(1, seed=0)
+    first = next(model.parameters(), None)
+    x = x if first is None else to_device(x, first.device)
     with torch.inference_mode():
-        expected = forward_features(model, x.to(device))
+        expected = forward_features(model, x)
         try:
-            got = chain.run(model, x.to(device))
+            got = chain.run(model, x)
         except (RuntimeError, TypeError, ValueError, AssertionError, AttributeError, IndexError):
             return False  # parts that do not take each other's output: not a chain
         if hasattr(model, "_sktransfer_layout") and isinstance(got, torch.Tensor):

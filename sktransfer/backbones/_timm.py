@@ -2,6 +2,7 @@
 
 import difflib
 import fnmatch
+import functools
 import inspect
 import socket
 import sys
@@ -19,6 +20,7 @@ from torch import nn
 
 from sktransfer.backbones._folder import LOCAL, read_folder
 from sktransfer.exceptions import WeightsNotFoundError
+from sktransfer.modalities import Images
 from sktransfer.utils._compat import load_torchvision_operators
 from sktransfer.utils._messages import first_line
 
@@ -40,6 +42,7 @@ __all__ = [
     "first_layer",
     "folder_of",
     "for_channels",
+    "image_modality",
     "is_architecture",
     "list_backbones",
     "reset_classifier",
@@ -232,6 +235,14 @@ def train_transform(config: dict[str, Any], augment: str) -> Callable:
         is_training=True,
         **_AUGMENT[augment],
     )
+
+
+def image_modality(config: dict[str, Any]) -> Images:
+    """Pictures as the network of a configuration takes them; timm changes and mixes them for training."""
+    channels, *size = config["input_size"]
+    rest = {key: config[key] for key in ("interpolation", "mean", "std", "crop_pct", "crop_mode")}
+    transform = functools.partial(train_transform, config)
+    return Images({"input_size": tuple(size), "in_chans": channels, **rest}, transform=transform, mixer=create_mixer)
 
 
 def create_optimizer(

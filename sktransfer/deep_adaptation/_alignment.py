@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from sktransfer._nets import TARGET, Outputs, Penalty, PenaltySetup, Rows, TunedModule
+from sktransfer.utils._batch import Batch, take_rows_of
 
 __all__ = ["Alignment", "Side", "discriminator", "domain_loss", "ramp", "reverse_gradient"]
 
@@ -24,7 +25,7 @@ class Side(NamedTuple):
         What the head takes.
     scores : torch.Tensor of shape (n, n_outputs)
         What it gives.
-    inputs : torch.Tensor of shape (n, ...)
+    inputs : torch.Tensor of shape (n, ...), or a mapping of such
         What the network was given, of boundary ``module.entry``.
     values : torch.Tensor of shape (n,) or (n, n_outputs)
         Class numbers or scaled targets; of target rows without meaning.
@@ -34,7 +35,7 @@ class Side(NamedTuple):
 
     features: torch.Tensor
     scores: torch.Tensor
-    inputs: torch.Tensor
+    inputs: Batch
     values: torch.Tensor
     weights: torch.Tensor
 
@@ -101,13 +102,15 @@ class Alignment(Penalty):
     def __call__(self, module: TunedModule, inputs: torch.Tensor, outputs: Outputs, rows: Rows) -> torch.Tensor:
         """Compute what a training step adds to its loss: the mean over the groups of sources in the batch."""
         everything = Side(outputs.features, outputs.scores, inputs, rows.values, rows.weights)
-        half = len(inputs) // 2
-        target = Side(*(part[half:] for part in everything))
+        labelled, target = (
+            Side(*(take_rows_of(part, side) for part in everything)) for side in (rows.labelled, rows.target)
+        )
+        domain = rows.domain[rows.labelled]
         losses = []
         for group in range(self.n_groups):
-            chosen = rows.domain[:half] == group + 1 if self.separate else rows.domain[:half] != TARGET
+            chosen = domain == group + 1 if self.separate else domain != TARGET
             if chosen.sum() > 1:
-                source = Side(*(part[:half][chosen] for part in everything))
+                source = Side(*(take_rows_of(part, chosen) for part in labelled))
                 part = None if module.alignment is None else module.alignment[group]
                 losses.append(self.align(part, source, target, self.strength(module), module))
         return torch.stack(losses).mean() if losses else outputs.scores.sum() * 0

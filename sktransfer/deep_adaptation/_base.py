@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
-from sktransfer._frozen import FeatureCache, FrozenPartMixin
+from sktransfer._frozen import FeatureCache
 from sktransfer._nets import NetEstimator, TableRows, Targets, TrainingJob, WeightedLoss, cross_entropy, squared_error
 from sktransfer.base import LabelledScoreMixin
 from sktransfer.deep_adaptation._alignment import Alignment
@@ -59,7 +59,7 @@ _FOR_PICTURES = {  # what has no meaning for a table, and the value that says no
 }
 
 
-class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
+class _BaseDeepAdapted(NetEstimator):
     """Samples of source and target to scores.
 
     A subclass stores its own parameters, passes the others on as ``**training``, and writes ``_alignment(**options)``.
@@ -282,8 +282,8 @@ class _BaseDeepAdapted(FrozenPartMixin, NetEstimator):
             del self.input_spec_
         return TableRows(check_table_of(self, X, reset=reset, precision=np.float32))
 
-    def _load_backbone(self, seed):
-        return None if self.backbone is None else super()._load_backbone(seed)
+    def _load_backbone(self, seed, samples):
+        return None if self.backbone is None else super()._load_backbone(seed, samples)
 
     def _frozen_features(self, samples, start, on_error="raise"):
         return samples.values if self.backbone_ is None else super()._frozen_features(samples, start, on_error)

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.base import BaseAdapter
 from sktransfer.domains import Domains
-from sktransfer.modalities import ImagePreprocessor, Samples, check_samples, map_ahead, resolve_threads, to_pil
+from sktransfer.modalities import ImagePreprocessor, Samples, map_ahead, open_images, resolve_threads, to_pil
 from sktransfer.utils._compat import Interval, StrOptions
 
 __all__ = ["FourierAdapter", "PictureAdapter", "content_seed", "low_amplitude", "replace_low_amplitude"]
@@ -35,7 +35,7 @@ class PictureAdapter(BaseAdapter, auto_wrap_output_keys=None):
     }
 
     def _samples(self, X: Any, *, reset: bool) -> Samples:
-        return check_samples(self, X, reset=reset, image_shape=self.image_shape)
+        return open_images(self, X, reset=reset, image_shape=self.image_shape)
 
     def _fit_domains(self, X: Any, y: Any, sample_domain: Any) -> tuple[np.ndarray, Domains]:
         samples = self._samples(X, reset=True)

@@ -18,7 +18,6 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch.nn import functional
 
-from sktransfer._frozen import FrozenPartMixin
 from sktransfer._nets import (
     NetEstimator,
     PhasedSet,
@@ -65,7 +64,7 @@ def entropy_loss(scores: torch.Tensor) -> torch.Tensor:
     return -(log_p.exp() * log_p).sum(1).mean()
 
 
-class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, FrozenPartMixin, NetEstimator):
+class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
     """Adapts a fitted classifier; the base of those that need no source rows.
 
     A subclass stores its parameters and writes ``_plan_adaptation`` and ``_adapt``.

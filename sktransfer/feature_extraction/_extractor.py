@@ -14,7 +14,6 @@ from sklearn.utils.validation import check_is_fitted
 from sktransfer._frozen import FeatureCache
 from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.feature_extraction._lazy import first_rows, is_lazy, transform_lazily
-from sktransfer.modalities import ImagePreprocessor, check_samples
 from sktransfer.utils._compat import Interval, StrOptions, fit_context
 
 if TYPE_CHECKING:
@@ -219,17 +218,19 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
         return self._features(self._samples(X, reset=False))
 
     def _samples(self, X, *, reset):
-        return check_samples(self, X, reset=reset, **(self._description.reading if reset else {}))
+        """Open X as the network says, which `fit` loads first."""
+        if not reset:
+            return self.backbone_.modality.open(self, X, reset=False)
+        from sktransfer.backbones import describe
 
-    @property
-    def _description(self):
-        from sktransfer.backbones import ImageBackbone
-
-        return ImageBackbone.of(self)
+        description = describe(self)
+        backbone = description.load()
+        samples = backbone.modality.open(self, X, reset=True, **description.reading)
+        self.backbone_ = description.fitted(backbone, samples)
+        return samples
 
     def _fit(self, X):
         samples = self._samples(first_rows(X) if is_lazy(X) else X, reset=True)
-        self.backbone_ = self._description.load(self.input_spec_.in_chans)
         layers = self.layer if isinstance(self.layer, list | tuple | np.ndarray) else [self.layer]
         if not len(layers) or (self.pooling is None and len(layers) > 1):
             raise ValueError(
@@ -264,20 +265,19 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
         return onnx_layers(computation, self.cache)
 
     def _features(self, samples):
-        from sktransfer._frozen import extract
+        from sktransfer._frozen import FrozenPart
 
-        return extract(
-            samples,
-            self._engine(),
-            ImagePreprocessor(**self.backbone_.preprocessing, resize=self.input_spec_.resize),
+        by_torch = self.engine == "torch"
+        frozen = FrozenPart(
+            self.backbone_,
             batch_size=self.batch_size,
-            device=self.device if self.engine == "torch" else "cpu",
-            precision=self.precision if self.engine == "torch" else "float32",
+            device=self.device if by_torch else "cpu",
+            precision=self.precision if by_torch else "float32",
             cache=self.cache,
             n_jobs=self.n_jobs,
-            on_error=self.on_error,
             verbose=self.verbose,
         )
+        return frozen.compute(samples, self._engine(), on_error=self.on_error)
 
     @property
     def _n_features_out(self):

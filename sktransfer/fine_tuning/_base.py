@@ -9,7 +9,6 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_consistent_length
 
-from sktransfer._frozen import FrozenPartMixin
 from sktransfer._nets import NetEstimator
 from sktransfer.fine_tuning._regularizers import regularizer_classes, resolve_regularizer
 from sktransfer.utils._compat import Interval, check_sample_weight
@@ -27,7 +26,7 @@ _NOT_IN_PARTIAL_FIT = {  # what a single pass over some of the pictures cannot d
 }
 
 
-class BaseFineTuned(FrozenPartMixin, NetEstimator):
+class BaseFineTuned(NetEstimator):
     """Pictures to scores, by a pretrained network that is trained on them and may be held near to what it was."""
 
     _parameter_constraints = {

@@ -13,7 +13,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._nets import NetEstimator
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
-from sktransfer.modalities import ImagePreprocessor, check_samples
 
 __all__ = ["Explanation", "explain", "grad_cam"]
 
@@ -121,16 +120,16 @@ def explain(estimator: Any, X: Any, *, target: Any, layer: int | str | None) -> 
 
     parts = _take_apart(estimator, X, layer)
     reader, backbone = parts.reader, parts.backbone
-    samples = check_samples(reader, parts.X, reset=False)
+    samples = backbone.modality.open(reader, parts.X, reset=False)
     columns = _columns(estimator, target, len(samples))
-    preprocess = ImagePreprocessor(**backbone.preprocessing, resize=reader.input_spec_.resize)
+    preprocess = backbone.modality.preprocessor(reader.input_spec_.resize)
     size = (len(samples), *preprocess.input_size)
     out = Explanation(np.zeros(size, np.float32), np.zeros((*size, 3), np.float32), np.zeros(len(samples), np.intp))
     device = resolve_device(reader.device)
     batches = iter_batches(
         samples,
         np.arange(len(samples)),
-        preprocess,
+        backbone.modality,
         batch_size=reader.batch_size,
         n_threads=resolve_threads(reader.n_jobs),
         on_error="raise",

@@ -1,33 +1,27 @@
-"""Whatever the user holds, as samples that are read when needed.
+"""What X can be: kinds of data, as samples that are read when needed.
 
 Imports without torch; the loaders, which need it, are fetched on first use.
 """
 
-import importlib
+from sktransfer.utils._lazy import lazy_names
 
-from sktransfer.modalities._image_files import to_pil
-from sktransfer.modalities._preprocess import ImagePreprocessor
-from sktransfer.modalities._samples import Samples, check_samples
-from sktransfer.modalities._spec import InputSpec
-
-_LOADERS = ("iter_batches", "map_ahead", "read_batch", "resolve_threads", "unreadable", "warn_unreadable")
-
-__all__ = [
-    "ImagePreprocessor",
-    "InputSpec",
-    "Samples",
-    "check_samples",
-    "iter_batches",
-    "map_ahead",
-    "read_batch",
-    "resolve_threads",
-    "to_pil",
-    "unreadable",
-    "warn_unreadable",
-]
-
-
-def __getattr__(name):
-    if name in _LOADERS:
-        return getattr(importlib.import_module("sktransfer.modalities._loaders"), name)
-    raise AttributeError(f"module 'sktransfer.modalities' has no attribute {name!r}")
+_PLACES = {
+    "ImagePreprocessor": "_preprocess",
+    "Images": "_images",
+    "InputSpec": "_spec",
+    "LazyItems": "_samples",
+    "Modality": "_modality",
+    "Samples": "_samples",
+    "Tables": "_tables",
+    "iter_batches": "_loaders",
+    "map_ahead": "_loaders",
+    "open_images": "_images",
+    "read_batch": "_loaders",
+    "resolve_threads": "_loaders",
+    "to_pil": "_image_files",
+    "unreadable": "_loaders",
+    "warn_unreadable": "_loaders",
+    "warning_of": "_loaders",
+}
+__all__ = sorted(_PLACES)
+__getattr__, __dir__ = lazy_names(__name__, _PLACES)

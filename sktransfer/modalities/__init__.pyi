@@ -1,6 +1,7 @@
 """The names of ``__init__.py``, which are lazy there, for type checkers; tests/test_types.py compares the two."""
 
 from sktransfer.modalities._image_files import to_pil
+from sktransfer.modalities._images import Images, open_images
 from sktransfer.modalities._loaders import (
     iter_batches,
     map_ahead,
@@ -8,21 +9,29 @@ from sktransfer.modalities._loaders import (
     resolve_threads,
     unreadable,
     warn_unreadable,
+    warning_of,
 )
+from sktransfer.modalities._modality import Modality
 from sktransfer.modalities._preprocess import ImagePreprocessor
-from sktransfer.modalities._samples import Samples, check_samples
+from sktransfer.modalities._samples import LazyItems, Samples
 from sktransfer.modalities._spec import InputSpec
+from sktransfer.modalities._tables import Tables
 
 __all__ = [
     "ImagePreprocessor",
+    "Images",
     "InputSpec",
+    "LazyItems",
+    "Modality",
     "Samples",
-    "check_samples",
+    "Tables",
     "iter_batches",
     "map_ahead",
+    "open_images",
     "read_batch",
     "resolve_threads",
     "to_pil",
     "unreadable",
     "warn_unreadable",
+    "warning_of",
 ]

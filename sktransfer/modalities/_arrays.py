@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.modalities._channels import Doubt, assemble, both_ways, ignore
+from sktransfer.modalities._channels import assemble, both_ways
+from sktransfer.modalities._samples import Doubt, ignore
 from sktransfer.modalities._spec import InputSpec
 from sktransfer.utils._messages import caller_level
 

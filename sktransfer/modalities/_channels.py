@@ -1,25 +1,18 @@
 """From the channels that a picture has to those that the network takes."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from sktransfer.exceptions import InvalidImageError
+from sktransfer.modalities._samples import Doubt, ignore
 from sktransfer.modalities._spec import InputSpec
 
-__all__ = ["Doubt", "assemble", "both_ways", "check_channels", "file_limits", "ignore"]
+__all__ = ["assemble", "both_ways", "check_channels", "file_limits"]
 
 _STATE_IT = "backbone=ImageBackbone(name, value_range=(black, white))"
 _TWELVE_BITS = 4095
-
-
-class Doubt(NamedTuple):
-    """Something of a picture that can be read in two ways: a word for the kind, and what to say."""
-
-    kind: str
-    text: str
 
 
 def both_ways(n: int) -> str:
@@ -29,10 +22,6 @@ def both_ways(n: int) -> str:
         f"backbone=ImageBackbone(name, channels={picked}) picks channels, counted from 0, and channels='adapt' builds "
         "the network for all of them"
     )
-
-
-def ignore(doubt: Doubt) -> None:
-    """Take note of nothing."""
 
 
 def assemble(

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from sktransfer.modalities._bands import band_layout, read_bands
-from sktransfer.modalities._channels import Doubt, assemble, file_limits, ignore
+from sktransfer.modalities._channels import assemble, file_limits
 from sktransfer.modalities._formats import open_image, open_regular
+from sktransfer.modalities._samples import Doubt, ignore
 from sktransfer.modalities._spec import InputSpec
 
 __all__ = ["decode", "to_pil", "to_rgb", "upright_copy"]

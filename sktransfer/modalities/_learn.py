@@ -16,7 +16,8 @@ from sktransfer.modalities._arrays import (
     warn_other_scale,
 )
 from sktransfer.modalities._containers import unpack
-from sktransfer.modalities._pictures import READ_ERRORS, LazyItems, PictureReader, check_shape
+from sktransfer.modalities._pictures import READ_ERRORS, PictureReader, check_shape
+from sktransfer.modalities._samples import LazyItems
 from sktransfer.modalities._spec import InputSpec
 
 __all__ = ["learn_from_list", "learn_from_probes", "learn_from_stack"]

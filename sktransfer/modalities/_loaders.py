@@ -13,12 +13,22 @@ import numpy as np
 import torch
 from joblib.parallel import get_active_backend
 
-from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
+from sktransfer.exceptions import InvalidImageError, InvalidImageWarning, InvalidSampleError, InvalidSampleWarning
+from sktransfer.modalities._modality import Modality
 from sktransfer.modalities._samples import Samples
+from sktransfer.utils._batch import Batch
 from sktransfer.utils._compat import in_dask_task
 from sktransfer.utils._messages import caller_level
 
-__all__ = ["iter_batches", "map_ahead", "read_batch", "resolve_threads", "unreadable", "warn_unreadable"]
+__all__ = [
+    "iter_batches",
+    "map_ahead",
+    "read_batch",
+    "resolve_threads",
+    "unreadable",
+    "warn_unreadable",
+    "warning_of",
+]
 
 _BATCHES_AHEAD = 2
 _ROWS_NAMED = 5
@@ -97,26 +107,24 @@ def map_ahead(
 def iter_batches(
     samples: Samples,
     indices: Sequence[int] | np.ndarray | None,
-    preprocess: Callable,
+    modality: Modality,
     *,
     batch_size: int,
     n_threads: int,
     on_error: str = "raise",
-) -> Iterator[tuple[np.ndarray, torch.Tensor, np.ndarray]]:
-    """Read, preprocess and batch samples, two batches ahead of the caller.
+) -> Iterator[tuple[np.ndarray, Batch, np.ndarray]]:
+    """Read, prepare and batch samples, two batches ahead of the caller.
 
     Parameters
     ----------
     samples : Samples
-        What :func:`check_samples` gave.
+        What the modality opened.
 
     indices : sequence of int or None
         Positions in `samples`, in the order wanted. None takes all.
 
-    preprocess : callable
-        Picture to float32 array of shape (channels, height, width), such as :class:`ImagePreprocessor`. Its attribute
-        ``min_source_size``, where it has one, allows big JPEGs to be decoded at reduced scale. A batch of which no
-        sample can be read takes its shape from the attributes ``in_chans`` and ``input_size``.
+    modality : Modality
+        Prepares samples and puts them together.
 
     batch_size : int
         Samples per batch; the last batch may be smaller.
@@ -125,49 +133,47 @@ def iter_batches(
         Threads that decode; 0 and 1 decode in the calling thread.
 
     on_error : {"raise", "mark"}, default="raise"
-        What to do about a sample that cannot be read: raise :class:`InvalidImageError`, or go on with zeros in its
-        place, marked as failed; the caller then gives one warning for all rounds with :func:`warn_unreadable`.
+        What to do about a sample that cannot be read: raise :class:`InvalidSampleError`, or go on with a blank
+        one in its place, marked as failed; the caller then gives one warning for all rounds, :func:`warn_unreadable`.
 
     Yields
     ------
     indices : ndarray of shape (b,)
         Positions in `samples`.
 
-    batch : Tensor of shape (b, channels, height, width), float32
-        Pictures; zeros where reading failed.
+    batch : Tensor, or mapping of str to Tensor
+        What the network takes, `b` rows; blank where reading failed.
 
     failed : ndarray of shape (b,), bool
         Samples that could not be read.
     """
     indices = np.arange(len(samples)) if indices is None else np.asarray(indices, dtype=np.intp)
-    load = _loader(samples, preprocess, on_error)
+    load = _loader(samples, modality, on_error)
     loaded = map_ahead(load, indices.tolist(), n_threads, _BATCHES_AHEAD * batch_size)
     try:
         for start in range(0, len(indices), batch_size):
             part = indices[start : start + batch_size]
-            yield part, *_collate([next(loaded) for _ in part], preprocess)
+            yield part, *_collate([next(loaded) for _ in part], modality)
     finally:
         loaded.close()
 
 
 def read_batch(
-    samples: Samples, indices: Sequence[int] | np.ndarray, preprocess: Callable, *, on_error: str = "raise"
-) -> tuple[torch.Tensor, np.ndarray]:
-    """Read, preprocess and batch samples in the calling thread.
+    samples: Samples, indices: Sequence[int] | np.ndarray, modality: Modality, *, on_error: str = "raise"
+) -> tuple[Batch, np.ndarray]:
+    """Read, prepare and batch samples in the calling thread.
 
-    Parameters and results are those of :func:`iter_batches`, for one batch: the pictures, and which of them failed.
+    Parameters and results are those of :func:`iter_batches`, for one batch: what the network takes, and what failed.
     """
-    load = _loader(samples, preprocess, on_error)
-    return _collate([load(int(i)) for i in indices], preprocess)
+    load = _loader(samples, modality, on_error)
+    return _collate([load(int(i)) for i in indices], modality)
 
 
-def _loader(samples, preprocess, on_error):
-    min_size = getattr(preprocess, "min_source_size", None)
-
+def _loader(samples, modality, on_error):
     def load(i):
         try:
-            return preprocess(samples.read(i, min_size=min_size))
-        except InvalidImageError as error:
+            return modality.prepare(samples, i)
+        except InvalidSampleError as error:
             if on_error == "raise":
                 raise
             return error
@@ -175,25 +181,20 @@ def _loader(samples, preprocess, on_error):
     return load
 
 
-def _collate(pictures, preprocess):
-    failed = np.array([isinstance(picture, InvalidImageError) for picture in pictures])
-    good = [picture for picture, bad in zip(pictures, failed, strict=True) if not bad]
-    if not failed.any():
-        return torch.from_numpy(np.stack(good)), failed
-    shape = good[0].shape if good else (preprocess.in_chans, *preprocess.input_size)
-    batch = np.zeros((len(pictures), *shape), dtype=np.float32)
-    if good:
-        batch[~failed] = good
-    return torch.from_numpy(batch), failed
+def _collate(entries, modality):
+    failed = np.array([isinstance(entry, InvalidSampleError) for entry in entries])
+    if failed.any():
+        entries = [modality.blank() if bad else entry for entry, bad in zip(entries, failed, strict=True)]
+    return modality.collate(entries), failed
 
 
-def unreadable(samples: Samples, n_threads: int) -> dict[int, InvalidImageError]:
+def unreadable(samples: Samples, n_threads: int) -> dict[int, InvalidSampleError]:
     """Read all samples for nothing but the errors: those that cannot be read, by their positions.
 
     Parameters
     ----------
     samples : Samples
-        What :func:`check_samples` gave.
+        What the modality opened.
 
     n_threads : int
         Threads that decode.
@@ -202,7 +203,7 @@ def unreadable(samples: Samples, n_threads: int) -> dict[int, InvalidImageError]
     def attempt(i):
         try:
             samples.read(i)
-        except InvalidImageError as error:
+        except InvalidSampleError as error:
             return error
         return None
 
@@ -211,7 +212,7 @@ def unreadable(samples: Samples, n_threads: int) -> dict[int, InvalidImageError]
 
 
 def warn_unreadable(samples: Samples, failed: Sequence[int] | np.ndarray) -> None:
-    """Give one :class:`InvalidImageWarning` for all samples that could not be read.
+    """Give one :class:`InvalidSampleWarning` for all samples that could not be read.
 
     Parameters
     ----------
@@ -225,14 +226,19 @@ def warn_unreadable(samples: Samples, failed: Sequence[int] | np.ndarray) -> Non
         return
     failed = sorted(failed)
     rows = [str(samples.rows[i]) for i in failed[:_ROWS_NAMED]] + ["..."] * (len(failed) > _ROWS_NAMED)
+    cause, kind = "", InvalidSampleWarning
     try:
         samples.read(failed[0])
-        cause = ""
-    except InvalidImageError as error:
-        cause = f" {error}"
+    except InvalidSampleError as error:
+        cause, kind = f" {error}", warning_of(error)
     warnings.warn(
         f"{len(failed)} of {len(samples)} samples could not be read and became rows of NaN: rows {', '.join(rows)}."
         f"{cause}",
-        InvalidImageWarning,
+        kind,
         stacklevel=caller_level(),
     )
+
+
+def warning_of(error: InvalidSampleError) -> type[InvalidSampleWarning]:
+    """Kind of the warning that says what an error of one sample would say."""
+    return InvalidImageWarning if isinstance(error, InvalidImageError) else InvalidSampleWarning

@@ -1,9 +1,9 @@
 """Reading one entry of X as a picture."""
 
 import struct
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -16,42 +16,19 @@ from sktransfer.modalities._arrays import (
     range_of,
     value_limits,
 )
-from sktransfer.modalities._channels import Doubt, check_channels, ignore
+from sktransfer.modalities._channels import check_channels
 from sktransfer.modalities._containers import unpack
 from sktransfer.modalities._digests import array_digest, bytes_digest, content_digest, file_digest, image_digest
 from sktransfer.modalities._formats import not_a_path, path_in_bytes
 from sktransfer.modalities._image_files import decode, upright_copy
+from sktransfer.modalities._samples import Doubt, ignore
 from sktransfer.modalities._spec import InputSpec
 from sktransfer.utils._messages import shorten
 
-__all__ = ["READ_ERRORS", "LazyItems", "PictureReader", "check_shape"]
+__all__ = ["READ_ERRORS", "PictureReader", "check_shape"]
 
 # What damaged data raises, in Pillow as in the code of a Dataset. Other errors are mistakes in code: they pass.
 READ_ERRORS = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
-# The code of a Dataset is the user's and need not be safe in threads (one file handle, one generator).
-_FETCH_LOCK = threading.RLock()
-
-
-class LazyItems:
-    """Entries of a torch Dataset or the like, fetched one at a time, also where several threads ask.
-
-    Parameters
-    ----------
-    source : object
-        Has ``__len__`` and ``__getitem__``.
-    """
-
-    def __init__(self, source: Sequence):
-        self.source = source
-
-    def __len__(self) -> int:
-        """Count the entries."""
-        return len(self.source)
-
-    def __getitem__(self, row: int):
-        """Fetch one entry."""
-        with _FETCH_LOCK:
-            return self.source[row]
 
 
 @dataclass(frozen=True)
@@ -67,13 +44,35 @@ class PictureReader:
         Name of the estimator, for messages.
     """
 
+    noun: ClassVar[str] = "picture"
+    error: ClassVar[type[InvalidImageError]] = InvalidImageError
+    errors: ClassVar[tuple[type[Exception], ...]] = READ_ERRORS
+
     spec: InputSpec
     owner: str = "the estimator"
 
     def read(
         self, item: object, min_size: tuple[int, int] | None = None, note: Callable[[Doubt], None] = ignore
     ) -> Image.Image | np.ndarray:
-        """Read a picture; the result and `min_size` are those of :meth:`Samples.read`."""
+        """Read a picture.
+
+        Parameters
+        ----------
+        item : object
+            An entry of X.
+
+        min_size : tuple of int, default=None
+            ``(height, width)`` below which it must not be decoded; see :func:`decode`. None decodes whole.
+
+        note : callable, default=ignore
+            Gets a :class:`Doubt` where something is ambiguous.
+
+        Returns
+        -------
+        PIL.Image.Image or ndarray of shape (height, width, k), float32
+            RGB, or the channels that were stated. Arrays, on the scale 0 to 255, come of what has more than 8 bits a
+            channel, and of channels that are no colours.
+        """
         kind, value = _unpack_present(item)
         if kind == "array":
             axis = self._check_array(value)

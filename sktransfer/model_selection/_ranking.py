@@ -27,7 +27,6 @@ from sktransfer.metrics import (
     sfda_score,
     transrate_score,
 )
-from sktransfer.modalities import ImagePreprocessor, check_samples
 from sktransfer.utils._messages import caller_level, unknown_option
 from sktransfer.utils._threads import small_algebra
 
@@ -353,7 +352,7 @@ def _load(extractor):
 
 
 def _source_proba(extractor, X, named):
-    from sktransfer._frozen import SourceProba, extract
+    from sktransfer._frozen import FrozenPart
 
     backbone = extractor.backbone_
     if not backbone.has_source_classifier:
@@ -361,10 +360,8 @@ def _source_proba(extractor, X, named):
             f"Backbone {named.name!r} has no classifier of its source task, which 'leep' and 'nce' need. Load "
             "weights that hold it (published ImageNet weights do), or take another score, such as 'logme'."
         )
-    return extract(
-        check_samples(extractor, X, reset=False),
-        SourceProba(backbone),
-        ImagePreprocessor(**backbone.preprocessing, resize=extractor.input_spec_.resize),
+    frozen = FrozenPart(
+        backbone,
         batch_size=extractor.batch_size,
         device=extractor.device,
         precision=extractor.precision,
@@ -372,6 +369,7 @@ def _source_proba(extractor, X, named):
         n_jobs=extractor.n_jobs,
         verbose=extractor.verbose,
     )
+    return frozen.source_proba(backbone.modality.open(extractor, X, reset=False))
 
 
 def _n_parameters(backbone):

@@ -35,7 +35,7 @@ from sktransfer.domains import (
 )
 from sktransfer.exceptions import NegativeTransferWarning
 from sktransfer.metrics import evidence_of_models
-from sktransfer.modalities import check_samples
+from sktransfer.modalities import open_images
 from sktransfer.model_selection._halving import Candidate, Clock, lead, tabulate
 from sktransfer.model_selection._neighborhood_scorer import TransferEvidenceScorer
 from sktransfer.model_selection._race import run_race
@@ -302,9 +302,9 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
     def _check_rows(self, X: Any, *, reset: bool) -> Any:
         if self.backbone is None:
             return validate_data(self, X, reset=reset)
-        from sktransfer.backbones import ImageBackbone
+        from sktransfer.backbones import describe
 
-        check_samples(self, X, reset=reset, **(ImageBackbone.of(self).reading if reset else {}))
+        open_images(self, X, reset=reset, **(describe(self).reading if reset else {}))
         return X
 
     @property

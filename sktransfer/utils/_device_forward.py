@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
 
+from sktransfer.utils._batch import Batch, filled_up, n_rows_of, take_rows_of, to_device
 from sktransfer.utils._device import autocast
 from sktransfer.utils._device_memory import explained_out_of_memory
 from sktransfer.utils._threads import set_torch_threads, torch_threads
@@ -14,8 +16,8 @@ __all__ = ["forward", "forward_in_micro_batches"]
 
 
 def forward_in_micro_batches(
-    function: Callable[[torch.Tensor], torch.Tensor],
-    x: torch.Tensor,
+    function: Callable[[Any], torch.Tensor],
+    x: Batch,
     *,
     batch_size: int,
     device: torch.device,
@@ -31,7 +33,7 @@ def forward_in_micro_batches(
     ----------
     function : callable
         Maps ``(b, ...)`` to ``(b, ...)`` on `device`.
-    x : torch.Tensor of shape (n, ...)
+    x : torch.Tensor of shape (n, ...), or a mapping of such
     batch_size : int
         Rows at once on other devices than a CPU.
     device : torch.device
@@ -48,7 +50,7 @@ def forward_in_micro_batches(
     def run(part):
         return forward(function, part, size, device, precision)
 
-    parts = x.split(size)
+    parts = [take_rows_of(x, slice(start, start + size)) for start in range(0, n_rows_of(x), size)] or [x]
     n_threads = min(torch.get_num_threads(), len(parts)) if device.type == "cpu" else 1
     # All threads on each micro-batch would wait for one another at every layer, which on a busy machine is the
     # difference between full speed and a tenth of it.
@@ -60,13 +62,11 @@ def forward_in_micro_batches(
 
 
 def forward(
-    function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, size: int, device: torch.device, precision: str
+    function: Callable[[Any], torch.Tensor], x: Batch, size: int, device: torch.device, precision: str
 ) -> torch.Tensor:
     """Apply a network without gradients to at most `size` rows, filled up to that many: ``(b, ...)`` float32."""
-    n = len(x)
-    if n < size:
-        x = torch.cat([x, x.new_zeros((size - n, *x.shape[1:]))])
+    n = n_rows_of(x)
     remedy = "a smaller image_size, or n_jobs=1" if device.type == "cpu" else "a smaller batch_size or image_size"
     what = f"{size} samples at once through the network"
     with explained_out_of_memory(device, what, remedy), torch.inference_mode(), autocast(precision, device):
-        return function(x.to(device))[:n].float().cpu()
+        return function(to_device(filled_up(x, size), device))[:n].float().cpu()

@@ -20,7 +20,7 @@ from sktransfer import BackboneSearch, PretrainedFeatureExtractor, TransferSearc
 from sktransfer._frozen import TrainedNet, _elsewhere, _extract, extract, freed_memory_kept
 from sktransfer._frozen._elsewhere import n_workers, pack
 from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
-from sktransfer.modalities import ImagePreprocessor, check_samples
+from sktransfer.modalities import open_images
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +44,9 @@ def tiny(**options):
 
 
 def mean_colours(X, compute=None, **options):
-    samples = check_samples(BaseEstimator(), X, reset=True)
-    preprocess = ImagePreprocessor(**load_backbone(**TINY).preprocessing)
-    return extract(samples, compute or MeanColour(), preprocess, cache=None, **options)
+    samples = open_images(BaseEstimator(), X, reset=True)
+    modality = load_backbone(**TINY).modality
+    return extract(samples, compute or MeanColour(), modality, cache=None, **options)
 
 
 class Bar:
@@ -249,7 +249,7 @@ def test_parcel_opens_in_a_bare_process():
 
 
 def test_samples_pickle_the_rows_that_are_meant(paths):
-    samples = check_samples(BaseEstimator(), [*paths, "missing.png"], reset=True)
+    samples = open_images(BaseEstimator(), [*paths, "missing.png"], reset=True)
     some = pickle.loads(pickle.dumps(samples.take([40, 7])))
     assert len(some.items) == 2
     assert_array_equal(some.read(1), samples.read(7))

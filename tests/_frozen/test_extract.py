@@ -14,7 +14,7 @@ from sktransfer import clear_cache, load_backbone
 from sktransfer._frozen import Boundary, PooledLayers, _extract, extract
 from sktransfer.backbones import Identity
 from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
-from sktransfer.modalities import ImagePreprocessor, check_samples
+from sktransfer.modalities import open_images
 
 
 class MeanColour(NamedTuple):
@@ -36,9 +36,9 @@ def network():
 
 
 def features(X, compute=None, *, cache=None, **options):
-    samples = check_samples(BaseEstimator(), X, reset=True)
-    preprocess = ImagePreprocessor(**load_backbone(**TINY).preprocessing)
-    return extract(samples, MeanColour() if compute is None else compute, preprocess, cache=cache, **options)
+    samples = open_images(BaseEstimator(), X, reset=True)
+    modality = load_backbone(**TINY).modality
+    return extract(samples, MeanColour() if compute is None else compute, modality, cache=cache, **options)
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sktransfer._nets import Targets, TrainingPlan
-from sktransfer._nets._batches import BatchIterator, FeatureSet, PhasedSet, PictureSet, cut
+from sktransfer._nets._batches import BatchIterator, FeatureSet, PhasedSet, SampleSet, cut
 from sktransfer._nets._freezing import Phase
 from sktransfer.utils._random import isolated_rng
 
@@ -21,7 +21,9 @@ def features(n, **options):
 
 
 def pictures(n, **options):
-    return PictureSet(None, numbered(n), lambda row: row, lambda row: torch.full((3, 2, 2), float(row)), **options)
+    return SampleSet(
+        None, numbered(n), lambda row: row, lambda row: torch.full((3, 2, 2), float(row)), torch.stack, **options
+    )
 
 
 def rows(dataset, *args, **options):
@@ -188,7 +190,7 @@ class TestShards:
         assert [sorted(a + b) for a, b in zip(*parts, strict=True)] == [sorted(batch) for batch in whole]
 
 
-class TestPictureSet:
+class TestSampleSet:
     @pytest.mark.parametrize("n_jobs", [1, 2])
     def test_inputs_and_targets_stay_together(self, n_jobs):
         with isolated_rng(0):
@@ -211,15 +213,15 @@ class TestPictureSet:
         def broken(row):
             raise ValueError(f"row {row}")
 
-        dataset = PictureSet(None, numbered(3), broken, lambda x: x)
+        dataset = SampleSet(None, numbered(3), broken, lambda x: x, torch.stack)
         with pytest.raises(ValueError, match="row 0"):
             list(BatchIterator(dataset, 2))
 
     @pytest.mark.parametrize("n_jobs", [1, 2])
     def test_random_numbers_of_finish_fall_to_the_same_pictures(self, n_jobs):
         def noise(n_jobs):
-            dataset = PictureSet(
-                None, numbered(9), lambda row: row, lambda row: row + torch.rand(1, 1, 1), n_jobs=n_jobs
+            dataset = SampleSet(
+                None, numbered(9), lambda row: row, lambda row: row + torch.rand(1, 1, 1), torch.stack, n_jobs=n_jobs
             )
             with isolated_rng(3):
                 return torch.cat([inputs for inputs, _ in BatchIterator(dataset, 4, True)])
@@ -235,8 +237,14 @@ class TestMixing:
             batch.copy_(torch.einsum("ij,jchw->ichw", self.SHARES, batch))
             return self.SHARES
 
-        dataset = PictureSet(
-            None, wanted, lambda row: row, lambda row: torch.full((1, 2, 2), float(row)), mix=mix, **options
+        dataset = SampleSet(
+            None,
+            wanted,
+            lambda row: row,
+            lambda row: torch.full((1, 2, 2), float(row)),
+            torch.stack,
+            mix=mix,
+            **options,
         )
         ((inputs, (values, weights, _)),) = BatchIterator(dataset, 3)
         return inputs, values, weights
@@ -265,7 +273,7 @@ class TestKept:
             log.append(row)
             return torch.full((3, 2, 2), float(row))  # 48 bytes
 
-        return PictureSet(None, numbered(n), prepare, lambda picture: picture, room=room, **options)
+        return SampleSet(None, numbered(n), prepare, lambda picture: picture, torch.stack, room=room, **options)
 
     @pytest.mark.parametrize(("room", "again"), [(0, 7), (47, 7), (48, 6), (3 * 48 + 47, 4), (7 * 48, 0), (2**20, 0)])
     @pytest.mark.parametrize("n_jobs", [1, 2])

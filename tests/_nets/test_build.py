@@ -14,13 +14,13 @@ from torch import nn
 
 from sktransfer import load_backbone
 from sktransfer._nets import Targets, TrainingPlan, WeightedLoss, cross_entropy, plan_training, train_network
-from sktransfer._nets._batches import BatchIterator, FeatureSet, PictureSet
+from sktransfer._nets._batches import BatchIterator, FeatureSet, SampleSet
 from sktransfer._nets._build import training_set
 from sktransfer._nets._freezing import Phase
 from sktransfer._nets._penalty import PenaltySetup
 from sktransfer.backbones._timm import create_timm_model
 from sktransfer.fine_tuning import DELTA, StochNorm
-from sktransfer.modalities import ImagePreprocessor, Samples, check_samples, to_pil
+from sktransfer.modalities import Samples, open_images, to_pil
 from sktransfer.utils._random import isolated_rng
 
 N = 6
@@ -31,7 +31,7 @@ FEATURES = np.arange(2 * N, dtype=np.float32).reshape(N, 2)
 @pytest.fixture(scope="module")
 def samples():
     X = np.random.default_rng(0).integers(0, 256, (N, 40, 30, 3), dtype=np.uint8)
-    return check_samples(BaseEstimator(), X, reset=True)
+    return open_images(BaseEstimator(), X, reset=True)
 
 
 def make_backbone(channels=3):
@@ -74,7 +74,7 @@ def identity(picture):
 
 
 def preprocessed(samples, channels=3):
-    preprocess = ImagePreprocessor(**make_backbone(channels).preprocessing)
+    preprocess = make_backbone(channels).modality.preprocessor()
     return np.stack([preprocess(to_pil(samples.read(i))) for i in range(len(samples))])
 
 
@@ -115,7 +115,7 @@ class TestTrainingSet:
     )
     def test_pictures_pass_in_every_epoch_where_something_changes(self, trainable, changes, has_prefix, samples):
         dataset = build(samples, trainable, **changes)
-        assert isinstance(dataset, PictureSet)
+        assert isinstance(dataset, SampleSet)
         assert (dataset.prefix is not None) == has_prefix
         assert (dataset.mix is not None) == bool(changes.get("mixup") or changes.get("cutmix"))
 
@@ -158,7 +158,7 @@ class TestTrainingSet:
 
         whitened = first_epoch(build(samples, "all", augment=whiten))
         assert given == [("RGB", (30, 40))] * N
-        white = ImagePreprocessor(**make_backbone().preprocessing)(Image.new("RGB", (50, 50), "white"))
+        white = make_backbone().modality.preprocessor()(Image.new("RGB", (50, 50), "white"))
         assert_array_equal(whitened, np.stack([white] * N))
 
     def test_pictures_and_their_targets_are_mixed_by_the_same_shares(self, samples):
@@ -193,7 +193,7 @@ def network(samples, backbone, valid=None, seed=0, **changes):
 
     def frozen_features(part, start):
         if (id(part), start) not in cache:
-            preprocess = ImagePreprocessor(**backbone.preprocessing)
+            preprocess = backbone.modality.preprocessor()
             pictures = torch.stack([torch.from_numpy(preprocess(part.read(row))) for row in range(len(part))])
             with torch.inference_mode():
                 cache[id(part), start] = backbone.boundary(pictures, start).numpy()

@@ -48,7 +48,7 @@ class OnTable(NetEstimator):
     def _penalty(self):
         return None
 
-    def _load_backbone(self, seed):
+    def _load_backbone(self, seed, samples):
         return None
 
     def _samples(self, X, *, reset):

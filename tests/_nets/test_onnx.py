@@ -8,7 +8,7 @@ from common_files import little_room
 from sklearn.exceptions import NotFittedError
 
 from sktransfer import FineTunedClassifier, FineTunedRegressor
-from sktransfer.modalities import ImagePreprocessor, check_samples
+from sktransfer.modalities import open_images
 
 TINY = {"backbone": "test_resnet", "weights": None, "image_size": 32, "random_state": 0, "max_epochs": 1}
 
@@ -29,8 +29,8 @@ def packages():
 def answers(packages, estimator, X, path):
     """Output of the exported model for pictures, by onnxruntime, and its session."""
     estimator.export_onnx(path)
-    samples = check_samples(estimator, X, reset=False)
-    preprocess = ImagePreprocessor(**estimator.backbone_.preprocessing)
+    samples = open_images(estimator, X, reset=False)
+    preprocess = estimator.backbone_.modality.preprocessor()
     pictures = np.stack([preprocess(samples.read(row)) for row in range(len(X))])
     session = packages.InferenceSession(path, providers=["CPUExecutionProvider"])
     outputs = [session.run(None, {"pictures": pictures[:n]})[0] for n in (1, len(X))]

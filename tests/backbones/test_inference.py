@@ -5,6 +5,7 @@ import threading
 
 import pytest
 import torch
+from common_pictures import images
 from torch import nn
 
 from sktransfer.backbones import Backbone, Tap
@@ -69,7 +70,7 @@ def test_equals_the_network(name, folds):
     model = network(name)
     size = model.pretrained_cfg["input_size"]
     before = {key: (value.clone(), value.stride()) for key, value in model.state_dict().items()}
-    found = inference_copy(model, size)
+    found = inference_copy(model, images(size))
     assert (found.module is not model) == folds
     x = torch.randn((2, *size), generator=torch.Generator().manual_seed(5))
     for got, expected, share in zip(outputs(found.module, x), outputs(model, x), (1e-4, 1e-5), strict=True):
@@ -101,7 +102,7 @@ class Net(nn.Module):
 @pytest.mark.parametrize("way", ["plain", "used twice", "norm called twice", "something between"])
 def test_folds_only_what_may_be_folded(way):
     model = trained(Net(way)).eval()
-    found = inference_copy(model, (3, 8, 8))
+    found = inference_copy(model, images((3, 8, 8)))
     assert (found.module is not model) == (way == "plain")
     x = torch.randn((2, 3, 8, 8))
     torch.testing.assert_close(found.module(x), model(x))
@@ -112,13 +113,13 @@ def test_weights_that_are_made_anew_in_each_pass_are_left(norm):
     model = trained(Net("plain"))
     norm(model.conv)
     model.eval()
-    assert inference_copy(model, (3, 8, 8)).module is model
+    assert inference_copy(model, images((3, 8, 8))).module is model
 
 
 def test_what_the_user_hooked_is_left():
     model, seen = trained(Net("plain")).eval(), []
     model.norm.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0].mean()))
-    assert inference_copy(model, (3, 8, 8)).module is model
+    assert inference_copy(model, images((3, 8, 8))).module is model
 
 
 def test_golden_numbers():
@@ -128,7 +129,7 @@ def test_golden_numbers():
         model.norm.bias[:] = 0.5
         model.norm.running_mean[:] = torch.tensor([0.0, 1.0, 0.0, 1.0])
         model.norm.running_var[:] = 4.0 - model.norm.eps
-    folded = inference_copy(model, (3, 8, 8)).module.conv
+    folded = inference_copy(model, images((3, 8, 8))).module.conv
     gain = torch.tensor([0.5, 1.0, 1.5, 2.0])
     torch.testing.assert_close(folded.weight, model.conv.weight * gain[:, None, None, None])
     torch.testing.assert_close(folded.bias, (model.conv.bias - torch.tensor([0.0, 1.0, 0.0, 1.0])) * gain + 0.5)
@@ -141,13 +142,13 @@ def test_a_copy_that_disagrees_is_not_used():
             return super().forward(x) + self.conv.weight.sum()
 
     model = trained(Counting("plain")).eval()
-    assert inference_copy(model, (3, 8, 8)).module is model
+    assert inference_copy(model, images((3, 8, 8))).module is model
 
 
 def test_weights_that_are_not_folded_are_shared():
     model = network("test_efficientnet")
     own = {value.data_ptr() for value in model.state_dict().values()}
-    copied = inference_copy(model, model.pretrained_cfg["input_size"]).module
+    copied = inference_copy(model, images(model.pretrained_cfg["input_size"])).module
     linear = [part for part in copied.modules() if isinstance(part, nn.Linear)]
     assert linear and all(part.weight.data_ptr() in own for part in linear)
 
@@ -170,7 +171,7 @@ def test_named_modules_give_what_the_network_gives():
 )
 def test_the_copy_is_the_same_while_another_thread_looks_at_the_layers(look):
     backbone = Backbone(network("test_resnet"), name="resnet")
-    expected = inference_copy(copy.deepcopy(backbone.module), backbone.config["input_size"]).changed
+    expected = inference_copy(copy.deepcopy(backbone.module), backbone.modality).changed
     inside, made = threading.Event(), threading.Event()
 
     def meanwhile(_module, _inputs):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from common_pictures import images
 from torch import nn
 
 from sktransfer.backbones._stages import find_chain, forward_features, pre_logits, strip_classifier
@@ -30,7 +31,7 @@ def network(name):
 @pytest.mark.parametrize(("name", "side", "n_stages"), FAMILIES)
 def test_network_entered_at_any_stage_gives_its_own_features(name, side, n_stages):
     model = network(name)
-    chain = find_chain(model, (3, side, side))
+    chain = find_chain(model, images((3, side, side)))
     assert len(chain.stages) == n_stages
     x = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
@@ -43,7 +44,7 @@ def test_network_entered_at_any_stage_gives_its_own_features(name, side, n_stage
 
 def test_part_of_a_network_is_a_copy_without_what_came_before():
     model = network("test_resnet")
-    chain = find_chain(model, (3, 64, 64))
+    chain = find_chain(model, images((3, 64, 64)))
     part = strip_classifier(model, ("fc",), chain.steps_before(3))
     assert {name.split(".")[0] for name, _ in part.named_parameters()} == {"layer4"}
     with torch.no_grad():
@@ -53,7 +54,7 @@ def test_part_of_a_network_is_a_copy_without_what_came_before():
 
 @pytest.mark.parametrize("name", ["densenet121", "vgg11"])
 def test_families_without_a_chain_are_not_forced_into_one(name):
-    assert find_chain(network(name), (3, 64, 64)) is None
+    assert find_chain(network(name), images((3, 64, 64))) is None
 
 
 def test_chain_that_computes_something_else_is_refused():
@@ -67,12 +68,12 @@ def test_chain_that_computes_something_else_is_refused():
             x = self.stem(x)
             return x + self.stages(x)
 
-    assert find_chain(Residual().eval(), (3, 8, 8)) is None
+    assert find_chain(Residual().eval(), images((3, 8, 8))) is None
 
 
 def test_sequential_of_ones_own_is_a_chain():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3)).eval()
-    assert find_chain(model, (3, 8, 8)).stages == ("0", "1", "2")
+    assert find_chain(model, images((3, 8, 8))).stages == ("0", "1", "2")
 
 
 def test_distilled_transformer_gives_one_feature_a_picture():

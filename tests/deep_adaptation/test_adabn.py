@@ -11,7 +11,6 @@ from torch import nn
 
 from sktransfer import FineTunedClassifier
 from sktransfer.deep_adaptation._adabn import AdaBNClassifier, estimate_statistics
-from sktransfer.modalities import ImagePreprocessor
 
 
 def drawn(*shape, seed=0):
@@ -77,7 +76,7 @@ class TestAdaBNClassifier:
             if isinstance(layer, nn.BatchNorm2d):
                 layer.momentum = None
                 layer.reset_running_stats()
-        samples, prepare = source._samples(X, reset=False), ImagePreprocessor(**source.backbone_.preprocessing)
+        samples, prepare = source._samples(X, reset=False), source.backbone_.modality.preprocessor()
         x = torch.stack([torch.from_numpy(prepare(samples.read(row))) for row in range(len(X))])
         with torch.no_grad():
             reference.train()(x)

@@ -201,13 +201,13 @@ def test_second_step_starts_from_ones_own_source_model(few):
 
 
 def test_tuned_backbone_computes_what_the_classifier_does(few):
-    from sktransfer.modalities import ImagePreprocessor, check_samples
+    from sktransfer.modalities import open_images
 
     X, y = few
     clf = tiny(trainable=2).fit(X, y)
     tuned = clf._as_backbone()
-    samples = check_samples(clf, X[:5], reset=False)
-    preprocess = ImagePreprocessor(**tuned.preprocessing)
+    samples = open_images(clf, X[:5], reset=False)
+    preprocess = tuned.modality.preprocessor()
     pictures = torch.stack([torch.from_numpy(preprocess(samples.read(i))) for i in range(5)])
     np.testing.assert_allclose(tuned.source_proba(pictures), clf.predict_proba(X[:5]), rtol=1e-4, atol=1e-6)
 

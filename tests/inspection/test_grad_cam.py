@@ -20,7 +20,6 @@ from sktransfer import (
     PretrainedFeatureExtractor,
     grad_cam,
 )
-from sktransfer.modalities import ImagePreprocessor
 
 X = make_pictures(12, size=16)
 Y = np.array(["cat", "dog", "eel"] * 4)
@@ -37,7 +36,7 @@ def small_network():
 def preprocessed(backbone, pictures):
     from PIL import Image
 
-    preprocess = ImagePreprocessor(**backbone.preprocessing)
+    preprocess = backbone.modality.preprocessor()
     return torch.tensor(np.stack([preprocess(Image.fromarray(picture)) for picture in pictures]))
 
 

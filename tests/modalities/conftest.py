@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sklearn.base import BaseEstimator
 
-from sktransfer.modalities import check_samples
+from sktransfer.modalities import open_images
 
 HEIGHT, WIDTH = 40, 60
 
@@ -86,7 +86,7 @@ def fitted():
 
     def fit(X, **options):
         estimator = BaseEstimator()
-        return estimator, check_samples(estimator, X, reset=True, **options)
+        return estimator, open_images(estimator, X, reset=True, **options)
 
     return fit
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 
-from sktransfer.modalities import check_samples
+from sktransfer.modalities import open_images
 
 
 def test_grey_arrays(colours, fitted):
@@ -59,20 +59,20 @@ class TestChannelAxis:
         last, first = fitted(X, image_shape=(3, 8, 3)), fitted(X, image_shape=(8, 3, 3))
         assert (last[0].input_spec_.channel_axis, first[0].input_spec_.channel_axis) == (2, 0)
         assert_array_equal(np.asarray(first[1].read(0)), X[0].transpose(1, 2, 0))
-        again = check_samples(first[0], X[:1], reset=False)
+        again = open_images(first[0], X[:1], reset=False)
         assert_array_equal(np.asarray(again.read(0)), X[0].transpose(1, 2, 0))
 
     def test_learned_from_the_other_arrays_of_a_list(self, fitted):
         clear, unclear = np.zeros((3, 9, 9), np.uint8), np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
         estimator, samples = fitted([clear, unclear])
         assert np.asarray(samples.read(1)).shape == (4, 3, 3)
-        assert np.asarray(check_samples(estimator, [unclear], reset=False).read(0)).shape == (4, 3, 3)
+        assert np.asarray(open_images(estimator, [unclear], reset=False).read(0)).shape == (4, 3, 3)
         with pytest.raises(ValueError, match=r"Row 0 of X: .*can be read as"):
             fitted([unclear])
 
     def test_the_other_order_at_predict_is_the_same_picture(self, colours, fitted):
         estimator, samples = fitted(colours[None])
-        turned = check_samples(estimator, colours.transpose(2, 0, 1)[None], reset=False)
+        turned = open_images(estimator, colours.transpose(2, 0, 1)[None], reset=False)
         assert_array_equal(np.asarray(turned.read(0)), np.asarray(samples.read(0)))
 
     def test_none(self, fitted):
@@ -86,33 +86,33 @@ class TestScale:
     def test_values_on_another_scale(self, colours, fitted):
         X = colours[None] / 255
         estimator, _ = fitted(X)
-        check_samples(estimator, X * 1.5, reset=False)
+        open_images(estimator, X * 1.5, reset=False)
         for wrong in (X * 255, colours[None].astype(int), list(X * 255)):
             with pytest.raises(ValueError, match=r"from 0 to 25\d.* far outside the range learned in fit, \[0, 1\]"):
-                check_samples(estimator, wrong, reset=False)
+                open_images(estimator, wrong, reset=False)
         estimator, _ = fitted(X * 255)
         with pytest.warns(UserWarning, match=r"fractions from 0 to 1.*Multiply X by 255"):
-            check_samples(estimator, X, reset=False)
-        check_samples(estimator, np.zeros_like(X), reset=False)
+            open_images(estimator, X, reset=False)
+        open_images(estimator, np.zeros_like(X), reset=False)
         with pytest.raises(ValueError, match=r"Row 0 of X.*from -1 to .*far outside .*value_range="):
-            check_samples(fitted(X)[0], 2 * X - 1, reset=False)
+            open_images(fitted(X)[0], 2 * X - 1, reset=False)
         with pytest.warns(UserWarning, match="none below 0.*bright.*value_range="):
-            check_samples(fitted(2 * X - 1)[0], X, reset=False)
+            open_images(fitted(2 * X - 1)[0], X, reset=False)
         full = fitted(colours[None].astype(np.uint16) * 257)[0]
         for other in (X, colours[None].astype(int), colours[None].astype(float)):
             with pytest.warns(UserWarning, match="almost black.*value_range="):
-                check_samples(full, other, reset=False)
+                open_images(full, other, reset=False)
         with pytest.warns(UserWarning, match=r"uint8 values, of which none can be above 255"):
-            check_samples(fitted(X * 4095, value_range=(0, 4095))[0], colours[None], reset=False)
+            open_images(fitted(X * 4095, value_range=(0, 4095))[0], colours[None], reset=False)
         estimator, _ = fitted(load_digits().data)
         with pytest.warns(UserWarning, match=r"uint8 values up to 16.*dtype that fit saw"):
-            check_samples(estimator, load_digits().data.astype(np.uint8), reset=False)
+            open_images(estimator, load_digits().data.astype(np.uint8), reset=False)
 
     def test_nothing_learned_about_values(self, save, image, colours, fitted):
         for seen in ([save(image, "a.png")], colours[None]):
             estimator, samples = fitted(seen)
-            floats = check_samples(estimator, colours[None] / 255, reset=False)
+            floats = open_images(estimator, colours[None] / 255, reset=False)
             assert_allclose(floats.read(0), np.asarray(samples.read(0)), atol=1e-3)
             with pytest.raises(ValueError, match=r"range of float64 arrays by default, \[0, 1\]"):
-                check_samples(estimator, colours[None] / 1.0, reset=False)
-            assert check_samples(estimator, [image, save(image, "b.png")], reset=False).read(1).size == (60, 40)
+                open_images(estimator, colours[None] / 1.0, reset=False)
+            assert open_images(estimator, [image, save(image, "b.png")], reset=False).read(1).size == (60, 40)

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.modalities import check_samples
+from sktransfer.modalities import open_images
 from tests.common_tiff import write_tiff
 
 
@@ -118,7 +118,7 @@ class TestBands:
     def test_another_number_later_is_refused(self, many, n, fitted):
         estimator, _ = fitted(many[1], channels="adapt")
         with pytest.raises(ValueError, match=rf"7( channel|\)).*{n}"):
-            check_samples(estimator, [np.zeros((40, 60, 7), np.uint8)], reset=False).read(0)
+            open_images(estimator, [np.zeros((40, 60, 7), np.uint8)], reset=False).read(0)
 
     def test_a_number_that_is_not_there_is_refused(self, many, n, read):
         with pytest.raises(InvalidImageError, match=rf"{n} channel.*channels=\(0, 1, 13\).*counted from 0"):
@@ -194,13 +194,13 @@ class TestOutlier:
         X[1] *= 4
         for later in (X, list(X)):
             with pytest.raises(ValueError, match=r"Row 1 of X.*far outside.*value_range="):
-                check_samples(estimator, later, reset=False)
+                open_images(estimator, later, reset=False)
 
     def test_is_clipped_where_the_range_is_stated(self, colours, fitted, fetched):
         X = colours[None] / 255
         estimator, _ = fitted(X, value_range=(0, 1))
         for later in (X * 4, list(X * 4), fetched(list(X * 4))):
-            found = check_samples(estimator, later, reset=False).read(0)
+            found = open_images(estimator, later, reset=False).read(0)
             assert_allclose(found, np.minimum(colours * 4.0, 255), atol=1e-3)
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from skorch.helper import SliceDataset
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.modalities import check_samples
+from sktransfer.modalities import open_images
 
 
 class TorchDataset(torch.utils.data.Dataset):
@@ -112,7 +112,7 @@ def test_every_kind_gives_the_same_pixels(kind, carriers, fitted):
     assert len(samples) == 1
     assert_allclose(np.asarray(samples.read(0)), carriers["array"], atol=1e-3)
     assert len(samples.digest(0)) == 16
-    again = check_samples(estimator, X, reset=False, **options)
+    again = open_images(estimator, X, reset=False, **options)
     assert_array_equal(np.asarray(again.read(0)), np.asarray(samples.read(0)))
     assert again.digest(0) == samples.digest(0)
     assert pickle.loads(pickle.dumps(estimator.input_spec_)) == estimator.input_spec_

@@ -8,7 +8,7 @@ from PIL import Image
 from sklearn.base import BaseEstimator
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.modalities import ImagePreprocessor, check_samples
+from sktransfer.modalities import ImagePreprocessor, open_images
 from tests.common_damage import damaged
 
 
@@ -16,7 +16,7 @@ from tests.common_damage import damaged
 def test_damaged_files_are_pictures_or_invalid_images(seed):
     X = [content for _, content in damaged(150, seed)]
     preprocess = ImagePreprocessor((32, 32))
-    samples = check_samples(BaseEstimator(), X, reset=True)
+    samples = open_images(BaseEstimator(), X, reset=True)
     n_named = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of damaged tags

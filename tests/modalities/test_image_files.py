@@ -16,7 +16,7 @@ from PIL import Image, ImageFile, ImageOps
 from sklearn.base import BaseEstimator
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.modalities import ImagePreprocessor, check_samples, to_pil
+from sktransfer.modalities import ImagePreprocessor, open_images, to_pil
 from sktransfer.modalities._image_files import decode
 
 ORIENTATION = 0x0112
@@ -151,7 +151,7 @@ def test_turned_pictures_are_not_turned_twice(save, image):
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     picture = decode(save(image, "a.jpg", exif=exif))
-    again = check_samples(BaseEstimator(), [picture], reset=True).read(0)
+    again = open_images(BaseEstimator(), [picture], reset=True).read(0)
     assert again.size == picture.size == (40, 60)
 
 
@@ -193,12 +193,12 @@ def test_damaged_files_name_row_and_path(kind, tmp_path, encode, image):
     }[kind.split(".")[0]]
     path = tmp_path / kind
     path.write_bytes(content)
-    samples = check_samples(BaseEstimator(), [image, str(path)], reset=True)
+    samples = open_images(BaseEstimator(), [image, str(path)], reset=True)
     with pytest.raises(InvalidImageError, match=rf"Row 1 of X .*{kind}") as caught:
         samples.read(1)
     assert caught.value.__cause__ is not None
     with pytest.raises(InvalidImageError, match=r"Row 0 of X .*encoded bytes"):
-        check_samples(BaseEstimator(), [content], reset=True).read(0)
+        open_images(BaseEstimator(), [content], reset=True).read(0)
 
 
 def test_reasons_are_said(tmp_path):
@@ -207,14 +207,14 @@ def test_reasons_are_said(tmp_path):
     (tmp_path / "bomb.png").write_bytes(png_header(60_000, 60_000) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
     for name, reason in [("empty", "nothing in it"), ("text", "not an image"), ("bomb", "MAX_IMAGE_PIXELS")]:
         with pytest.raises(InvalidImageError, match=reason):
-            check_samples(BaseEstimator(), [tmp_path / f"{name}.png"], reset=True).read(0)
+            open_images(BaseEstimator(), [tmp_path / f"{name}.png"], reset=True).read(0)
 
 
 def test_files_that_cannot_be_opened(tmp_path, save, image):
     locked = save(image, "locked.png")
     os.chmod(locked, 0)  # noqa: PTH101
     paths = ["missing.jpg", str(tmp_path), "with\0null.jpg", ""] + ([locked] if os.geteuid() else [])
-    samples = check_samples(BaseEstimator(), paths, reset=True)
+    samples = open_images(BaseEstimator(), paths, reset=True)
     for row, path in enumerate(paths):
         # What is known of a file without opening it does not say whether it is a picture.
         for method in (samples.read,) if path in (locked, str(tmp_path)) else (samples.read, samples.digest):
@@ -227,7 +227,7 @@ def test_files_that_cannot_be_opened(tmp_path, save, image):
 def test_between_one_and_two_times_the_limit_of_pillow(monkeypatch, save, image):
     path = save(image, "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
-    samples = check_samples(BaseEstimator(), [path], reset=True)
+    samples = open_images(BaseEstimator(), [path], reset=True)
     with pytest.warns(Image.DecompressionBombWarning):
         assert samples.read(0).size == image.size
     with warnings.catch_warnings():
@@ -239,7 +239,7 @@ def test_between_one_and_two_times_the_limit_of_pillow(monkeypatch, save, image)
 def test_pillow_settings_and_the_callers_images_stay_as_they_were(image, colours):
     palette = image.convert("P")
     before = palette.copy()
-    check_samples(BaseEstimator(), [palette], reset=True).read(0)
+    open_images(BaseEstimator(), [palette], reset=True).read(0)
     assert (palette.mode, palette.size, palette.tobytes()) == ("P", before.size, before.tobytes())
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
 
@@ -247,7 +247,7 @@ def test_pillow_settings_and_the_callers_images_stay_as_they_were(image, colours
 def test_files_are_closed(save, read, image):
     paths = [save(image, name) for name in ("a.gif", "a.tif", "a.jpg", "a.png", "a.webp")]
     held = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None  # noqa: PTH112, PTH208
-    samples = check_samples(BaseEstimator(), paths, reset=True)
+    samples = open_images(BaseEstimator(), paths, reset=True)
     pictures = [samples.read(i) for i in range(len(paths))]
     if held is not None:
         assert len(os.listdir("/proc/self/fd")) == held, pictures  # noqa: PTH208
@@ -258,7 +258,7 @@ def test_threads_share_one_lazily_opened_image(save, make_photograph):
     expected = np.asarray(Image.open(path).convert("RGB"))
     for _ in range(5):
         with Image.open(path) as opened, ThreadPoolExecutor(8) as pool:
-            samples = check_samples(BaseEstimator(), [opened] * 8, reset=True)
+            samples = open_images(BaseEstimator(), [opened] * 8, reset=True)
             for picture in pool.map(samples.read, range(8)):
                 assert_array_equal(np.asarray(picture), expected)
 

@@ -14,21 +14,21 @@ from sklearn.base import BaseEstimator
 
 from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
 from sktransfer.modalities import (
-    ImagePreprocessor,
-    check_samples,
+    Images,
     iter_batches,
     map_ahead,
+    open_images,
     resolve_threads,
     warn_unreadable,
 )
 
-PREPROCESS = ImagePreprocessor((8, 6), mean=0, std=1 / 255)
+MODALITY = Images({"input_size": (8, 6), "mean": 0, "std": 1 / 255})
 
 
 @pytest.fixture
 def samples():
     """Ten pictures of one grey level each, the number of their row."""
-    return check_samples(BaseEstimator(), [Image.new("L", (9, 9), row) for row in range(10)], reset=True)
+    return open_images(BaseEstimator(), [Image.new("L", (9, 9), row) for row in range(10)], reset=True)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def damaged():
     """Rows 2 and 5 of seven cannot be read."""
     X = [Image.new("L", (9, 9), row) for row in range(7)]
     X[2] = X[5] = "missing.png"
-    return check_samples(BaseEstimator(), X, reset=True)
+    return open_images(BaseEstimator(), X, reset=True)
 
 
 def threads_of_ours():
@@ -46,7 +46,7 @@ def threads_of_ours():
 @pytest.mark.parametrize("n_threads", [0, 1, 3])
 def test_batches_in_order(n_threads, samples):
     order = [9, 0, 0, 4, 7, 1, 3]
-    batches = list(iter_batches(samples, order, PREPROCESS, batch_size=3, n_threads=n_threads))
+    batches = list(iter_batches(samples, order, MODALITY, batch_size=3, n_threads=n_threads))
     assert [len(indices) for indices, _, _ in batches] == [3, 3, 1]
     assert_array_equal(np.concatenate([indices for indices, _, _ in batches]), order)
     pixels = torch.cat([batch for _, batch, _ in batches])
@@ -57,13 +57,13 @@ def test_batches_in_order(n_threads, samples):
 
 
 def test_all_and_none(samples):
-    assert sum(len(i) for i, _, _ in iter_batches(samples, None, PREPROCESS, batch_size=4, n_threads=2)) == 10
-    assert list(iter_batches(samples, [], PREPROCESS, batch_size=4, n_threads=2)) == []
+    assert sum(len(i) for i, _, _ in iter_batches(samples, None, MODALITY, batch_size=4, n_threads=2)) == 10
+    assert list(iter_batches(samples, [], MODALITY, batch_size=4, n_threads=2)) == []
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_an_unreadable_sample_raises_at_its_place(n_threads, damaged):
-    batches = iter_batches(damaged, None, PREPROCESS, batch_size=1, n_threads=n_threads)
+    batches = iter_batches(damaged, None, MODALITY, batch_size=1, n_threads=n_threads)
     assert [int(next(batches)[0][0]) for _ in range(2)] == [0, 1]
     with pytest.raises(InvalidImageError, match=r"Row 2 of X .*missing.png"):
         next(batches)
@@ -72,12 +72,12 @@ def test_an_unreadable_sample_raises_at_its_place(n_threads, damaged):
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_or_is_marked(n_threads, damaged):
-    batches = list(iter_batches(damaged, None, PREPROCESS, batch_size=3, n_threads=n_threads, on_error="mark"))
+    batches = list(iter_batches(damaged, None, MODALITY, batch_size=3, n_threads=n_threads, on_error="mark"))
     failed = np.concatenate([failed for _, _, failed in batches])
     assert_array_equal(np.flatnonzero(failed), [2, 5])
     pixels = torch.cat([batch for _, batch, _ in batches])[:, 0, 0, 0]
     assert_array_equal(pixels.round().numpy(), [0, 1, 0, 3, 4, 0, 6])
-    alone = next(iter_batches(damaged, [2], PREPROCESS, batch_size=3, n_threads=n_threads, on_error="mark"))
+    alone = next(iter_batches(damaged, [2], MODALITY, batch_size=3, n_threads=n_threads, on_error="mark"))
     assert alone[1].shape == (1, 3, 8, 6) and alone[2].all()
 
 
@@ -97,15 +97,16 @@ def test_warning_names_the_first_rows_of_x(damaged):
 
 
 def test_other_errors_are_never_swallowed(samples):
-    def broken(picture):
-        raise RuntimeError("a mistake")
+    class Broken(Images):
+        def prepare(self, samples, i):
+            raise RuntimeError("a mistake")
 
     with pytest.raises(RuntimeError, match="a mistake"):
-        list(iter_batches(samples, None, broken, batch_size=2, n_threads=2, on_error="mark"))
+        list(iter_batches(samples, None, Broken({}), batch_size=2, n_threads=2, on_error="mark"))
 
 
 def test_leaving_early_ends_the_threads(samples):
-    batches = iter_batches(samples, None, PREPROCESS, batch_size=1, n_threads=3)
+    batches = iter_batches(samples, None, MODALITY, batch_size=1, n_threads=3)
     next(batches)
     batches.close()
     assert not threads_of_ours()
@@ -115,14 +116,15 @@ def test_min_source_size_reaches_the_decoder(encode, make_photograph):
     content = encode(Image.fromarray(make_photograph(400, 400)), "JPEG")
     sizes = []
 
-    class Noting(ImagePreprocessor):
-        def __call__(self, picture):
-            sizes.append(picture.size)
-            return super().__call__(picture)
+    class Noting(Images):
+        def prepare(self, samples, i):
+            preprocess = self.preprocessor(samples.spec.resize)
+            sizes.append(samples.read(i, min_size=preprocess.min_source_size).size)
+            return super().prepare(samples, i)
 
-    samples = check_samples(BaseEstimator(), [content], reset=True)
-    next(iter_batches(samples, None, Noting((20, 20)), batch_size=1, n_threads=1))
-    next(iter_batches(samples, None, lambda p: sizes.append(p.size) or np.zeros((3, 2, 2)), batch_size=1, n_threads=1))
+    for resize in ("fast", "exact"):
+        samples = open_images(BaseEstimator(), [content], reset=True, resize=resize)
+        next(iter_batches(samples, None, Noting({"input_size": (20, 20)}), batch_size=1, n_threads=1))
     assert sizes == [(50, 50), (400, 400)]
 
 
@@ -140,8 +142,8 @@ def test_the_code_of_a_dataset_runs_in_one_thread_at_a_time():
             self.inside -= 1
             return np.full((4, 4), 200 if alone else 0, dtype=np.uint8)
 
-    samples = check_samples(BaseEstimator(), Fragile(), reset=True)
-    for _, batch, _ in iter_batches(samples, None, PREPROCESS, batch_size=10, n_threads=8):
+    samples = open_images(BaseEstimator(), Fragile(), reset=True)
+    for _, batch, _ in iter_batches(samples, None, MODALITY, batch_size=10, n_threads=8):
         assert (batch.round() == 200).all()
 
 

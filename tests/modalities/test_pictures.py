@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.modalities import check_samples
+from sktransfer.modalities import open_images
 
 
 def test_datasets_are_read_lazily(image, fitted, fetched):
@@ -14,7 +14,7 @@ def test_datasets_are_read_lazily(image, fitted, fetched):
     assert X.fetched == [0]
     samples.read(500)
     assert X.fetched == [0, 500]
-    check_samples(estimator, X, reset=False)
+    open_images(estimator, X, reset=False)
     assert len(X.fetched) == 2
 
 
@@ -75,11 +75,11 @@ class TestRefused:
 def test_other_shape_or_channels_at_predict(colours, fitted):
     estimator, _ = fitted(colours[None])
     with pytest.raises(ValueError, match=r"= \(40, 50, 3\), but BaseEstimator was fitted on .*\(40, 60, 3\)"):
-        check_samples(estimator, colours[None, :, :50], reset=False)
+        open_images(estimator, colours[None, :, :50], reset=False)
     for X in (colours[None, ..., :1], [colours[..., 0]], colours[None, ..., 0]):
         with pytest.raises(ValueError, match=r"\(40, 60, 1\)"):
-            check_samples(estimator, X, reset=False)
+            open_images(estimator, X, reset=False)
     estimator, _ = fitted([colours, colours[:9]])
-    check_samples(estimator, [colours[:20]], reset=False)
+    open_images(estimator, [colours[:20]], reset=False)
     with pytest.raises(ValueError, match=r"1 channels .*was fitted on pictures with 3"):
-        check_samples(estimator, [colours[..., 0]], reset=False)
+        open_images(estimator, [colours[..., 0]], reset=False)

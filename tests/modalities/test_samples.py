@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.exceptions import InvalidImageError
-from sktransfer.modalities import InputSpec, check_samples
+from sktransfer.modalities import InputSpec, open_images
 
 
 class MeanLevels(TransformerMixin, BaseEstimator):
@@ -23,12 +23,12 @@ class MeanLevels(TransformerMixin, BaseEstimator):
         self.image_shape = image_shape
 
     def fit(self, X, y=None):
-        check_samples(self, X, reset=True, image_shape=self._shape(X))
+        open_images(self, X, reset=True, image_shape=self._shape(X))
         return self
 
     def transform(self, X):
         check_is_fitted(self)
-        samples = check_samples(self, X, reset=False, image_shape=self._shape(X))
+        samples = open_images(self, X, reset=False, image_shape=self._shape(X))
         return np.stack([np.resize(np.asarray(samples.read(i)).mean(axis=(0, 2)), 3) for i in range(len(samples))])
 
     def _shape(self, X):
@@ -59,7 +59,7 @@ def test_digits_without_a_word(fitted):
     assert estimator.n_features_in_ == 64
     assert estimator.input_spec_ == InputSpec("flattened", (8, 8, 1), None, 1, (0.0, 16.0), 64)
     assert_allclose(samples.read(3)[..., 0], X[3].reshape(8, 8) / 16 * 255, rtol=1e-6)
-    images = check_samples(estimator, load_digits().images, reset=False)
+    images = open_images(estimator, load_digits().images, reset=False)
     assert_array_equal(images.read(3), samples.read(3))
 
 
@@ -81,13 +81,13 @@ class TestPredict:
     def test_other_width(self, fitted):
         estimator, _ = fitted(np.zeros((2, 64)))
         with pytest.raises(ValueError, match="X has 81 features, but BaseEstimator is expecting 64"):
-            check_samples(estimator, np.zeros((2, 81)), reset=False)
+            open_images(estimator, np.zeros((2, 81)), reset=False)
 
     def test_a_second_fit_forgets_the_first(self, image):
         estimator = BaseEstimator()
-        check_samples(estimator, pd.DataFrame(np.zeros((2, 4)), columns=list("abcd")), reset=True)
+        open_images(estimator, pd.DataFrame(np.zeros((2, 4)), columns=list("abcd")), reset=True)
         assert list(estimator.feature_names_in_) == list("abcd")
-        check_samples(estimator, [image], reset=True)
+        open_images(estimator, [image], reset=True)
         assert vars(estimator) == {"input_spec_": InputSpec("pictures")}
 
     def test_a_subset_reads_as_in_the_whole(self, fitted):
@@ -95,9 +95,9 @@ class TestPredict:
         X = rng.uniform(0, 16, (12, 6, 6))
         X[0] /= 20
         estimator, _ = fitted(X)
-        whole = check_samples(estimator, X, reset=False)
+        whole = open_images(estimator, X, reset=False)
         for row in range(12):
-            alone = check_samples(estimator, X[row : row + 1], reset=False)
+            alone = open_images(estimator, X[row : row + 1], reset=False)
             assert_array_equal(alone.read(0), whole.read(row))
             assert alone.digest(0) == whole.digest(row)
 
@@ -111,7 +111,7 @@ class TestColumns:
         estimator, _ = fitted(frame({"path": [path]}))
         assert (list(estimator.feature_names_in_), estimator.n_features_in_) == (["path"], 1)
         with pytest.raises(ValueError, match="feature names should match"):
-            check_samples(estimator, frame({"file": [path]}), reset=False)
+            open_images(estimator, frame({"file": [path]}), reset=False)
 
     @pytest.mark.parametrize("column", ["path", ["path"]])
     def test_column_transformer(self, column, save, image):
@@ -133,7 +133,7 @@ def test_take_keeps_the_rows_of_x(image, fitted):
     assert len(samples.take([])) == 0
     with pytest.raises(InvalidImageError, match="Row 1 of X"):
         part.read(1)
-    assert check_samples(BaseEstimator(), part, reset=True) is part
+    assert open_images(BaseEstimator(), part, reset=True) is part
 
 
 def test_nothing_of_the_caller_is_written(colours, fitted):

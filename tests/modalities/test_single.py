@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sktransfer.modalities import check_samples
+from sktransfer.modalities import open_images
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (24, 20, 3), dtype=np.uint8)
@@ -59,7 +59,7 @@ def test_after_fit(seen, one, path, fitted):
         pytest.skip("three grey pictures of the size that fit saw")
     estimator, _ = fitted(FITTED_ON[seen](path))
     with pytest.raises((TypeError, ValueError), match=r"pass \[X\]"):
-        check_samples(estimator, ONE[one](path), reset=False)
+        open_images(estimator, ONE[one](path), reset=False)
 
 
 @pytest.mark.parametrize("one", sorted(set(ONE) - {"grey array", "grey tensor", "channels first"}))
@@ -71,16 +71,16 @@ def test_in_fit(one, path, fitted):
 def test_grey_pictures_of_the_size_that_fit_saw_are_many(fitted):
     estimator, _ = fitted(np.stack([GREY] * 5))
     for n in (1, 2, 3, 4):
-        assert len(check_samples(estimator, np.stack([GREY] * n), reset=False)) == n
+        assert len(open_images(estimator, np.stack([GREY] * n), reset=False)) == n
     estimator, _ = fitted(np.stack([GREY[:, :3]] * 5), image_shape=(24, 3))
-    assert len(check_samples(estimator, np.stack([GREY[:, :3]] * 3), reset=False)) == 3
+    assert len(open_images(estimator, np.stack([GREY[:, :3]] * 3), reset=False)) == 3
     assert len(fitted(np.stack([GREY] * 3))[1]) == 3
     assert len(fitted(torch.from_numpy(np.stack([GREY] * 3)), image_shape=(24, 20))[1]) == 3
 
 
 def test_tables_of_the_size_that_fit_saw_are_many(digits, fitted):
     estimator, _ = fitted(digits[0][:9].reshape(-1, 8, 8))
-    assert len(check_samples(estimator, digits[0][:3], reset=False)) == 3
+    assert len(open_images(estimator, digits[0][:3], reset=False)) == 3
 
 
 def test_one_picture_of_bands(fitted):
@@ -88,7 +88,7 @@ def test_one_picture_of_bands(fitted):
     estimator, _ = fitted(X, channels="adapt")
     for one in (X[0], X[0].transpose(2, 0, 1)):
         with pytest.raises(ValueError, match=r"pass \[X\]"):
-            check_samples(estimator, one, reset=False)
+            open_images(estimator, one, reset=False)
     with pytest.raises(ValueError, match=r"pass \[X\]"):
         fitted(X[0], channels="adapt")
 

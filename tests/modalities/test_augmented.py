@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from sktransfer import FineTunedClassifier
-from sktransfer._nets._augmented import read_augmented
+from sktransfer.modalities._augmented import read_augmented
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
 

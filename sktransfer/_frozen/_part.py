@@ -1,0 +1,74 @@
+"""The frozen part of a network: what a backbone computes of samples, each once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sktransfer.modalities import Samples
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from sktransfer._frozen._compute import Computation
+    from sktransfer.backbones import Backbone
+
+__all__ = ["FrozenPart"]
+
+
+@dataclass(frozen=True)
+class FrozenPart:
+    """A backbone with what is said of its passes; the fields but the first are the parameters of :func:`extract`."""
+
+    backbone: Backbone
+    batch_size: int = 32
+    device: Any = "auto"
+    precision: str = "auto"
+    cache: Any = "memory"
+    n_jobs: int | None = None
+    verbose: int = 0
+
+    def compute(
+        self, samples: Samples, computation: Computation, *, on_error: str = "raise", keep: bool = True
+    ) -> np.ndarray:
+        """Compute something of all samples: ``(n, ...)`` float32; `keep` says whether the cache is asked and told."""
+        from sktransfer._frozen._extract import extract
+
+        return extract(
+            samples,
+            computation,
+            self.backbone.modality,
+            batch_size=self.batch_size,
+            device=self.device,
+            precision=self.precision,
+            cache=self.cache if keep else None,
+            n_jobs=self.n_jobs,
+            on_error=on_error,
+            verbose=self.verbose,
+        )
+
+    def features(self, samples: Samples, start: int | None, on_error: str = "raise") -> np.ndarray:
+        """Output of the backbone before stage `start`, or its pooled features for None: ``(n, ...)``."""
+        from sktransfer._frozen._compute import Boundary
+
+        columns = self.backbone.modality.columns(samples)
+        if columns is not None:
+            return columns
+        return self.compute(samples, Boundary(self.backbone, start), on_error=on_error)
+
+    def source_proba(self, samples: Samples) -> np.ndarray:
+        """Probabilities of the classes of the source task: ``(n, n_source_classes)``."""
+        from sktransfer._frozen._compute import SourceProba
+
+        return self.compute(samples, SourceProba(self.backbone))
+
+    def whole(
+        self, samples: Samples, module: nn.Module, output: str, width: int, on_error: str = "raise"
+    ) -> np.ndarray:
+        """Output of a module that learned from the sample on, so that nothing of it is kept: ``(n, width)``."""
+        from sktransfer._frozen._compute import TrainedNet
+
+        computation = TrainedNet(module, output, width, self.backbone.cpu_rows)
+        return self.compute(samples, computation, on_error=on_error, keep=False)

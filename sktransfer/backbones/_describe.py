@@ -1,0 +1,45 @@
+"""What the parameter ``backbone`` of an estimator describes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sktransfer.backbones._holder import BackboneDescription
+from sktransfer.backbones._image import SHORT_FORMS, ImageBackbone, is_said
+from sktransfer.backbones._table import TableBackbone
+
+__all__ = ["describe"]
+
+
+def describe(estimator: Any, *, or_table: bool = False) -> BackboneDescription:
+    """Describe the network of an estimator: its ``backbone`` together with the short forms beside it.
+
+    Parameters
+    ----------
+    estimator : estimator
+    or_table : bool, default=False
+        Whether ``backbone=None`` means that X is a table.
+
+    Raises
+    ------
+    ValueError
+        If something is said twice, or has no meaning for such a network.
+    """
+    given = estimator.backbone
+    short = {name: getattr(estimator, name) for name in SHORT_FORMS if hasattr(estimator, name)}
+    if given is None and or_table:
+        description: BackboneDescription = TableBackbone()
+    elif isinstance(given, ImageBackbone):
+        description = given.with_short_forms(**short)
+    elif isinstance(given, BackboneDescription):
+        said = [name for name, value in short.items() if is_said(name, value)]
+        if said:
+            raise ValueError(
+                f"{said[0]}={short[said[0]]!r} is of networks for pictures, and backbone={given!r} is another one: "
+                "leave it at its default."
+            )
+        description = given
+    else:
+        description = ImageBackbone(given, **short)
+    description.check(estimator)
+    return description

@@ -1,0 +1,115 @@
+"""What a kind of data has to tell those who compute with it: one class a kind."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sktransfer.modalities._samples import Samples
+    from sktransfer.utils._batch import Batch
+
+__all__ = ["Modality"]
+
+
+class Modality(ABC):
+    """A kind of data: how X is opened, an entry prepared for a network, and entries put together to a batch.
+
+    A backbone holds one. Objects are picklable and never change: what `fit` learned about X is kept by the estimator,
+    as ``input_spec_``, and goes with the samples.
+
+    Attributes
+    ----------
+    noun : str
+        What one sample is called, in messages.
+    """
+
+    noun = "sample"
+
+    @abstractmethod
+    def open(self, estimator: Any, X: Any, *, reset: bool, **told: Any) -> Samples:
+        """Check X and make it readable sample by sample.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Gets or has ``input_spec_``, and the number and names of columns where X has such.
+        X : object
+            What the user passed.
+        reset : bool
+            True in ``fit``, False in ``predict`` and ``transform``, where X must agree with what was learned.
+        **told
+            What the description of the backbone says of the reading, with ``reset=True`` alone.
+        """
+
+    @abstractmethod
+    def prepare(self, samples: Samples, i: int) -> np.ndarray:
+        """Read one sample as the network takes it: an array; runs in threads and draws no random numbers.
+
+        Raises
+        ------
+        InvalidSampleError
+            The sample cannot be read; the message names its row.
+        """
+
+    @abstractmethod
+    def blank(self) -> np.ndarray:
+        """Give what stands in place of a sample that cannot be read, and of any where only shapes are asked for."""
+
+    @abstractmethod
+    def key(self, samples: Samples) -> str:
+        """Name all that decides what :meth:`prepare` makes of a sample, for cache keys."""
+
+    def collate(self, entries: Sequence[Any]) -> Batch:
+        """Put entries (arrays, or tensors of what was changed at random) together to a batch."""
+        import torch
+
+        if isinstance(entries[0], np.ndarray):
+            return torch.from_numpy(np.stack(entries))
+        return torch.stack(list(entries))
+
+    def example(self, n: int, seed: int | None = None) -> Batch:
+        """Make a batch of `n` blank entries, or of noise drawn by a seed."""
+        import torch
+
+        shape = (n, *np.shape(self.blank()))
+        if seed is None:
+            return torch.zeros(shape)
+        return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+    @property
+    def input_key(self) -> str:
+        """Name the form of what the network takes."""
+        return "x".join(map(str, np.shape(self.blank())))
+
+    def columns(self, samples: Samples) -> np.ndarray | None:
+        """Give the features ``(n, d)`` of samples that need no network; None where a network has to make them."""
+        return None
+
+    def changed(self, samples: Samples, how: Any) -> tuple[Callable[[int], Any], Callable[[Any], Any]]:
+        """Say how samples are changed at random for training.
+
+        Parameters
+        ----------
+        samples : Samples
+        how : str or callable
+            The parameter ``augment``.
+
+        Returns
+        -------
+        read : callable
+            Reads sample i; runs in threads and draws no random numbers.
+        change : callable
+            Makes an entry of what was read; runs in order, so that the random numbers fall to the same samples each
+            time.
+        """
+        raise ValueError(f"augment={how!r}: a {self.noun} cannot be changed at random here. Pass augment=None.")
+
+    def mixed(self, mixup: float, cutmix: float) -> Callable[[Any], Any]:
+        """Give what mixes a batch in place and returns the ``(n, n)`` shares."""
+        raise ValueError(
+            f"mixup={mixup}, cutmix={cutmix}: a {self.noun} cannot be mixed with another one. Leave both at 0."
+        )
