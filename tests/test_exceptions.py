@@ -12,6 +12,8 @@ KINDS = {
     "DomainError": ValueError,
     "InvalidImageError": ValueError,
     "InvalidImageWarning": UserWarning,
+    "InvalidSampleError": ValueError,
+    "InvalidSampleWarning": UserWarning,
     "NegativeTransferWarning": UserWarning,
     "WeightsMismatchError": ValueError,
     "WeightsNotFoundError": OSError,
