@@ -1,6 +1,7 @@
 """The house stands on its layers: imports point down, and heavy packages stay behind their doors."""
 
 import ast
+import functools
 import sys
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def _room(name):
     return name.split("/")[0].removesuffix(".py")
 
 
+@functools.cache
 def _tree(file):
     return ast.parse(file.read_text(encoding="utf-8"))
 
@@ -129,7 +131,7 @@ def test_house_rules(file):
     # The package knows nothing of the machine it was written on.
     assert "../shared" not in text
     assert "SKTRANSFER_DATA" not in text
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(_tree(file)):
         assert not isinstance(node, ast.Assert), f"line {node.lineno}: assert"
         called = node.func if isinstance(node, ast.Call) else None
         assert not (isinstance(called, ast.Name) and called.id == "print"), f"line {node.lineno}: print"
