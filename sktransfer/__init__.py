@@ -39,7 +39,7 @@ _ROOM_OF = {
     "FineTunedClassifier": "fine_tuning",
     "FineTunedRegressor": "fine_tuning",
     "FixMatchClassifier": "deep_adaptation",
-    "FourierAdapter": "deep_adaptation",
+    "FourierAdapter": "picture_adaptation",
     "GFKAdapter": "adaptation",
     "GradCAMDisplay": "inspection",
     "ImageBackbone": "backbones",
@@ -66,7 +66,7 @@ _ROOM_OF = {
     "OSBPClassifier": "deep_adaptation",
     "OTAdapter": "adaptation",
     "PADAClassifier": "deep_adaptation",
-    "PixelAdapter": "deep_adaptation",
+    "PixelAdapter": "picture_adaptation",
     "PredictionEntropyScorer": "model_selection",
     "PretrainedFeatureExtractor": "feature_extraction",
     "RKD": "fine_tuning",
@@ -134,6 +134,7 @@ _ROOMS = {
     "inspection",
     "metrics",
     "model_selection",
+    "picture_adaptation",
     "weighting",
 }
 

@@ -11,6 +11,7 @@ from sktransfer import fine_tuning as fine_tuning
 from sktransfer import inspection as inspection
 from sktransfer import metrics as metrics
 from sktransfer import model_selection as model_selection
+from sktransfer import picture_adaptation as picture_adaptation
 from sktransfer import weighting as weighting
 from sktransfer._frozen import FeatureCache, clear_cache
 from sktransfer.adaptation import (
@@ -42,14 +43,12 @@ from sktransfer.deep_adaptation import (
     DeepJDOTClassifier,
     DSANClassifier,
     FixMatchClassifier,
-    FourierAdapter,
     JANClassifier,
     MCCClassifier,
     MCDClassifier,
     MDDClassifier,
     OSBPClassifier,
     PADAClassifier,
-    PixelAdapter,
     SHOTClassifier,
     TENTClassifier,
 )
@@ -124,6 +123,7 @@ from sktransfer.model_selection import (
     oracle_scorer,
     rank_backbones,
 )
+from sktransfer.picture_adaptation import FourierAdapter, PixelAdapter
 from sktransfer.utils._allocator import keep_freed_memory
 from sktransfer.weighting import (
     DomainClassifierWeighter,

@@ -16,7 +16,7 @@ LAYERS = (
     {"base", "backbones", "metrics", "datasets"},
     {"_frozen"},
     {"_nets"},
-    {"feature_extraction", "fine_tuning", "adaptation", "weighting", "deep_adaptation"},
+    {"feature_extraction", "fine_tuning", "adaptation", "weighting", "deep_adaptation", "picture_adaptation"},
     {"model_selection", "inspection"},
     {"__init__"},
 )
@@ -25,7 +25,7 @@ LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
 # Files that may import torch when they are imported; everything else must do without.
 TORCH_DOORS = (
     *("utils/_batch.py", "utils/_device", "utils/_random.py", "modalities/_augmented.py", "modalities/_loaders.py"),
-    *("backbones/", "_frozen/", "_nets/", "fine_tuning/", "deep_adaptation/"),
+    *("backbones/", "_frozen/", "_nets/", "fine_tuning/", "deep_adaptation/", "picture_adaptation/"),
 )
 # The one place of each.
 ONLY_IN = {"timm": "backbones/_timm.py", "skorch": "_nets/", "huggingface_hub": "backbones/_timm.py"}

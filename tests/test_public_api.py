@@ -151,6 +151,7 @@ ROOMS = (
     "inspection",
     "metrics",
     "model_selection",
+    "picture_adaptation",
     "weighting",
 )
 DOCS = Path(__file__).resolve().parents[1] / "docs"

@@ -9,7 +9,6 @@ from sktransfer.deep_adaptation._coral import DeepCORALClassifier, DeepCORALRegr
 from sktransfer.deep_adaptation._dann import DANNClassifier, DANNRegressor
 from sktransfer.deep_adaptation._dsan import DSANClassifier
 from sktransfer.deep_adaptation._fixmatch import FixMatchClassifier
-from sktransfer.deep_adaptation._fourier import FourierAdapter
 from sktransfer.deep_adaptation._jdot import DeepJDOTClassifier
 from sktransfer.deep_adaptation._mcc import MCCClassifier
 from sktransfer.deep_adaptation._mcd import MCDClassifier
@@ -17,7 +16,6 @@ from sktransfer.deep_adaptation._mdd import MDDClassifier
 from sktransfer.deep_adaptation._mmd import DANClassifier, JANClassifier
 from sktransfer.deep_adaptation._osbp import OSBPClassifier
 from sktransfer.deep_adaptation._pada import PADAClassifier
-from sktransfer.deep_adaptation._pixel import PixelAdapter
 from sktransfer.deep_adaptation._shot import SHOTClassifier
 from sktransfer.deep_adaptation._tent import TENTClassifier
 
@@ -35,14 +33,12 @@ __all__ = [
     "DeepCORALRegressor",
     "DeepJDOTClassifier",
     "FixMatchClassifier",
-    "FourierAdapter",
     "JANClassifier",
     "MCCClassifier",
     "MCDClassifier",
     "MDDClassifier",
     "OSBPClassifier",
     "PADAClassifier",
-    "PixelAdapter",
     "SHOTClassifier",
     "TENTClassifier",
 ]

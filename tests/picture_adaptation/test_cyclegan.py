@@ -8,7 +8,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sktransfer import make_image_domains
-from sktransfer.deep_adaptation._cyclegan import (
+from sktransfer.picture_adaptation._cyclegan import (
     CycleGAN,
     Discriminator,
     Generator,

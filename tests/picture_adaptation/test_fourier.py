@@ -17,8 +17,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sktransfer import AdaptedClassifier, FineTunedClassifier, PretrainedFeatureExtractor, make_image_domains
 from sktransfer.deep_adaptation._dann import DANNClassifier
-from sktransfer.deep_adaptation._fourier import FourierAdapter, content_seed, low_amplitude, replace_low_amplitude
 from sktransfer.exceptions import DomainError
+from sktransfer.picture_adaptation._fourier import FourierAdapter, content_seed, low_amplitude, replace_low_amplitude
 
 
 @functools.cache

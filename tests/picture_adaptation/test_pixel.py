@@ -22,9 +22,9 @@ from sktransfer import (
     make_image_domains,
     proxy_a_distance,
 )
-from sktransfer.deep_adaptation._cyclegan import CycleGAN
-from sktransfer.deep_adaptation._pixel import PixelAdapter
 from sktransfer.exceptions import DomainError
+from sktransfer.picture_adaptation._cyclegan import CycleGAN
+from sktransfer.picture_adaptation._pixel import PixelAdapter
 
 FAST = {"max_epochs": 2, "width": 8, "random_state": 0, "device": "cpu"}
 

@@ -13,10 +13,10 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.multiclass import type_of_target
 from tqdm.auto import tqdm
 
-from sktransfer.deep_adaptation._cyclegan import CycleGAN, Generator
-from sktransfer.deep_adaptation._fourier import PictureAdapter, content_seed
 from sktransfer.domains import Domains, as_labels, missing_labels, plain_labels
 from sktransfer.exceptions import DivergenceError, DomainError
+from sktransfer.picture_adaptation._cyclegan import CycleGAN, Generator
+from sktransfer.picture_adaptation._fourier import PictureAdapter, content_seed
 from sktransfer.utils._compat import Interval
 from sktransfer.utils._device import resolve_device
 from sktransfer.utils._device_forward import forward_in_micro_batches
