@@ -395,8 +395,10 @@ def blank_network(description: dict[str, Any]) -> nn.Module:
 
 def resize_input(module: nn.Module, size: tuple[int, int] | None) -> None:
     """Prepare a network for pictures of another ``(height, width)``, in place."""
-    # Transformers hold one position embedding a patch: timm resamples it for another grid.
-    if size is not None and hasattr(module, "set_input_size"):
+    # Transformers hold one position embedding a patch: timm resamples it for another grid. For the size that a network
+    # has, older releases of timm would change the windows of one whose own are not an eighth of it.
+    own = getattr(getattr(module, "patch_embed", None), "img_size", None)
+    if size is not None and hasattr(module, "set_input_size") and own != tuple(size):
         built_with = dict(getattr(module, "_model_args", {}))
         with warnings.catch_warnings():  # torch's, of the way in which timm resamples the biases of windows
             warnings.filterwarnings("ignore", "torch.searchsorted|Using a non-tuple sequence", UserWarning)
