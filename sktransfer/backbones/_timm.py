@@ -58,6 +58,8 @@ _AUGMENT = {
     "trivial": {"scale": (0.35, 1.0), "color_jitter": None, "auto_augment": "rand-m10-n1-mstd101-inc1"},
     "randaug": {"scale": (0.35, 1.0), "color_jitter": None, "auto_augment": "rand-m9-n2-mstd0.5-inc1"},
 }
+_HUB = ("hf-hub", "hf_hub")
+_PATH_CHARACTERS = frozenset("/\\:")  # in no name of timm's
 _PROBE_SECONDS = 2.0
 _offline_lock = threading.RLock()
 
@@ -109,13 +111,22 @@ def create_timm_model(name: str, *, pretrained: bool, **kwargs: Any) -> nn.Modul
     folder = folder_of(name)
     if folder is not None:
         return _from_folder(name, folder, kwargs)
+    if _PATH_CHARACTERS.intersection(name) and name.partition(":")[0].lower() not in _HUB:
+        # Older releases of timm leave out "org/" and load their own weights of that name.
+        raise _unknown_name(
+            name,
+            ValueError(
+                f"it looks like a path. Use 'hf-hub:{name}' for a repository of the hub, {LOCAL + name!r} for a folder"
+            ),
+        )
     try:
         with _no_hopeless_downloads(name, pretrained):
             model = timm.create_model(name, pretrained=pretrained, **kwargs)
             model._model_args = _model_args(name)
             return model
     except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, RuntimeError | ValueError) and not _is_missing_weights(error):
+        # Older releases of huggingface_hub made a file that is not in its cache a ValueError, and an OSError too.
+        if not isinstance(error, OSError) and not _is_missing_weights(error):
             raise _unknown_name(name, error) from error
         raise weights_not_found(name, error) from error
 
@@ -174,7 +185,7 @@ def is_architecture(name: object) -> bool:
 def _model_args(name: str) -> dict[str, Any]:
     """Arguments of the architecture that stand in the config.json behind `name`; a saved network needs them."""
     source, _, where = name.partition(":")
-    return timm.models.load_model_config_from_hf(where)[2] or {} if source in ("hf-hub", "hf_hub") else {}
+    return timm.models.load_model_config_from_hf(where)[2] or {} if source in _HUB else {}
 
 
 def data_config(model: nn.Module) -> dict[str, Any]:

@@ -103,6 +103,8 @@ def test_offline_pretrained_weights_fail_within_seconds_and_name_the_ways_out(mo
     [
         ({"backbone": "resnet5o"}, "Did you mean 'resnet50'"),
         ({"backbone": "org/name"}, "hf-hub:org/name"),
+        ({"backbone": "org/resnet18"}, "hf-hub:org/resnet18"),
+        ({"backbone": "hub:resnet18"}, "hub:resnet18"),
         ({"backbone": 3}, "expected a timm name"),
         ({"backbone": torch.nn.Linear(2, 2), "weights": None}, "weights=None asks for random weights"),
         ({"backbone": "test_resnet", "image_size": (32, 0)}, "image_size"),
