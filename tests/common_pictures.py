@@ -1,10 +1,20 @@
-"""Image estimators as scikit-learn's checks can run them: a row of d numbers is a picture of 1 x d pixels."""
+"""Image estimators as scikit-learn's checks can run them: a row of d numbers is a picture of 1 x d pixels.
+
+And timm's preprocessing, which ours is compared with.
+"""
 
 import numpy as np
 from sklearn.neighbors import KNeighborsRegressor
 
 from sktransfer import BackboneSearch, FineTunedClassifier, FineTunedRegressor, PretrainedFeatureExtractor
 from sktransfer.modalities import Images
+
+# After sktransfer, which mends torchvision builds that timm could not import.
+from sktransfer.utils._compat import load_torchvision_operators
+
+load_torchvision_operators()
+from timm.data import create_transform  # noqa: E402
+from timm.data.transforms import ResizeKeepRatio, str_to_interp_mode  # noqa: E402
 
 # The smallest of timm's own test networks, with random weights.
 TINY = {"backbone": "test_efficientnet", "weights": None, "image_size": 32}
@@ -13,6 +23,15 @@ TINY = {"backbone": "test_efficientnet", "weights": None, "image_size": 32}
 def images(input_size):
     """Pictures ``(channels, height, width)`` as X."""
     return Images({"input_size": input_size[1:], "in_chans": input_size[0]})
+
+
+def timms_transform(*, interpolation, **options):
+    """Build timm's transform, with the filter that was asked for."""
+    transform = create_transform(interpolation=interpolation, **options)
+    for step in transform.transforms:
+        if isinstance(step, ResizeKeepRatio):  # before timm 1.0.31 bilinear where the input is not square
+            step.interpolation = str_to_interp_mode(interpolation)
+    return transform
 
 
 class _RowsArePictures:

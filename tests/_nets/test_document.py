@@ -43,7 +43,8 @@ class Crafted:
         with safetensors.safe_open(path, "pt") as file:
             self.header = json.loads(file.metadata()["sktransfer"])
         self.document = self.header["document"]
-        self.tensors = safetensors.torch.load_file(path)
+        # Copies: some releases of safetensors map the file into memory, which `load` writes over.
+        self.tensors = {name: tensor.clone() for name, tensor in safetensors.torch.load_file(path).items()}
 
     def load(self, cls=None):
         text = json.dumps(self.header)

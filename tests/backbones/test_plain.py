@@ -88,7 +88,7 @@ class Table(dict):
         ([np.random.RandomState(0)], "RandomState"),
         (np.array(["2020-01-01"], dtype="datetime64[D]"), "datetime64"),
         (np.array([1j]), "complex128"),
-        (np.longdouble(1), "longdouble"),
+        (np.longdouble(1), np.longdouble.__name__),
         (np.array([b"a"]), "S1"),
         (np.array([len], dtype=object), "builtin_function_or_method"),
         (torch.zeros(1), "Tensor"),

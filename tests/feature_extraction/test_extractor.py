@@ -8,6 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 from common_frozen import count_pictures, make_pictures, write_pictures
+from common_pictures import timms_transform
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from sklearn.base import clone
@@ -39,7 +40,7 @@ def timms_features(model, images, **config):
     plain = copy.deepcopy(model).eval()
     plain.reset_classifier(0)
     config = timm.data.resolve_data_config(config, model=model)
-    transform = timm.data.create_transform(**config, is_training=False)
+    transform = timms_transform(**config, is_training=False)
     with torch.inference_mode():
         return plain(torch.stack([transform(image) for image in images])).numpy()
 

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from common_pictures import timms_transform
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
@@ -15,22 +16,12 @@ SIZES = [(188, 250), (250, 187), (96, 96), (109, 109), (20, 30), (17, 300), (300
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-@pytest.fixture(scope="module")
-def create_transform():
-    from sktransfer.utils._compat import load_torchvision_operators
-
-    load_torchvision_operators()
-    from timm.data import create_transform as create
-
-    return create
-
-
 @pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "nearest"])
 @pytest.mark.parametrize(("input_size", "crop_pct"), [((96, 96), 0.875), ((48, 80), 0.9), ((64, 64), 1.0)])
-def test_equals_timm(crop_mode, interpolation, input_size, crop_pct, create_transform, make_photograph):
+def test_equals_timm(crop_mode, interpolation, input_size, crop_pct, make_photograph):
     options = {"interpolation": interpolation, "mean": MEAN, "std": STD, "crop_pct": crop_pct, "crop_mode": crop_mode}
-    theirs = create_transform(input_size=(3, *input_size), is_training=False, **options)
+    theirs = timms_transform(input_size=(3, *input_size), is_training=False, **options)
     ours = ImagePreprocessor(input_size, **options, resize="exact")
     fast = ImagePreprocessor(input_size, **options)
     for height, width in SIZES:
@@ -48,9 +39,9 @@ def test_equals_timm(crop_mode, interpolation, input_size, crop_pct, create_tran
         assert fast(image).flags.c_contiguous
 
 
-def test_equals_timm_at_the_usual_size(create_transform, make_photograph):
+def test_equals_timm_at_the_usual_size(make_photograph):
     image = Image.fromarray(make_photograph(375, 500))
-    theirs = create_transform(input_size=(3, 224, 224), interpolation="bicubic", mean=MEAN, std=STD, crop_pct=0.875)
+    theirs = timms_transform(input_size=(3, 224, 224), interpolation="bicubic", mean=MEAN, std=STD, crop_pct=0.875)
     assert_array_equal(ImagePreprocessor(resize="exact")(image), theirs(image).numpy())
     levels = (ImagePreprocessor()(image) - theirs(image).numpy()) * np.array(STD)[:, None, None] * 255
     assert np.abs(levels).max() < 1.01
@@ -81,9 +72,9 @@ def test_fast_needs_no_more_than_the_filters_of_torch(monkeypatch, make_photogra
 
 
 @pytest.mark.parametrize("interpolation", ["lanczos", "box", "hamming"])
-def test_other_filters_equal_timm(interpolation, create_transform, make_photograph):
+def test_other_filters_equal_timm(interpolation, make_photograph):
     image = Image.fromarray(make_photograph(300, 200))
-    theirs = create_transform(input_size=(3, 32, 32), interpolation=interpolation, mean=MEAN, std=STD, crop_pct=0.9)
+    theirs = timms_transform(input_size=(3, 32, 32), interpolation=interpolation, mean=MEAN, std=STD, crop_pct=0.9)
     assert_array_equal(ImagePreprocessor((32, 32), interpolation, MEAN, STD, 0.9)(image), theirs(image).numpy())
 
 
@@ -99,10 +90,10 @@ def test_float_pictures_take_the_same_way_without_rounding(crop_mode, size, make
     assert len(np.unique(faint)) > 500
 
 
-def test_one_channel_is_the_luminance(create_transform, make_photograph):
+def test_one_channel_is_the_luminance(make_photograph):
     pixels = make_photograph(80, 90)
     image = Image.fromarray(pixels)
-    theirs = create_transform(input_size=(1, 32, 32), mean=(0.5,), std=(0.25,), crop_pct=0.9, interpolation="bicubic")
+    theirs = timms_transform(input_size=(1, 32, 32), mean=(0.5,), std=(0.25,), crop_pct=0.9, interpolation="bicubic")
     ours = ImagePreprocessor((32, 32), mean=(0.5,), std=(0.25,), crop_pct=0.9, in_chans=1, resize="exact")
     assert_array_equal(ours(image), theirs(image.convert("L")).numpy())
     assert_allclose(ours(pixels.astype(np.float32)), ours(image), atol=2 / 255 / 0.25)
