@@ -33,6 +33,7 @@ test-gpu:
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
 # Counts and sizes, which must not grow; seconds.
@@ -53,5 +54,5 @@ $(VENV)/.installed-%: setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf build dist .pytest_cache .ruff_cache docs/auto_examples docs/generated *.egg-info .venv .venv-oldest
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache docs/auto_examples docs/generated *.egg-info .venv .venv-oldest
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -36,7 +36,7 @@ class _DomainEstimator(BaseEstimator):
 
     _parameter_constraints: dict = {"target_domain": "no_validation"}
 
-    def _read_domains(self, X: np.ndarray, y: Any, sample_domain: Any) -> Domains:
+    def _read_domains(self, X: Any, y: Any, sample_domain: Any) -> Domains:
         """Return the roles of the training rows."""
         return check_domains(sample_domain, y, target_domain=self.target_domain, n_samples=len(X))
 
@@ -233,6 +233,8 @@ class LabelledScoreMixin:
     The estimator has learned in ``minus_one_is_missing_`` whether -1 marks a missing label.
     """
 
+    minus_one_is_missing_: bool
+
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Score predictions on the rows that have a label: accuracy of classes, R^2 of numbers.
 
@@ -260,4 +262,5 @@ class LabelledScoreMixin:
         y = as_labels(y, name="y")
         rows = labelled_rows(y, minus_one=self.minus_one_is_missing_)
         sample_weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
-        return super().score(take_rows(X, rows), plain_labels(y[rows]), sample_weight=sample_weight)
+        X, y = take_rows(X, rows), plain_labels(y[rows])
+        return super().score(X, y, sample_weight=sample_weight)  # type: ignore[misc]  # of ClassifierMixin or its like

@@ -1,6 +1,6 @@
 """What is computed on a sample: pooled features of some layers, or the map at a stage boundary."""
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -42,7 +42,7 @@ class PooledLayers(NamedTuple):
     @property
     def identity(self) -> Identity:
         """What the numbers are known by, but for the sample and its preparation."""
-        return self.backbone.identify(f"{[tuple(tap) for tap in self.taps]}|{self.pooling}", self)
+        return self.backbone.identify(f"{[tuple(tap) for tap in self.taps]}|{self.pooling}", self.__call__)
 
     @property
     def cpu_rows(self) -> int:
@@ -103,7 +103,7 @@ class Boundary(NamedTuple):
     @property
     def identity(self) -> Identity:
         """What the numbers are known by, but for the sample and its preparation."""
-        return self.backbone.identify(f"boundary {self.start}", self)
+        return self.backbone.identify(f"boundary {self.start}", self.__call__)
 
     @property
     def cpu_rows(self) -> int:
@@ -133,7 +133,7 @@ class SourceProba(NamedTuple):
     @property
     def identity(self) -> Identity:
         """What the numbers are known by, but for the sample and its preparation."""
-        return self.backbone.identify("source probabilities", self)
+        return self.backbone.identify("source probabilities", self.__call__)
 
     @property
     def cpu_rows(self) -> int:
@@ -166,7 +166,7 @@ class TrainedNet(NamedTuple):
         Samples that a CPU takes at once.
     """
 
-    module: torch.nn.Module
+    module: Any
     output: str
     width: int
     cpu_rows: int

@@ -89,10 +89,10 @@ def compute_elsewhere(
     failed : ndarray of shape (b,), bool
         Samples that could not be read.
     """
-    rows = np.asarray(rows, dtype=np.intp)
-    size = -(-len(rows) // (n_workers * _TASKS_PER_WORKER))
+    positions = np.asarray(rows, dtype=np.intp)
+    size = -(-len(positions) // (n_workers * _TASKS_PER_WORKER))
     size = max(_LEAST_ROWS, min(size, _MOST_ROWS, _MOST_BYTES // max(row_bytes, 1)))
-    chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
+    chunks = [positions[start : start + size] for start in range(0, len(positions), size)]
     backend, _ = get_active_backend()
     parcel = _ship(pack(computation), backend)
     as_ready = "generator_unordered" if backend.supports_return_generator else "list"

@@ -107,5 +107,5 @@ def clear_cache(folder: "str | os.PathLike[str] | FeatureCache | None" = None) -
     if path is None:
         _memory.clear()
         forget_backbones()
-    elif path.is_dir():
-        open_store(folder).clear()
+    elif path.is_dir() and (store := open_store(folder)) is not None:
+        store.clear()

@@ -1,5 +1,6 @@
 """What the scores of a network mean, and a net that callbacks can ask as they ask one of skorch's."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from skorch.callbacks import Callback
 from skorch.dataset import Dataset
 from torch.utils.data import DataLoader
 
+from sktransfer._nets._module import TunedModule
 from sktransfer._nets._user_callbacks import check_learning
 from sktransfer.utils._batch import take_rows_of
 
@@ -68,6 +70,12 @@ class WatchedNetMixin:
 
     answers: Answers | None = None
     guests: tuple[Callback, ...] = ()  # the callbacks of the user, while it trains
+    # Of the net, as what stands behind `super` is.
+    module: TunedModule
+    optimizer_: Any
+    history: Any
+    batch_size: int
+    predict_proba: Callable[[Any], np.ndarray]
 
     def _as_skorch_gives_it(self, *, batch, y_pred=None, **others):
         """Give a batch as inputs and y, and its scores, of the rows that have a label."""
@@ -80,30 +88,40 @@ class WatchedNetMixin:
         told = {"batch": (inputs, values if self.answers is None else self.answers.true(values)), **others}
         return told if scores is None else {"y_pred": scores, **told}
 
+    @property
+    def tuned(self) -> TunedModule:
+        """The module itself, whatever is wrapped around it while it trains."""
+        return self.module
+
     def run_single_epoch(self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any) -> None:
         """Run over all batches, once what callbacks froze is what does not learn."""
         if training and self.guests:
             check_learning(self.tuned, self.optimizer_, self.guests, len(self.history))
             self.tuned.train(self.tuned.training, refresh=True)
-        super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+        super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)  # type: ignore[misc]
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Batches of our data sets, or of whatever a callback wants predictions for."""
         if isinstance(dataset, Dataset):
             return DataLoader(dataset, batch_size=self.batch_size)
-        return super().get_iterator(dataset, training=training)
+        return super().get_iterator(dataset, training=training)  # type: ignore[misc]
 
     def evaluation_step(self, batch: Any, training: bool = False) -> torch.Tensor:
         """Scores of a batch, as what is predicted for it."""
-        return super().evaluation_step(batch, training=training).scores.float()
+        return super().evaluation_step(batch, training=training).scores.float()  # type: ignore[misc]
 
     def predict(self, X: Any) -> np.ndarray:
         """Predictions for what callbacks score: class numbers, an indicator matrix, or numbers."""
-        return self.answers.decide(self.predict_proba(X))
+        return self._told().decide(self.predict_proba(X))
 
     def score(self, X: Any, y: np.ndarray) -> float:
         """Accuracy, or the coefficient of determination."""
-        return (r2_score if self.answers.kind == "numbers" else accuracy_score)(y, self.predict(X))
+        return (r2_score if self._told().kind == "numbers" else accuracy_score)(y, self.predict(X))
+
+    def _told(self) -> Answers:
+        if self.answers is None:  # it comes out of a file
+            raise AttributeError("This net does not know what its scores mean: ask the estimator that holds it.")
+        return self.answers
 
     @property
     def classes_(self) -> np.ndarray:
@@ -113,7 +131,7 @@ class WatchedNetMixin:
         return np.arange(self.answers.n_outputs)
 
     def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
         if self.answers is not None and self.answers.kind == "numbers":
             tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
         elif self.answers is not None:

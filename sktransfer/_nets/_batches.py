@@ -1,7 +1,7 @@
 """Training data: cached features in memory, or samples read as they are needed."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -243,7 +243,7 @@ class PhasedSet(Dataset):
         self.targets = targets
         self.build = build
         self.is_table = is_table
-        self.current: FeatureSet | SampleSet | None = None
+        self.current: Any = None  # a FeatureSet or SampleSet, once a phase is entered
         self._entered: tuple | None = None
 
     def __len__(self):

@@ -103,14 +103,14 @@ def train_network(
         module = previous.module_
         module.frozen_batch_norm = recipe.batch_norm == "frozen"
         module.enter(plan)
-    options = {
+    options: dict[str, Any] = {
         "backbone": backbone,
         "recipe": recipe,
         "frozen_features": frozen_features,
         "n_outputs": n_outputs,
     }
     with _ready(module, plan, recipe, backbone, penalty):
-        if penalty is not None:
+        if penalty is not None and penalty_setup is not None:
             penalty.attach(module, penalty_setup())
         try:
             net, curve, error = train_net(
@@ -198,6 +198,8 @@ def training_set(
             return FeatureSet(frozen_features(samples, phase.plan.start), targets)
         augment = recipe.augment if changes else None
         modality = backbone.modality
+        prepare: Callable[[int], Any]
+        finish: Callable[[Any], Any]
         if augment is None:
             prepare, finish = functools.partial(modality.prepare, samples), _as_it_is
         else:

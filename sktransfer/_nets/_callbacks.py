@@ -17,6 +17,7 @@ from sktransfer._nets._freezing import Phase
 from sktransfer._nets._schedule import lr_factor
 from sktransfer.backbones import create_average
 from sktransfer.exceptions import DivergenceError
+from sktransfer.utils._batch import Batch
 
 __all__ = [
     "BestWeights",
@@ -109,7 +110,7 @@ class Schedule(Callback):
         if step < probe_steps:
             return self.probe_lr
         return self.lr * lr_factor(
-            self.schedule,
+            self.schedule or "constant",
             step - probe_steps,
             n_steps=self.n_epochs * self.steps_per_epoch - probe_steps,
             n_warmup=self.warmup_epochs * self.steps_per_epoch,
@@ -166,7 +167,7 @@ class BestWeights(EarlyStopping):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state`."""
-        vars(self).update(state)
+        self.__dict__.update(state)
 
 
 class WeightAverage(Callback):
@@ -182,7 +183,7 @@ class WeightAverage(Callback):
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Begin with the weights as they are."""
-        self.average_ = create_average(net.tuned, self.decay)
+        self.average_: Any = create_average(net.tuned, self.decay)
         self.step_ = 0
         self.in_place_ = False
 
@@ -283,7 +284,7 @@ class Relabel(Callback):
         The same rows as they are, where those of the training are augmented.
     """
 
-    def __init__(self, label: Callable[[Any, Iterable[torch.Tensor]], np.ndarray], plain: PhasedSet | None = None):
+    def __init__(self, label: Callable[[Any, Iterable[Batch]], np.ndarray], plain: PhasedSet | None = None):
         self.label = label
         self.plain = plain
 

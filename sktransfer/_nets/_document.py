@@ -65,7 +65,8 @@ def parameters_of(estimator: Any) -> dict[str, Any]:
     described = params[held] if isinstance(params[held], ImageBackbone) else None
     if described is not None:
         params[held] = described.name
-    found = {"is_own_backbone": not isinstance(params[held], str | os.PathLike | None), "regularizers": {}}
+    is_own = not isinstance(params[held], str | os.PathLike | None)
+    found: dict[str, Any] = {"is_own_backbone": is_own, "regularizers": {}}
     if described is not None:
         found["described"] = {key: value for key, value in described.get_params(deep=False).items() if key != "name"}
         if found["is_own_backbone"]:

@@ -87,7 +87,7 @@ def plan_training(backbone: Backbone, trainable: "str | int | Sequence[str]") ->
         if trainable in _KINDS:
             return _of_kind(backbone, trainable)
         return _matching(backbone, names, [trainable])
-    if isinstance(trainable, Integral):
+    if isinstance(trainable, int | Integral):
         return _last_stages(backbone, names, int(trainable))
     return _matching(backbone, names, list(trainable))
 

@@ -68,7 +68,7 @@ class TunedModule(nn.Module):
         self.neck = nn.Sequential(*(_neck_layer(*pair) for pair in itertools.pairwise(widths)))
         self.head = nn.Linear(widths[-1], n_outputs)
         self.source_head = None
-        self.alignment = None
+        self.alignment: nn.ModuleList | None = None
         self.progress = 0.0
         self.keep_maps = False
         self.channels_last = False
@@ -80,7 +80,7 @@ class TunedModule(nn.Module):
     @property
     def neck_widths(self) -> list[int]:
         """Widths of the layers between pooled features and head."""
-        return [layer[0].out_features for layer in self.neck]
+        return [layer.out_features for layer in self.neck.modules() if isinstance(layer, nn.Linear)]
 
     @property
     def names(self) -> dict[str, nn.Parameter]:
@@ -98,18 +98,19 @@ class TunedModule(nn.Module):
 
     def adapt(self, plan: TrainingPlan, rank: int) -> None:
         """Add low-rank matrices to the layers that `plan` names."""
-        add_adapters(self.body.model, {name.removesuffix(".weight") for name in plan.learns}, rank)
+        add_adapters(self.body.get_submodule("model"), {name.removesuffix(".weight") for name in plan.learns}, rank)
         self.enter(plan)
 
     def merge(self) -> None:
         """Add what low-rank matrices learned to the weights that they belong to, and drop them."""
         if self.names:
-            merge_adapters(self.body.model)
+            merge_adapters(self.body.get_submodule("model"))
 
     def arrange(self, channels_last: bool) -> None:
         """Let the weights lie in memory as convolutions are fastest, or (the default) as everyone expects them."""
         self.channels_last = channels_last
-        self.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.to(memory_format=layout)  # type: ignore[call-overload]  # unknown to torch's stubs
 
     def arranged(self, x: torch.Tensor) -> torch.Tensor:
         """Let pictures or maps lie in memory as the weights do."""
@@ -121,7 +122,7 @@ class TunedModule(nn.Module):
 
     def run(self, x: torch.Tensor, entry: int | None) -> Outputs:
         """Map the input of boundary `entry` to scores and features."""
-        maps = [] if self.keep_maps and self.training else None
+        maps: list[torch.Tensor] | None = [] if self.keep_maps and self.training else None
         features = self.neck(x if entry is None else self.body(self.arranged(x), entry, maps))
         return Outputs(self.head(features), features, maps or [])
 

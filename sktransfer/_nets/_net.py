@@ -67,11 +67,6 @@ class TransferNet(WatchedNetMixin, NeuralNet):
         self.penalty = penalty
         self.answers = answers
 
-    @property
-    def tuned(self) -> TunedModule:
-        """The module itself, whatever is wrapped around it while it trains."""
-        return self.module
-
     def initialize_optimizer(self, triggered_directly=None):
         """Create the optimizer over what learns, now or in a later phase."""
         recipe, module = self.recipe, self.tuned

@@ -7,7 +7,7 @@ import os
 import pickle
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
@@ -21,6 +21,13 @@ __all__ = ["PersistenceMixin", "load_saved"]
 
 class PersistenceMixin:
     """``save``, ``load`` and ``export_onnx`` of estimators with ``backbone_``, ``plan_`` and ``net_``."""
+
+    # Of the estimator.
+    backbone_: Any
+    input_spec_: Any
+    plan_: Any
+    _as_backbone: Callable[[], Any]
+    _validate_params: Callable[[], None]
 
     @staticmethod
     def _regularizer_classes() -> Mapping[str, type]:
@@ -181,7 +188,7 @@ def load_saved(path: str | os.PathLike[str]) -> Any:
 
     document, tensors = read_saved(path)
     package = sys.modules["sktransfer"]  # above this room, and loaded before it
-    name = document.get("class")
+    name = document.get("class", "")
     cls = getattr(package, name) if name in package.__all__ else None
     if not (isinstance(cls, type) and issubclass(cls, PersistenceMixin)):
         raise WeightsMismatchError(

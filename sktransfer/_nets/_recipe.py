@@ -1,9 +1,8 @@
 """The settings of a training, read off the estimator that asks for it."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -69,7 +68,7 @@ class Recipe:
         """Widths of the layers between pooled features and head."""
         if self.bottleneck is None:
             return ()
-        return (self.bottleneck,) if isinstance(self.bottleneck, Integral) else tuple(self.bottleneck)
+        return tuple(self.bottleneck) if isinstance(self.bottleneck, Iterable) else (self.bottleneck,)
 
     @property
     def n_epochs(self) -> int:

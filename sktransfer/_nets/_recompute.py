@@ -69,7 +69,8 @@ def _forward(block: nn.Module, *args: Any, **kwargs: Any) -> Any:
 @contextmanager
 def _statistics_as_they_are(block: nn.Module) -> Iterator[None]:
     """Let BatchNorm normalise by the batch without learning from it: it did in the forward pass."""
-    norms = [norm for norm in block.modules() if is_batch_norm(norm) and norm.training and norm.track_running_stats]
+    norms: list[Any] = [norm for norm in block.modules() if is_batch_norm(norm) and norm.training]
+    norms = [norm for norm in norms if norm.track_running_stats]
     # With a momentum of 0 the same tensors are saved as in the forward pass, which torch insists on.
     before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:

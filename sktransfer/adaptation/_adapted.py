@@ -122,7 +122,7 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
     def _after_fit(self, X, y, domains, rows, labels, params) -> None:
         if not self.guard:
             for name in ("evidence_", "fell_back_"):
-                vars(self).pop(name, None)
+                self.__dict__.pop(name, None)
             return
         if as_table(take_rows(X, domains.target_rows)) is None:
             raise ValueError(

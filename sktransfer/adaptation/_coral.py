@@ -172,7 +172,8 @@ class CORALAdapter(OneToOneFeatureMixin, BaseAdapter):
         self._whiten = covariance_power(Xs, -0.5, reg=self.reg, shrinkage=self.shrinkage)
         self._color = covariance_power(Xt, 0.5, reg=self.reg, shrinkage=self.shrinkage)
         zero = np.zeros(X.shape[1])
-        self.source_mean_, self.target_mean_ = (Xs.mean(axis=0), Xt.mean(axis=0)) if self.align_means else (zero, zero)
+        self.source_mean_ = Xs.mean(axis=0) if self.align_means else zero
+        self.target_mean_ = Xt.mean(axis=0) if self.align_means else zero
         self.n_features_out_ = X.shape[1]
 
     def _transform_rows(self, X: np.ndarray, is_target: np.ndarray) -> np.ndarray:

@@ -254,12 +254,13 @@ class MEDAClassifier(DomainClassifier):
         marginal = domain_distance(mapped[~is_target], mapped[is_target]) if self.conditional == "auto" else None
         self.n_iter_ = 0
         while self.n_iter_ < self.n_iter:
-            weight = self.conditional
-            if weight == "auto":
+            if self.conditional == "auto":
                 weight = balance_factor(mapped, is_target, labels, marginal=marginal)
+            else:
+                weight = float(self.conditional)
             E = mean_differences(is_target, labels, conditional=weight)
             self.coef_ = alignment_coefficients(K, Y, ~is_target, E, R, reg=self.reg, weight=self.alignment_weight)
-            self.n_iter_, self.conditional_ = self.n_iter_ + 1, float(weight)
+            self.n_iter_, self.conditional_ = self.n_iter_ + 1, weight
             guess = np.argmax(K[is_target] @ self.coef_, axis=1)
             if np.array_equal(guess, labels[is_target]):
                 break

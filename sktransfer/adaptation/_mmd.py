@@ -243,7 +243,7 @@ class MMDAdapter(BaseAdapter):
     def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
         by_class = self.conditional != 0
         classes, codes = read_classes(X, y, domains, caller=type(self).__name__) if by_class else (None, None)
-        self.landmarks_ = None
+        self.landmarks_: np.ndarray | None = None
         self.gamma_ = resolve_gamma(self.gamma, X, kernel=self.kernel)
         solve, embed, to_coef = (self._feature_problem if self.kernel in _FEATURE_KERNELS else self._kernel_problem)(X)
         W = solve(mean_differences(domains.is_target))

@@ -123,7 +123,9 @@ class DomainStandardizer(OneToOneFeatureMixin, BaseAdapter):
 
     def _transform_domains(self, X: np.ndarray, domains: Domains | None) -> np.ndarray:
         Z = super()._transform_domains(X, domains)
-        for name in () if domains is None else (*domains.source_names, *domains.target_names):
+        if domains is None:
+            return Z
+        for name in (*domains.source_names, *domains.target_names):
             if name in self.domains_:
                 rows, position = domains.rows_of(name), self.domains_.index(name)
                 Z[rows] = self._scaled(X[rows], self.means_[position], self.scales_[position])

@@ -1,11 +1,13 @@
 """Optimal transport: source rows move to where a transport plan carries them."""
 
 import warnings
+from collections.abc import Callable
 from functools import partial
 from numbers import Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances, pairwise_distances_argmin
@@ -207,10 +209,10 @@ class OTAdapter(OneToOneFeatureMixin, BaseAdapter):
         self.shift_ = barycenters(plan, Xt) - Xs
         self.n_features_out_ = X.shape[1]
 
-    def _costs(self, Xs: np.ndarray, Xt: np.ndarray, dtype: type) -> tuple[np.ndarray, float]:
+    def _costs(self, Xs: np.ndarray, Xt: np.ndarray, dtype: DTypeLike) -> tuple[np.ndarray, float]:
         """Return the scaled costs and their scale."""
         cost = np.empty((len(Xs), len(Xt)), dtype=dtype)
-        measure = partial(pairwise_distances, metric=self.metric)
+        measure: Callable[[np.ndarray, np.ndarray], np.ndarray] = partial(pairwise_distances, metric=self.metric)
         if self.metric == "sqeuclidean":
             # pairwise_distances would go through it pair by pair, at ten times the time of products.
             origin, measure = Xt.mean(axis=0), squared_distances

@@ -19,11 +19,11 @@ from sktransfer.backbones._maps import as_map
 from sktransfer.backbones._own import single_tensor
 from sktransfer.backbones._reading import read_network
 from sktransfer.backbones._stages import Chain, find_chain, forward_features, pre_logits
-from sktransfer.backbones._suffix import Suffix
-from sktransfer.backbones._timm import data_config, image_modality, reset_classifier
+from sktransfer.backbones._suffix import Suffix, put_classifier
+from sktransfer.backbones._timm import data_config, image_modality
 from sktransfer.backbones._weights import architecture_digest, classifier_names, fingerprint
 from sktransfer.modalities import Modality
-from sktransfer.utils._batch import device_of
+from sktransfer.utils._batch import Batch, device_of
 from sktransfer.utils._device_memory import explained_out_of_memory
 from sktransfer.utils._device_rows import rows_at_once
 from sktransfer.utils._hooks import forward_hooks, seen_once
@@ -132,7 +132,7 @@ class Backbone:
         """The key, and of a network of the user's own all that can be read now: its code may change at any time."""
         return f"{self.key}-{read_network(self.module).digest}" if self.is_own else self.key
 
-    def identify(self, what: str, run: Callable[[torch.Tensor], torch.Tensor]) -> Identity:
+    def identify(self, what: str, run: Callable[[Any], torch.Tensor]) -> Identity:
         """Say what an output of the network is known by; see :class:`Identity`.
 
         Parameters
@@ -165,9 +165,10 @@ class Backbone:
     def classifier_names(self) -> tuple[str, ...]:
         """Module names of the classifier of the source task."""
         names = classifier_names(self.module)
-        if names or not hasattr(self.module, "get_classifier"):
+        get_classifier = getattr(self.module, "get_classifier", None)
+        if names or get_classifier is None:
             return names
-        own = self.module.get_classifier()
+        own = get_classifier()
         return tuple(name for name, part in self.module.named_modules() if part is own)
 
     @seen_once
@@ -184,8 +185,9 @@ class Backbone:
         """Module names of the stages, first to last; empty where the network does not tell."""
         if self.chain is not None:
             return self.chain.stages
-        if hasattr(self.module, "_sktransfer_layout"):
-            return self.module._sktransfer_layout.stages
+        layout = getattr(self.module, "_sktransfer_layout", None)
+        if layout is not None:
+            return layout.stages
         info = getattr(self.module, "feature_info", None) or ()
         names = [entry.get("module", "") for entry in getattr(info, "info", info)]
         modules = dict(self.module.named_modules())
@@ -226,7 +228,7 @@ class Backbone:
         layer = int(layer) % n_stages
         return Tap("stage", layer) if self.chain is not None else Tap("module", self.stage_names[layer])
 
-    def outputs(self, x: torch.Tensor, taps: list[Tap], *, show: Sequence[str] = ()) -> list[torch.Tensor]:
+    def outputs(self, x: Batch, taps: list[Tap], *, show: Sequence[str] = ()) -> list[torch.Tensor]:
         """Output of the network at each tap, from one forward pass that goes no further than it must.
 
         Parameters
@@ -242,7 +244,7 @@ class Backbone:
         list of torch.Tensor
             ``(n, d)`` for "features", maps or tokens as the network lays them out otherwise.
         """
-        named = [tap.where for tap in taps if tap.kind == "module"]
+        named = [str(tap.where) for tap in taps if tap.kind == "module"]
         return self._outputs(self.module_on(device_of(x), show=[*show, *named]), x, taps)
 
     def _outputs(self, module, x, taps):
@@ -281,7 +283,7 @@ class Backbone:
                 raise ValueError(f"layer={tap.where!r} of {self.name} does not run in a forward pass.")
         return last
 
-    def boundary(self, x: torch.Tensor, start: int | None) -> torch.Tensor:
+    def boundary(self, x: Batch, start: int | None) -> torch.Tensor:
         """Output of everything before stage `start`, where :meth:`suffix` goes on; None for the pooled features."""
         if start is None:
             return self.outputs(x, [Tap("features")])[0]
@@ -313,13 +315,7 @@ class Backbone:
         module = copy.deepcopy(self.module)
         if suffix is not None:
             module.load_state_dict(suffix.model.state_dict(), strict=False)
-        names = classifier_names(module) if head is not None else ()
-        if names:
-            reset_classifier(module, head.out_features)
-        parts = [part for name, part in module.named_modules() if name in names]
-        fits = bool(parts) and all(isinstance(p, nn.Linear) and p.in_features == head.in_features for p in parts)
-        for part in parts if fits else ():
-            part.load_state_dict(head.state_dict())
+        fits = head is not None and put_classifier(module, head)
         size = tuple(self.config["input_size"][1:])
         name = f"tuned {self.name}"
         return Backbone(
@@ -375,7 +371,7 @@ class Backbone:
                 f"{first_line(error)}. Pass another image_size."
             ) from error
 
-    def source_proba(self, x: torch.Tensor) -> torch.Tensor:
+    def source_proba(self, x: Batch) -> torch.Tensor:
         """Probabilities of the classes of the source task, e.g. ImageNet's 1000.
 
         Parameters
@@ -403,8 +399,9 @@ class Backbone:
             return self._classify(module, forward_features(module, x)).softmax(1)
 
     def _classify(self, module: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        if hasattr(module, "forward_head"):
-            return module.forward_head(x)
+        forward_head = getattr(module, "forward_head", None)
+        if forward_head is not None:
+            return forward_head(x)
         layout = getattr(module, "_sktransfer_layout", None)
         return x if layout is None or layout.classifier is None else module.get_submodule(layout.classifier)(x)
 

@@ -31,8 +31,8 @@ def code_parts(code: types.CodeType) -> Iterator[Any]:
 @functools.lru_cache(maxsize=4096)
 def global_names(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str]]:
     """Find the globals and imported modules that a code object names, and all names that may be their attributes."""
-    names, attributes = set(), set(code.co_names)
-    names.update(step.argval for step in dis.get_instructions(code) if step.opname in _READS)
+    attributes = set(code.co_names)
+    names: set[str] = {step.argval for step in dis.get_instructions(code) if step.opname in _READS}
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             inner, more = global_names(constant)
@@ -49,7 +49,7 @@ def library_name(value: Any) -> str | None:
     if isinstance(value, types.ModuleType):
         name = value.__name__
     elif isinstance(value, types.FunctionType):
-        name = value.__globals__.get("__name__")  # __module__ is copied by functools.wraps
+        name = value.__globals__.get("__name__", "")  # __module__ is copied by functools.wraps
         if vars(sys.modules.get(name, types)) is not value.__globals__:
             return None
     else:

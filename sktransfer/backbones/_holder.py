@@ -28,10 +28,10 @@ class BackboneHolderMixin:
     def __sklearn_clone__(self) -> Any:
         held = getattr(self, self._held, None)
         if held is None or isinstance(held, (str, BackboneDescription)):
-            return super().__sklearn_clone__()
+            return super().__sklearn_clone__()  # type: ignore[misc]  # of BaseEstimator, to the right
         blank = object.__new__(type(self))
         blank.__dict__.update(self.__dict__, **{self._held: ""})
-        clone = super(BackboneHolderMixin, blank).__sklearn_clone__()
+        clone = super(BackboneHolderMixin, blank).__sklearn_clone__()  # type: ignore[misc]  # likewise
         setattr(clone, self._held, held)
         return clone
 

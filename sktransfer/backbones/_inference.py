@@ -70,7 +70,7 @@ def inference_copy(module: nn.Module, modality: Modality) -> InferenceCopy:
             changed |= _fold(folded, conv, norm)
         for part in folded.modules():
             if isinstance(part, nn.Conv2d):
-                part.to(memory_format=torch.channels_last)
+                part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # unknown to torch's stubs
         got = _outputs(folded, map_tensors(_channels_last, x))
     pairs = zip(expected, got, _TOLERANCES, strict=True)
     if all((theirs - ours).abs().max() <= share * theirs.abs().max() for theirs, ours, share in pairs):

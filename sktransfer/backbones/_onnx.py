@@ -38,7 +38,7 @@ def to_onnx(network: nn.Module, pictures: torch.Tensor, *, output: str, any_batc
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=FutureWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.|onnxscript")
-        program = torch.onnx.export(
+        program: Any = torch.onnx.export(
             network,
             (pictures,),
             input_names=["pictures"],

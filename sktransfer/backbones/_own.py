@@ -12,7 +12,8 @@ from sktransfer.utils._random import isolated_rng
 
 __all__ = ["STAGE_RUNS", "Layout", "one_tensor", "own_copy", "single_tensor", "with_layout"]
 
-STAGE_RUNS = (("layer1", "layer2", "layer3", "layer4"), ("s1", "s2", "s3", "s4"))  # names of stages one after another
+# Names of stages one after another.
+STAGE_RUNS: tuple[tuple[str, ...], ...] = (("layer1", "layer2", "layer3", "layer4"), ("s1", "s2", "s3", "s4"))
 
 _RUNS_WRONG = (RuntimeError, TypeError, ValueError, AssertionError, ArithmeticError, LookupError, AttributeError)
 _ENTRIES = ("logits", "pooler_output", "last_hidden_state")  # of outputs that are objects, as transformers gives them
@@ -61,7 +62,7 @@ def own_copy(module: nn.Module) -> nn.Module:
     """
     wrappers = nn.parallel.DataParallel, nn.parallel.DistributedDataParallel, torch.optim.swa_utils.AveragedModel
     while isinstance(module, wrappers) or isinstance(getattr(module, "_orig_mod", None), nn.Module):
-        module = module.module if isinstance(module, wrappers) else module._orig_mod
+        module = getattr(module, "module" if isinstance(module, wrappers) else "_orig_mod")
     name = type(module).__name__
     scripted = [part for part in module.modules() if isinstance(part, torch.jit.ScriptModule)]
     if any(True for part in scripted for _ in part.parameters()):
@@ -152,7 +153,8 @@ def with_layout(module: nn.Module, name: str, size: tuple[int, int] | None) -> n
         config.update({key: (sum(values) / len(values),) * channels for key, values in _scales(config).items()})
     if classifier is not None and isinstance(module.get_submodule(classifier), nn.Linear):
         config["classifier"] = classifier
-    module.pretrained_cfg = config
+    noted: Any = module  # torch declares no other attributes than tensors and modules
+    noted.pretrained_cfg = config
     called = {call.name for call in calls}
     before = calls[: next((i for i, call in enumerate(calls) if call.name == classifier), len(calls))]
     stages = tuple(_stages(module, "", called, classifier))
@@ -165,7 +167,7 @@ def with_layout(module: nn.Module, name: str, size: tuple[int, int] | None) -> n
         and _has_positions(call.output, 1 if call.name in stages else 2)
     ]
     grid, n_prefix = _tokens(calls, maps[-1].output if maps else x)
-    module._sktransfer_layout = Layout(classifier, stages, maps[-1].name if maps else None, n_prefix, grid)
+    noted._sktransfer_layout = Layout(classifier, stages, maps[-1].name if maps else None, n_prefix, grid)
     return module
 
 

@@ -384,7 +384,7 @@ def blank_network(description: dict[str, Any]) -> nn.Module:
     if unsafe:
         raise WeightsMismatchError(f"A network described with {sorted(unsafe)} is not one that sktransfer wrote.")
     with isolated_rng(0), NoDrawing():
-        module = create_timm_model(description["architecture"], pretrained=False, **description["arguments"])
+        module: Any = create_timm_model(description["architecture"], pretrained=False, **description["arguments"])
     module._model_args = description["arguments"]
     size = tuple(description["pretrained_cfg"]["input_size"][1:])
     if size != tuple(module.pretrained_cfg["input_size"][1:]):
@@ -393,7 +393,7 @@ def blank_network(description: dict[str, Any]) -> nn.Module:
     return module.eval().float()
 
 
-def resize_input(module: nn.Module, size: tuple[int, int] | None) -> None:
+def resize_input(module: Any, size: tuple[int, int] | None) -> None:
     """Prepare a network for pictures of another ``(height, width)``, in place."""
     # Transformers hold one position embedding a patch: timm resamples it for another grid. For the size that a network
     # has, older releases of timm would change the windows of one whose own are not an eighth of it.

@@ -69,7 +69,7 @@ def outputs_from(
         if before:  # features of several layers: those before the map do not depend on it
             found.update(zip(before, backbone.outputs(x, before), strict=True))
         return cut, [found[tap] for tap in taps]
-    name = backbone.chain.stages[place.where] if place.kind == "stage" else place.where
+    name = backbone.chain.stages[place.where] if place.kind == "stage" else str(place.where)
     module = backbone.module_on(x.device, show=[name])
     cuts = []
 

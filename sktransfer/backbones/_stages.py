@@ -8,14 +8,14 @@ the same output as the network's own forward pass.
 import copy
 import threading
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from sktransfer.backbones._own import STAGE_RUNS, one_tensor
 from sktransfer.modalities import Modality
-from sktransfer.utils._batch import to_device
+from sktransfer.utils._batch import Batch, to_device
 
 __all__ = ["Chain", "find_chain", "forward_features", "pre_logits", "strip_classifier"]
 
@@ -119,10 +119,13 @@ def _read_chain(model: nn.Module) -> Chain | None:
         return Chain((), tuple(children), ()) if children else None
     run = next((run for run in STAGE_RUNS if set(run) <= set(children)), None)
     container = next((name for name in _CONTAINERS if name in children), None)
-    if run is None and container is None:
+    if run is not None:
+        first, last, stages = run[0], run[-1], run
+    elif container is not None:
+        first = last = container
+        stages = tuple(f"{container}.{name}" for name, _ in getattr(model, container).named_children())
+    else:
         return None
-    first, last = (run[0], run[-1]) if run else (container, container)
-    stages = run or tuple(f"{container}.{name}" for name, _ in getattr(model, container).named_children())
     stem = tuple(children[: children.index(first)])
     if hasattr(model, "_pos_embed"):  # a method of vision transformers, between the patches and the blocks
         stem = tuple("_pos_embed" if name == "pos_drop" else name for name in stem)
@@ -131,13 +134,15 @@ def _read_chain(model: nn.Module) -> Chain | None:
     return Chain(stem, stages, tail)
 
 
-def forward_features(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+def forward_features(model: nn.Module, x: Batch) -> torch.Tensor:
     """Last feature map of a timm network; of another what its classifier takes, or its output where it has none."""
-    if hasattr(model, "forward_features"):
-        return model.forward_features(x)
+    own = getattr(model, "forward_features", None)
+    if own is not None:
+        return own(x)
     layout = getattr(model, "_sktransfer_layout", None)
     if layout is None or layout.classifier is None:
-        return one_tensor(model(x))
+        output: Any = one_tensor(model(x))  # there is one, or with_layout would have refused the network
+        return output
     taken, thread = [], threading.get_ident()
 
     def take(_layer, inputs):
@@ -154,8 +159,9 @@ def forward_features(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 def pre_logits(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """Turn the output of :func:`forward_features` into ``(n, d)`` features, as the network itself does it."""
-    if hasattr(model, "forward_head"):
-        x = model.forward_head(x, pre_logits=True)
+    forward_head = getattr(model, "forward_head", None)
+    if forward_head is not None:
+        x = forward_head(x, pre_logits=True)
     if isinstance(x, tuple | list):  # distilled transformers give one feature a token
         x = torch.stack(list(x)).mean(0)
     if x.ndim == 4:

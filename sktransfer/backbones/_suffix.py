@@ -4,9 +4,10 @@ import torch
 from torch import nn
 
 from sktransfer.backbones._stages import Chain, forward_features, pre_logits, strip_classifier
+from sktransfer.backbones._timm import reset_classifier
 from sktransfer.backbones._weights import classifier_names
 
-__all__ = ["Suffix"]
+__all__ = ["Suffix", "put_classifier"]
 
 
 class Suffix(nn.Module):
@@ -20,7 +21,7 @@ class Suffix(nn.Module):
         self.chain = chain
         self.start = start
         self.n_features = n_features
-        drop = chain.steps_before(start) if start else ()
+        drop = () if chain is None or not start else chain.steps_before(start)
         self.model = strip_classifier(module, classifier_names(module), drop)
 
     def forward(
@@ -45,3 +46,15 @@ class Suffix(nn.Module):
             if keep is not None:
                 keep.append(last)
         return pre_logits(self.model, last)
+
+
+def put_classifier(module: nn.Module, head: nn.Linear) -> bool:
+    """Put a trained layer in place of the classifiers of a network, unless it has none or they see other features."""
+    names = classifier_names(module)
+    if names:
+        reset_classifier(module, head.out_features)
+    parts = [part for name, part in module.named_modules() if name in names]
+    fits = bool(parts) and all(isinstance(p, nn.Linear) and p.in_features == head.in_features for p in parts)
+    for part in parts if fits else ():
+        part.load_state_dict(head.state_dict())
+    return fits

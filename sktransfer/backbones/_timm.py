@@ -7,7 +7,7 @@ import inspect
 import socket
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ __all__ = [
 
 BUNDLED = {"sktransfer_mini": Path(__file__).parent / "sktransfer_mini"}
 
-_AUGMENT = {
+_AUGMENT: dict[str, dict[str, Any]] = {
     "light": {"scale": (0.7, 1.0), "color_jitter": None},
     "default": {"scale": (0.35, 1.0), "color_jitter": 0.3},
     # One operation a picture, its strength uniform up to the most (timm reads a deviation above 100 as uniform).
@@ -121,7 +121,7 @@ def create_timm_model(name: str, *, pretrained: bool, **kwargs: Any) -> nn.Modul
         )
     try:
         with _no_hopeless_downloads(name, pretrained):
-            model = timm.create_model(name, pretrained=pretrained, **kwargs)
+            model: Any = timm.create_model(name, pretrained=pretrained, **kwargs)
             model._model_args = _model_args(name)
             return model
     except (OSError, RuntimeError, ValueError) as error:
@@ -147,7 +147,7 @@ def _from_folder(name: str, folder: str, kwargs: dict[str, Any]) -> nn.Module:
     known = {key: getattr(own, key, None) for key in ("first_conv", "classifier", "fixed_input_size", "pool_size")}
     cfg = {**{key: value for key, value in known.items() if value is not None}, **described.pretrained_cfg}
     try:
-        model = timm.create_model(
+        model: Any = timm.create_model(
             described.architecture, pretrained=False, pretrained_cfg=cfg, **{**described.arguments, **kwargs}
         )
     except (RuntimeError, TypeError, ValueError, AssertionError, ArithmeticError, LookupError, AttributeError) as error:
@@ -206,7 +206,7 @@ def first_layer(model: nn.Module) -> str | None:
     return name[0] if isinstance(name, tuple | list) and name else name or None
 
 
-def reset_classifier(model: nn.Module, n_classes: int) -> None:
+def reset_classifier(model: Any, n_classes: int) -> None:
     """Give a network a new classifier, with a second head for distillation where it has one."""
     if not hasattr(model, "reset_classifier"):  # of one's own
         name = model.pretrained_cfg["classifier"]
@@ -283,8 +283,8 @@ def create_optimizer(
     """
     known = timm.optim.list_optimizers()
     if name not in known:
-        raise ValueError(f"optimizer={name!r} is not one of timm's optimizers.{_suggest(name, known)}")
-    options = {"weight_decay": weight_decay, "no_weight_decay_list": no_weight_decay}
+        raise ValueError(f"optimizer={name!r} is not one of timm's optimizers.{_suggest(name, map(str, known))}")
+    options: dict[str, Any] = {"weight_decay": weight_decay, "no_weight_decay_list": no_weight_decay}
     if layer_decay is None:
         groups = timm.optim.param_groups_weight_decay(module, **options)
     else:
@@ -293,7 +293,7 @@ def create_optimizer(
     try:
         own = inspect.signature(timm.optim.get_optimizer_class(name, bind_defaults=False)).parameters
         # Not with momentum: torch's fused SGD takes no group of which a part begins to learn later.
-        fused = {"fused": True} if "fused" in own and "momentum" not in own else {}
+        fused: dict[str, Any] = {"fused": True} if "fused" in own and "momentum" not in own else {}
         optimizer = timm.optim.create_optimizer_v2(groups, opt=name, lr=lr, weight_decay=weight_decay, **fused)
     except (AssertionError, ImportError) as error:  # of optimizers that need a card, or another package
         raise ValueError(
@@ -366,7 +366,7 @@ def _unknown_name(name: str, error: Exception) -> ValueError:
     )
 
 
-def _suggest(name: str, known: list[str]) -> str:
+def _suggest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=3)
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
 

@@ -128,7 +128,7 @@ def _read(path):
 
 def _plain_classes() -> list:
     """List what checkpoints hold beside tensors and is nothing but values; a pair has the name that files use."""
-    scalar, array = np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0]
+    makers: list[Any] = [np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0]]
     dtypes = {type(np.dtype(code)) for code in np.typecodes["All"]}
     hyperparameters = (
         "lightning.fabric.utilities.data",
@@ -145,7 +145,7 @@ def _plain_classes() -> list:
         np.dtype,
         np.ndarray,
         *dtypes,
-        *((f, f"numpy.{core}.multiarray.{f.__name__}") for core in ("core", "_core") for f in (scalar, array)),
+        *((f, f"numpy.{core}.multiarray.{f.__name__}") for core in ("core", "_core") for f in makers),
         # Without what it would call for a name that it does not have.
         (_plain_dict, "collections.defaultdict"),
         *((dict, f"{module}.AttributeDict") for module in hyperparameters),
@@ -187,7 +187,7 @@ def _state_dicts(content: Any, name: str, depth: int) -> Iterator[tuple[str, dic
 
 def _prefixes(state, own) -> list[str]:
     """List what the names of `state` have in front of names of `own`."""
-    counts = Counter()
+    counts: Counter[str] = Counter()
     for key in state:
         parts = key.split(".")
         counts.update(".".join(parts[:i]) for i in range(len(parts)) if ".".join(parts[i:]) in own)

@@ -170,7 +170,7 @@ def _check_parameters(n_source, n_target, kind, sources, target, n_classes, imag
         if name not in STYLES:
             raise ValueError(f"source and target must be styles of {sorted(STYLES)}, got {name!r}.")
     n_classes = kinds[kind] if n_classes is None else n_classes
-    if not isinstance(n_classes, Integral) or not 2 <= n_classes <= kinds[kind]:
+    if not isinstance(n_classes, Integral) or not 2 <= int(n_classes) <= kinds[kind]:
         raise ValueError(f"n_classes of {kind} must be an integer from 2 to {kinds[kind]}, got {n_classes!r}.")
     for name, value, least in (("n_source", n_source, 1), ("n_target", n_target, 1), ("image_size", image_size, 8)):
         if not isinstance(value, Integral) or value < least:

@@ -160,5 +160,5 @@ def _check_parameters(n_source, n_target, n_features, n_classes, shift, strength
         if not isinstance(value, Integral) or value < least:
             raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
     for name, value in (("strength", strength), ("noise", noise)):
-        if not isinstance(value, Real) or not 0 <= value < np.inf:
+        if not isinstance(value, Real) or not 0 <= float(value) < np.inf:
             raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}.")

@@ -71,7 +71,7 @@ def estimate_statistics(
     dict
         Number of values a channel that each layer saw.
     """
-    layers = [layer for layer in module.modules() if _keeps_statistics(layer)]
+    layers: list[Any] = [layer for layer in module.modules() if _keeps_statistics(layer)]
     source = {layer: (layer.running_mean.clone(), layer.running_var.clone()) for layer in layers}
     moments = {layer: _Moments() for layer in layers}
 

@@ -2,8 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
-from numbers import Integral
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -87,11 +86,12 @@ class Alignment(Penalty):
     def attach(self, module: TunedModule, setup: PenaltySetup) -> None:
         """Give `module` what the method trains beside it."""
         self.n_groups = setup.n_sources if self.separate else 1
-        parts = [self.build(module.head.in_features, setup.n_outputs) for _ in range(self.n_groups)]
-        module.alignment = None if parts[0] is None else nn.ModuleList(parts)
+        built = (self.build(module.head.in_features, setup.n_outputs) for _ in range(self.n_groups))
+        parts = [part for part in built if part is not None]
+        module.alignment = nn.ModuleList(parts) if parts else None
 
     @property
-    def follows_progress(self) -> bool:
+    def follows_progress(self) -> bool:  # type: ignore[override]  # nobody sets it
         """Whether the trade-off grows over the training."""
         return self.trade_off_schedule == "ramp"
 
@@ -105,7 +105,8 @@ class Alignment(Penalty):
         labelled, target = (
             Side(*(take_rows_of(part, side) for part in everything)) for side in (rows.labelled, rows.target)
         )
-        domain = rows.domain[rows.labelled]
+        domains: Any = rows.domain  # given, where domains are aligned
+        domain = domains[rows.labelled]
         losses = []
         for group in range(self.n_groups):
             chosen = domain == group + 1 if self.separate else domain != TARGET
@@ -153,7 +154,7 @@ def discriminator(n_inputs: int, hidden: int | Sequence[int], n_outputs: int = 1
     find more than these and learns no faster than the features can follow. Where the domains differ in their classes,
     these means are no shift, and both belong into one pass.
     """
-    widths = [n_inputs, *([hidden] if isinstance(hidden, Integral) else hidden)]
+    widths = [n_inputs, *(hidden if isinstance(hidden, Iterable) else [hidden])]
     layers: list[nn.Module] = []
     for n_in, n_out in itertools.pairwise(widths):
         layers += [nn.Linear(n_in, n_out), nn.BatchNorm1d(n_out), nn.ReLU()]

@@ -83,10 +83,13 @@ class _ConditionalDiscriminator(nn.Module):
         Width of a random map in place of the whole product; None for the product.
     """
 
+    feature_matrix: torch.Tensor
+    class_matrix: torch.Tensor
+
     def __init__(self, n_features: int, n_classes: int, hidden: int | Sequence[int], random_dim: int | None):
         super().__init__()
         self.is_random = random_dim is not None
-        if self.is_random:
+        if random_dim is not None:
             # Buffers: a training that goes on from a checkpoint has to see the same map.
             self.register_buffer("feature_matrix", torch.randn(n_features, random_dim))
             self.register_buffer("class_matrix", torch.randn(n_classes, random_dim))

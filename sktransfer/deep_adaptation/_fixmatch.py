@@ -101,7 +101,9 @@ def perturbed_pictures(pictures: torch.Tensor, noise: float) -> torch.Tensor:
     # The grid that pictures are sampled at is 2 wide; where it leaves them, their edge is repeated.
     moves = torch.stack([draw(-noise / 2, noise / 2).view(n) for _ in range(2)], dim=1)
     upright = torch.eye(2).to(pictures).expand(n, 2, 2)
-    grid = functional.affine_grid(torch.cat([upright, moves[:, :, None]], dim=2), pictures.shape, align_corners=False)
+    grid = functional.affine_grid(
+        torch.cat([upright, moves[:, :, None]], dim=2), list(pictures.shape), align_corners=False
+    )
     views = functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
     mean = views.mean((1, 2, 3), keepdim=True)
     deviation = views.std((1, 2, 3), correction=0, keepdim=True)

@@ -23,6 +23,8 @@ class RunningMean(nn.Module):
     mean : torch.Tensor of shape (size,)
     """
 
+    mean: torch.Tensor
+
     def __init__(self, size: int, start: float, decay: float = 0.9):
         super().__init__()
         self.decay = decay

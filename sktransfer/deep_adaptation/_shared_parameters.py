@@ -157,7 +157,8 @@ def share_parameters(cls: type) -> None:
         parameters = list(inspect.signature(own).parameters.values())
         if parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
             known = {parameter.name for parameter in parameters}
-            base = inspect.signature(super(cls, cls).__init__).parameters.values()
+            inherited = super(cls, cls).__init__  # type: ignore[arg-type]  # a class, whatever its metaclass
+            base = inspect.signature(inherited).parameters.values()
             own.__signature__ = inspect.Signature([*parameters[:-1], *(p for p in base if p.name not in known)])
     is_classifier = "class_weight" in inspect.signature(cls).parameters
     blocks = {

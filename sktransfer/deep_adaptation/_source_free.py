@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ from sktransfer._nets import (
 from sktransfer.base import LabelledScoreMixin
 from sktransfer.domains import holds_minus_one, refuse_scoring
 from sktransfer.modalities import Samples
+from sktransfer.utils._batch import Batch, to_device
 from sktransfer.utils._compat import Interval, fit_context, with_callbacks
 from sktransfer.utils._random import isolated_rng
 from sktransfer.utils._tables import check_table_of
@@ -89,12 +90,16 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
     }
     # What other estimators have as parameters, and what has one value here.
     cache = "memory"
-    checkpoint_dir = image_shape = None
-    trainable, lora_rank, batch_norm = "head", 8, "train"
+    checkpoint_dir: str | os.PathLike[str] | None = None
+    image_shape = None
+    trainable: str | int | Sequence[str] = "head"
+    lora_rank, batch_norm = 8, "train"
     probe_epochs, probe_lr, unfreeze_every = 0, 1e-3, None
     max_epochs, lr, optimizer, weight_decay = 0, 1e-3, "adamw", 0.0
     schedule, warmup_epochs, layer_decay, head_lr_factor = "constant", 0, None, 1.0
-    max_grad_norm = augment = ema_decay = callbacks = None
+    max_grad_norm = ema_decay = None
+    augment: str | Callable | None = None
+    callbacks: Sequence[Any] | None = None
     compile = accelerate = False
 
     @abstractmethod
@@ -179,12 +184,12 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
             samples, self.plan_, backbone=self._trunk, recipe=recipe, frozen_features=self._frozen_features
         )
 
-    def _dealt(self, samples: Samples, recipe: Recipe) -> Iterator[torch.Tensor]:
+    def _dealt(self, samples: Samples, recipe: Recipe) -> Iterator[Batch]:
         """Yield rows dealt out to batches in turn: the same every time, and rows sorted by class are mixed."""
         n = len(samples)
         n_batches = min(-(-n // recipe.batch_size), n // 2)  # a batch of one row has no variance
         for inputs, _ in self._rows(samples, recipe).batches([np.arange(b, n, n_batches) for b in range(n_batches)]):
-            yield inputs.to(recipe.device)
+            yield to_device(inputs, recipe.device)
 
     def _learn(self, module: TunedModule, samples: Samples, reported: Any, *, weight: float, callbacks=()) -> None:
         """Train `module`; `weight` is that of a row in the loss of labels, which `callbacks` have to give."""

@@ -165,7 +165,7 @@ class TENTClassifier(SourceFreeClassifier):
         self.callbacks = callbacks
 
     @property
-    def trainable(self) -> str:
+    def trainable(self) -> str:  # type: ignore[override]  # nobody sets it
         """What learns: the normalisation layers, where the backbone has any."""
         return "norm" if self.plan_.learns else "head"
 

@@ -194,8 +194,8 @@ def refuse_pipeline(adapter: Any, y: Any, sample_domain: Any) -> None:
     last = None if pipeline is None else pipeline.steps[-1][1]
     last = last if hasattr(last, "fit") else None  # "passthrough" learns nothing
     # Those of semi_supervised know -1, and ours say for themselves what they make of the labels.
-    known = ("sklearn.semi_supervised", "sktransfer.")
-    if y is None or last is None or type(last).__module__.startswith(known) or not is_classifier(last):
+    aware = ("sklearn.semi_supervised", "sktransfer.")
+    if y is None or last is None or type(last).__module__.startswith(aware) or not is_classifier(last):
         return
     labels = as_labels(y, name="y")
     domains = check_domains(sample_domain, labels, target_domain=adapter.target_domain, require_both=False)
@@ -242,7 +242,7 @@ def _callers(estimator) -> Iterator[tuple[FrameType, str]]:
 
     What that one gives its parts it answers for itself.
     """
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__") or ""
         if module.startswith("sklearn."):

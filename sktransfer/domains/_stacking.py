@@ -81,7 +81,7 @@ def _as_named_parts(given: Any, role: str, *, needs_labels: bool) -> dict:
     named = given if isinstance(given, Mapping) else {role: given}
     if not named:
         raise DomainError(f"{role} is an empty dict; give at least one domain.")
-    parts = {}
+    parts: dict[Any, tuple[Any, np.ndarray | None]] = {}
     for name, part in named.items():
         is_pair = isinstance(part, tuple) and len(part) == 2
         if is_pair and not any(isinstance(item, str | bytes) or not hasattr(item, "__len__") for item in part):

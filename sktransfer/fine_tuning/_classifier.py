@@ -344,11 +344,11 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
                 f"warm_start=True: y has the classes {classes.tolist()}, the network was trained for "
                 f"{self.classes_.tolist()}. Pass y with these, or set warm_start=False."
             )
-        self.classes_, self._multilabel = classes, y.ndim == 2
-        values = encode(self, y)
+        self.classes_: np.ndarray = classes
+        self._multilabel = y.ndim == 2
         return self._fit(
             samples,
-            values,
+            encode(self, y),
             self._row_weights(sample_weight, y),
             valid=self._held_out(X_val, y_val),
             stratify=not self._multilabel,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import torch
 
@@ -33,7 +34,8 @@ def delta_penalty(maps: Sequence[torch.Tensor], source_maps: Sequence[torch.Tens
        ICLR 2019.
     """
     pairs = [(precise(new), precise(old)) for new, old in zip(maps, source_maps, strict=True)]
-    return sum((new - old).square().mean() / old.square().mean().clamp_min(1e-12) for new, old in pairs)
+    total: Any = sum((new - old).square().mean() / old.square().mean().clamp_min(1e-12) for new, old in pairs)
+    return total
 
 
 class DELTAPenalty(NearSource):

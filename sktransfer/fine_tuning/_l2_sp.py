@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from numbers import Real
+from typing import Any
 
 import torch
 
@@ -29,7 +30,8 @@ def l2_sp_penalty(parameters: Iterable[torch.Tensor], source_parameters: Iterabl
     .. [1] Li, X., Grandvalet, Y. & Davoine, F. "Explicit Inductive Bias for Transfer Learning with Convolutional
        Networks", ICML 2018.
     """
-    return sum((w - w0).square().sum() for w, w0 in zip(parameters, source_parameters, strict=True)) / 2
+    distance: Any = sum((w - w0).square().sum() for w, w0 in zip(parameters, source_parameters, strict=True))
+    return distance / 2
 
 
 class L2SPPenalty(NearSource):

@@ -18,7 +18,9 @@ __all__ = ["check_labels", "class_weights", "encode", "learn_classes"]
 def check_labels(estimator: Any, y: Any, *, name: str = "y") -> np.ndarray:
     """Validate labels: one a sample ``(n,)``, or an indicator matrix ``(n, n_labels)``."""
     labels = None if issparse(y) else np.asarray(y)
-    missing = () if labels is None or labels.ndim != 1 else np.flatnonzero(is_missing(labels))
+    missing = np.zeros(0, dtype=int)
+    if labels is not None and labels.ndim == 1:
+        missing = np.flatnonzero(is_missing(labels))
     if len(missing):
         raise ValueError(
             f"{name} contains NaN or None: {len(missing)} rows have no label, the first is row {missing[0]}. Leave "

@@ -89,7 +89,7 @@ def _by_name() -> dict[str, type[Regularizer]]:
     }
 
 
-def _descendants(cls: type) -> Iterator[type]:
+def _descendants(cls: type[Any]) -> Iterator[type[Any]]:
     for child in cls.__subclasses__():
         yield child
         yield from _descendants(child)

@@ -34,7 +34,7 @@ def rkd_distance_loss(features: torch.Tensor, source_features: torch.Tensor) -> 
         return 0 * precise(features).sum()
     pair = ~torch.eye(n, dtype=torch.bool, device=features.device)
     new, old = (_distances(f)[pair] for f in (features, source_features))
-    return smooth_l1_loss(*(_ratio(d, d.mean()) for d in (new, old)))
+    return smooth_l1_loss(_ratio(new, new.mean()), _ratio(old, old.mean()))
 
 
 def rkd_angle_loss(features: torch.Tensor, source_features: torch.Tensor) -> torch.Tensor:
@@ -59,7 +59,8 @@ def rkd_angle_loss(features: torch.Tensor, source_features: torch.Tensor) -> tor
         return 0 * precise(features).sum()
     other = ~torch.eye(n, dtype=torch.bool, device=features.device)
     triplet = other[:, :, None] & other[:, None, :] & other[None, :, :]
-    return smooth_l1_loss(*(_cosines(_distances(f))[triplet] for f in (features, source_features)))
+    new, old = (_cosines(_distances(f))[triplet] for f in (features, source_features))
+    return smooth_l1_loss(new, old)
 
 
 def _distances(features: torch.Tensor) -> torch.Tensor:

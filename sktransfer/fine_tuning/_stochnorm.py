@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,6 +33,9 @@ class StochasticBatchNorm(nn.modules.batchnorm._BatchNorm):
     ----------
     .. [1] Kou, Z., You, K., Long, M. & Wang, J. "Stochastic Normalization", NeurIPS 2020.
     """
+
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
 
     def __init__(self, norm: nn.modules.batchnorm._BatchNorm, p: float):
         super().__init__(norm.num_features, norm.eps, norm.momentum, affine=False, track_running_stats=False)
@@ -92,7 +96,7 @@ def plain_norms(module: nn.Module) -> None:
             setattr(parent, name, norm.plain())
 
 
-def _children(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+def _children(module: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
     for parent in module.modules():
         for name, child in parent.named_children():
             yield parent, name, child

@@ -14,7 +14,7 @@ from sktransfer.domains import as_labels, check_domains, missing_labels, take_ro
 from sktransfer.inspection._drawing import COLORS, panels, shorten
 from sktransfer.inspection._embedding import before_and_after, embed
 from sktransfer.inspection._shift_evidence import distances, draw_rows
-from sktransfer.utils._features import as_table, check_features
+from sktransfer.utils._features import check_features
 from sktransfer.utils._messages import unknown_option
 from sktransfer.utils._threads import small_algebra
 
@@ -214,7 +214,7 @@ class DomainShiftDisplay:
             pairs = zip((ys, yt), parts, ("ys", "yt"), strict=True)
             labels = np.concatenate([_labels_of(given, len(part), name) for given, part, name in pairs])
         rows = draw_rows(domains, rng)
-        table = as_table(np.concatenate(parts))[rows]
+        table = np.concatenate(parts).astype(np.float64)[rows]
         labels = None if labels is None else labels[rows]
         return cls._from_tables({"": table}, names[rows], domains.is_target[rows], labels, method, distance, rng, ax)
 
@@ -291,7 +291,7 @@ class DomainShiftDisplay:
             return dict(zip(classes, _SHAPES, strict=False))
         names = [str(label) for label in classes]
         if not all(len(name) <= 2 and name.isalnum() for name in names):
-            names = string.ascii_uppercase if len(classes) <= 26 else range(len(classes))
+            names = list(string.ascii_uppercase) if len(classes) <= 26 else [str(i) for i in range(len(classes))]
         return {label: f"${name}$" for label, name in zip(classes, names, strict=False)}
 
     def _class_codes(self, markers: dict) -> np.ndarray:

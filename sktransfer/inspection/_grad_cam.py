@@ -134,7 +134,8 @@ def explain(estimator: Any, X: Any, *, target: Any, layer: int | str | None) -> 
         n_threads=resolve_threads(reader.n_jobs),
         on_error="raise",
     )
-    for rows, pictures, _ in batches:
+    for rows, batch, _ in batches:
+        pictures: Any = batch  # which is a tensor, of images
         x = pictures.to(device)
         wanted = None if columns is None else torch.as_tensor(columns[rows], device=device)
         with torch.enable_grad():

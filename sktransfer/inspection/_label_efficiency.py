@@ -38,7 +38,7 @@ def check_label_sizes(label_sizes: Any, compared: Compared, folds: list[tuple[np
     if isinstance(label_sizes, str) or not isinstance(label_sizes, Iterable):
         raise ValueError(f"label_sizes must be 'auto', None or a list of integers, got {label_sizes!r}.")
     sizes = sorted(set(label_sizes))
-    if not sizes or not all(isinstance(size, Integral) and 1 <= size <= available for size in sizes):
+    if not sizes or not all(isinstance(size, Integral) and 1 <= int(size) <= available for size in sizes):
         raise ValueError(
             f"label_sizes must be integers from 1 to {available}, the number of labelled "
             f"{'target ' if compared.domains is not None else ''}rows that every fold trains on; got {label_sizes!r}."
@@ -87,7 +87,7 @@ def curves_of_fold(
     for column, size in enumerate(sizes):
         chosen = np.sort(drawn[:size])
         for row, estimator in enumerate(pair):
-            options = {"shown": chosen, "seed": seed if seed_estimators else None}
+            options: dict[str, Any] = {"shown": chosen, "seed": seed if seed_estimators else None}
             try:
                 if compared.takes_domains(estimator) or (row == 0 and compared.domains is not None):
                     found = compared.evaluate(estimator, train, test, **options)

@@ -10,6 +10,8 @@ from sktransfer.inspection._drawing import WITH, WITHOUT, check_report, label_sc
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import PolyCollection
+    from matplotlib.lines import Line2D
 
 __all__ = ["LabelEfficiencyDisplay"]
 
@@ -109,7 +111,9 @@ class LabelEfficiencyDisplay:
         if curves is None:
             raise ValueError("The report has no curves: it was made with label_sizes=None. Make it with 'auto'.")
         (ax,) = panels(ax, 1, figsize=(6.5, 4.5), caller="LabelEfficiencyDisplay.plot")
-        self.ax_, self.figure_, self.lines_, self.bands_ = ax, ax.figure, [], []
+        self.ax_, self.figure_ = ax, ax.figure
+        self.lines_: list[Line2D] = []
+        self.bands_: list[PolyCollection] = []
         n_labels = curves["n_labels"]
         for key, color, style in (("with_transfer", WITH, "-"), ("without_transfer", WITHOUT, "--")):
             mean, spread = curves[key], curves[f"{key}_std"]
@@ -137,7 +141,7 @@ class LabelEfficiencyDisplay:
         if worth is None:
             return "Unknown what transfer is worth: a curve has no points"
         level = curves["with_transfer"][curves["n_labels"] == at][0]
-        style = {"color": "black", "linewidth": 1, "linestyle": ":", "zorder": 1}
+        style: dict[str, Any] = {"color": "black", "linewidth": 1, "linestyle": ":", "zorder": 1}
         last = curves["n_labels"][np.isfinite(curves["without_transfer"])][-1]
         self.worth_lines_ += ax.plot([at, min(worth, last)], [level, level], **style)
         reached = "Transfer without labels" if at == 0 else f"Transfer with {at} labels"

@@ -16,6 +16,7 @@ from sktransfer.utils._optional import import_optional
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 __all__ = ["LearningHistoryDisplay"]
 
@@ -189,7 +190,8 @@ class LearningHistoryDisplay:
         alone = not ax.has_data()
         epochs = _epochs(history)
         marker = "o" if len(epochs) == 1 else None
-        self.ax_, self.figure_, self.lines_ = ax, ax.figure, []
+        self.ax_, self.figure_ = ax, ax.figure
+        self.lines_: list[Line2D] = []
         for metric in metrics:
             style = {"label": _label(metric, name), "marker": marker, **line_kwargs}
             self.lines_ += ax.plot(epochs, _series(history, metric), **style)

@@ -128,7 +128,7 @@ class NegativeTransferDisplay:
         self.lines_ = []
         for without, with_transfer in pairs:
             color = WORSE if with_transfer < without else WITH
-            style = {"color": color, "linestyle": "--" if color == WORSE else "-", "alpha": 0.6}
+            style: dict[str, Any] = {"color": color, "linestyle": "--" if color == WORSE else "-", "alpha": 0.6}
             self.lines_ += ax.plot([0, 1], [without, with_transfer], marker="o", markersize=4, linewidth=1, **style)
         level = float(pairs[np.isfinite(pairs).all(axis=1), 0].mean())
         ax.axhline(level, color=WITHOUT, linewidth=1, linestyle=":", zorder=0)

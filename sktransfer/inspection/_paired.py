@@ -61,6 +61,7 @@ def make_folds(compared: Compared, cv: Any, random_state: Any) -> list[tuple[np.
     if not isinstance(cv, int | np.integer) or isinstance(cv, bool):
         groups = None if compared.domains is None else compared.domains.names
         return split_rows(cv, compared.X, compared.y, groups)
+    cv = int(cv)
     if cv < 2:
         raise ValueError(f"cv must be at least 2, got {cv}.")
     if compared.domains is None:
@@ -72,23 +73,22 @@ def make_folds(compared: Compared, cv: Any, random_state: Any) -> list[tuple[np.
             f"cv={cv}, but only {n_labelled} target rows have a label, and each fold is scored on some. "
             "Ask for fewer folds, or label more target rows."
         )
-    parts = _labelled_parts(compared, cv)
+    parts = _labelled_parts(compared.domains, compared.labelled, cv)
     y = None if compared.classes is None else compared.y
     return list(domain_folds(parts, y, n_splits=cv, random_state=random_state))
 
 
-def _labelled_parts(compared: Compared, n_splits: int) -> Domains:
+def _labelled_parts(domains: Domains, labelled: np.ndarray, n_splits: int) -> Domains:
     """Tell labelled and unlabelled target rows apart, so that every fold gets its share of both."""
-    domains = compared.domains
-    names = np.array(domains.names.tolist(), dtype=object)
+    names = domains.names.astype(object)
     targets = []
     for name in domains.target_names:
         members = domains.rows_of(name)
-        labelled = members[compared.labelled[members]]
+        with_label = members[labelled[members]]
         targets.append(name)
-        if n_splits <= len(labelled) <= len(members) - n_splits:
+        if n_splits <= len(with_label) <= len(members) - n_splits:
             targets.append(f"{name} (labelled)")
-            names[labelled] = targets[-1]
+            names[with_label] = targets[-1]
     return Domains(domains.is_target, names, domains.source_names, tuple(targets))
 
 
@@ -187,16 +187,16 @@ def fit_and_score(
     shown = train[compared.labelled[train]] if target_labels else None
     scores, correct = [], []
     for role, estimator in zip(("estimator", "baseline"), pair, strict=True):
-        options = {"shown": shown, "seed": seed}
+        options: dict[str, Any] = {"shown": shown, "seed": seed}
+        right = np.zeros(len(test), dtype=bool)
         try:
-            if role == "baseline" and target_labels and not compared.takes_domains(estimator):
+            if role == "baseline" and shown is not None and not compared.takes_domains(estimator):
                 found = compared.evaluate(estimator, shown, test, with_domains=False, **options)
             else:
                 found = compared.evaluate(estimator, train, test, **options)
             score = found.score
             if not np.isfinite(score):
                 raise ValueError(f"scoring gave {score}; ask for fewer folds, or choose another score")
-            right = None
             if compared.classes is not None:
                 right = _is_right(found.model.predict(take_rows(compared.X, test)), compared.y[test])
         except DomainError:
@@ -209,7 +209,7 @@ def fit_and_score(
                 FitFailedWarning,
                 stacklevel=caller_level(),
             )
-            score, right = np.nan, np.zeros(len(test), dtype=bool)
+            score = np.nan
         scores.append(score)
         correct.append(right)
     return scores, None if compared.classes is None else correct

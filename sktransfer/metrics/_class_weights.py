@@ -89,7 +89,7 @@ def class_weights_from_means(A: np.ndarray, b: np.ndarray, shares: np.ndarray) -
 
 
 def class_mean_products(
-    Xs: np.ndarray, codes: np.ndarray, Xt: np.ndarray, **kernel_params: object
+    Xs: np.ndarray, codes: np.ndarray, Xt: np.ndarray, **kernel_params: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the inner products of the kernel means of source classes with each other and with that of the target.
 

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 
 from sktransfer.metrics._permutation import mmd_permutation_pvalue
 from sktransfer.metrics._validation import check_pair
-from sktransfer.utils._kernels import kernel_blocks, kernel_frame, move_rows, resolve_gamma, row_blocks
+from sktransfer.utils._kernels import default_gamma, kernel_blocks, kernel_frame, move_rows, row_blocks
 from sktransfer.utils._messages import unknown_option
 from sktransfer.utils._threads import small_algebra
 
@@ -120,7 +120,7 @@ def mmd_distance(
     if kernel == "linear":
         # The same from any origin; around the mean fewer digits go.
         X -= X.mean(axis=0)
-        kernels = [{"kernel": "linear"}]
+        kernels: list[dict[str, Any]] = [{"kernel": "linear"}]
         value = _linear_mmd(X[:n], X[n:], unbiased=unbiased)
     else:
         gammas = _resolve_gammas(gamma, X, kernel=kernel)
@@ -166,7 +166,7 @@ def _mean_within(X: np.ndarray, *, without_diagonal: bool, **kernel_params: Any)
 
 def _resolve_gammas(gamma: Any, X: np.ndarray, *, kernel: str) -> list[float]:
     if gamma is None:
-        return [resolve_gamma(None, X, kernel=kernel)]
+        return [default_gamma(X, kernel=kernel)]
     gammas = [float(value) for value in np.ravel(np.asarray(gamma, dtype=np.float64))]
     if not gammas or not all(0 < value < np.inf for value in gammas):
         raise ValueError(f"gamma must be a positive number, a sequence of such, or None, got {gamma!r}.")

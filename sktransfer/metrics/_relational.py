@@ -311,7 +311,7 @@ def parc_score(features: Any, y: Any) -> float:
     distances, apart = np.empty(n * (n - 1) // 2), np.empty(n * (n - 1) // 2, dtype=bool)
     for rows in row_blocks(n, n):
         later = np.arange(n) > np.arange(rows.start, min(rows.stop, n))[:, np.newaxis]
-        pairs = slice(filled, filled + np.count_nonzero(later))
+        pairs = slice(filled, filled + int(np.count_nonzero(later)))
         distances[pairs] = (1.0 - X[rows] @ X.T)[later]
         # Rows of different classes are all equally far apart, and farther than rows of the same.
         apart[pairs] = (codes[rows, np.newaxis] != codes)[later]

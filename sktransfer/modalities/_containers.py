@@ -110,7 +110,8 @@ def _describe(item):
 
 def is_column_frame(X: object) -> bool:
     """Whether X is a data frame with a single column that does not hold numbers."""
-    if not hasattr(X, "columns") or len(getattr(X, "shape", ())) != 2 or X.shape[1] != 1:
+    shape: tuple[int, ...] = getattr(X, "shape", ())
+    if not hasattr(X, "columns") or len(shape) != 2 or shape[1] != 1:
         return False
     return np.asarray(X).dtype.kind not in "buifc"
 

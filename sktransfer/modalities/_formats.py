@@ -104,8 +104,8 @@ def what_else(head: bytes) -> str:
         return _ISO_FILES.get(head[8:12], "it is a video: take pictures out of it, such as with ffmpeg or OpenCV")
     if head[128:132] == b"DICM":
         return "it is DICOM: read it with pydicom and pass arrays, pydicom.dcmread(path).pixel_array"
-    for starts, words in _BINARIES:
-        if head.startswith(starts):
+    for magic, words in _BINARIES:
+        if head.startswith(magic):
             return words
     if head[:4] == b"RIFF" and head[8:12] in (b"AVI ", b"WAVE"):
         return "it is a video or a recording, not an image"

@@ -4,7 +4,7 @@ import io
 import os
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -81,7 +81,7 @@ def decode(
         if layout is not None and not (layout.is_plain and layout.shape[2] in (1, 3)):
             values = read_bands(stream, layout)
             return assemble(values, file_limits(values, spec, note), spec, note, alpha=layout.alpha)
-        image = open_image(stream)
+        image: Any = open_image(stream)  # that of a TIFF file has more than others
         reduction = None if min_size is None or spec.select is not None else _draft(image, min_size)
         deep = _is_deep(image)
         if image.format == "TIFF" and image.tile and max(tile[1][3] for tile in image.tile) < image.tag_v2[257]:

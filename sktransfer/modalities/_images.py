@@ -94,6 +94,8 @@ class Images(Modality):
 
             preprocess = self.preprocessor(samples.spec.resize)
             return read, (lambda picture: preprocess(read_augmented(how(picture))))
+        if self.transform is None:
+            return super().changed(samples, how)
         transform = self.transform(how)
         if channels == 1:
             return read, (lambda picture: transform(picture.convert("L")))
@@ -101,7 +103,7 @@ class Images(Modality):
 
     def mixed(self, mixup: float, cutmix: float) -> Callable[[Any], Any]:
         """Give timm's mixer of a batch; see :meth:`Modality.mixed`."""
-        return self.mixer(mixup, cutmix)
+        return super().mixed(mixup, cutmix) if self.mixer is None else self.mixer(mixup, cutmix)
 
 
 def open_images(
@@ -183,8 +185,8 @@ def open_images(
         if reset:
             estimator.input_spec_ = X.reader.spec
         return X
-    learned = None if reset else estimator.input_spec_
-    told = InputSpec("pictures", **_checked_reading(channels, value_range), resize=resize) if reset else learned
+    learned: InputSpec | None = None if reset else estimator.input_spec_
+    told = learned or InputSpec("pictures", **_checked_reading(channels, value_range), resize=resize)
     image_shape = _checked_shape(image_shape, told) or told.stated_shape
     told = replace(told, stated_shape=image_shape)
     form, items = open_container(X)
@@ -204,7 +206,7 @@ def open_images(
         spec = learn_from_list(items, told, learned, name)
     else:
         items = LazyItems(items)
-        spec = learn_from_probes(items, told, name) if reset else learned
+        spec = learned or learn_from_probes(items, told, name)
     if reset:
         estimator.input_spec_ = spec
     return Samples(items, PictureReader(spec, name))

@@ -4,8 +4,8 @@ import multiprocessing
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import joblib
@@ -63,7 +63,7 @@ def resolve_threads(n_jobs: int | None) -> int:
 
 def map_ahead(
     fn: Callable, items: Iterable, n_threads: int, ahead: int = 32, *, begin: Callable[[], Any] | None = None
-) -> Iterator:
+) -> Generator:
     """Yield ``fn(item)`` in the order of the items, computed ahead in threads.
 
     Parameters
@@ -93,7 +93,7 @@ def map_ahead(
         return
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="sktransfer-read", initializer=begin)
     try:
-        pending = deque()
+        pending: deque[Future] = deque()
         for item in items:
             if len(pending) >= max(ahead, 1):
                 yield pending.popleft().result()

@@ -3,6 +3,7 @@
 import functools
 import math
 from dataclasses import astuple, dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -139,7 +140,8 @@ class ImagePreprocessor:
 
     @property
     def _target_size(self) -> tuple[int, int]:
-        return tuple(max(1, math.floor(side / self.crop_pct)) for side in self.input_size)
+        height, width = (max(1, math.floor(side / self.crop_pct)) for side in self.input_size)
+        return height, width
 
     def key(self) -> str:
         """Name everything that decides the result, for cache keys."""
@@ -212,7 +214,7 @@ class ImagePreprocessor:
         full_size, box = reduction or (image.size, (0.0, 0.0, *image.size))
         size = self._resized_size(*full_size[::-1])
         pixels = torch.from_numpy(np.array(image).reshape(image.height, image.width, self.in_chans))
-        options = {"mode": self.interpolation, "antialias": True, "align_corners": False}
+        options: dict[str, Any] = {"mode": self.interpolation, "antialias": True, "align_corners": False}
         if box[2:] == image.size:
             options["size"] = size
         else:  # the last pixels are broken ones: the scale is that of the extent, not of the pixels

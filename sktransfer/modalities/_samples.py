@@ -31,24 +31,23 @@ def ignore(doubt: Doubt) -> None:
 
 
 class Reader(Protocol):
-    """Reads and names single entries of X.
+    """Reads and names single entries of X."""
 
-    Attributes
-    ----------
-    spec : object
-        What ``fit`` learned, or was told, about how they are read.
-    noun : str
-        What one is called.
-    error : type of InvalidSampleError
-        What is raised for one that cannot be read.
-    errors : tuple of exception types
-        What damaged data make `read` and `digest` raise; other errors are mistakes in code, and pass.
-    """
+    @property
+    def spec(self) -> Any:
+        """What ``fit`` learned, or was told, about how they are read."""
 
-    spec: Any
-    noun: str
-    error: type[InvalidSampleError]
-    errors: tuple[type[Exception], ...]
+    @property
+    def noun(self) -> str:
+        """What one is called."""
+
+    @property
+    def error(self) -> type[InvalidSampleError]:
+        """What is raised for one that cannot be read."""
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What damaged data make `read` and `digest` raise; other errors are mistakes in code, and pass."""
 
     def read(self, item: Any, *, note: Callable[[Doubt], None] = ignore) -> Any:
         """Read one entry; `note` is told what can be read in two ways."""
@@ -94,7 +93,7 @@ class Samples:
         Rows of X that are meant, in this order. None means all.
     """
 
-    def __init__(self, items: Sequence, reader: Reader, rows: np.ndarray | None = None):
+    def __init__(self, items: Any, reader: Reader, rows: np.ndarray | None = None):
         self.items = items
         self.reader = reader
         self.rows = np.arange(len(items)) if rows is None else rows

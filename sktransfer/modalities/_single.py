@@ -1,6 +1,7 @@
 """One picture where many are expected: refused with what to write, whatever ``fit`` saw."""
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ __all__ = ["refuse_one_picture"]
 _FEW = (1, 2, 3, 4)
 
 
-def refuse_one_picture(form: str, X: object, items: object, told: InputSpec, learned: InputSpec | None) -> None:
+def refuse_one_picture(form: str, X: object, items: Any, told: InputSpec, learned: InputSpec | None) -> None:
     """Refuse an array that is one picture, flattened or not, or a list of its rows.
 
     Parameters

@@ -1,6 +1,7 @@
 """What ``fit`` learned, or was told, about how pictures are to be read."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 __all__ = ["InputSpec"]
 
@@ -50,7 +51,7 @@ class InputSpec:
     channels: int | None = None
     value_range: tuple[float, float] | None = None
     n_features: int | None = None
-    select: tuple[int, ...] | str | None = None
+    select: tuple[int, ...] | Literal["all"] | None = None
     stated_range: tuple[float, float] | None = None
     stated_shape: tuple[int, ...] | None = None
     resize: str = "fast"

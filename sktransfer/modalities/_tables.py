@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sktransfer.exceptions import InvalidSampleError
 from sktransfer.modalities._modality import Modality
 from sktransfer.modalities._samples import Samples
 from sktransfer.utils._tables import check_table_of
@@ -58,7 +59,7 @@ class _RowReader:
 
     spec = None
     noun = "row"
-    error = ValueError
+    error = InvalidSampleError
     errors = ()
 
     def read(self, item: np.ndarray, *, note: Any = None) -> np.ndarray:

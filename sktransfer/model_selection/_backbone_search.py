@@ -23,7 +23,15 @@ from sktransfer._frozen import FeatureCache
 from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.domains import check_class_labels, labels_of_fit
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
-from sktransfer.model_selection._ranking import SCORES, NamedBackbone, as_ranking, best_first, rank, read_backbones
+from sktransfer.model_selection._ranking import (
+    SCORES,
+    NamedBackbone,
+    Ranked,
+    as_ranking,
+    best_first,
+    rank,
+    read_backbones,
+)
 from sktransfer.model_selection._winner import WinnerMixin
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions, fit_context
 from sktransfer.utils._messages import caller_level
@@ -255,7 +263,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         y = self._read_labels(y, is_classifier(estimator))
         check_consistent_length(X, y)
         kept = max(1, self.refine)
-        rows = []
+        rows: list[Ranked] = []
         for row in rank(
             read_backbones(self.backbones, self.weights),
             self._extractor,

@@ -15,7 +15,7 @@ def check_sizes(test_size: Any, train_size: Any) -> None:
     for name, size in (("test_size", test_size), ("train_size", train_size)):
         if size is None and name == "train_size":
             continue
-        if not isinstance(size, Real) or isinstance(size, bool) or not 0 < size < 1:
+        if not isinstance(size, Real) or isinstance(size, bool) or not 0 < float(size) < 1:
             raise ValueError(f"{name} must be a share of the rows, between 0 and 1, got {size!r}.")
     if train_size is not None and test_size + train_size > 1:
         raise ValueError(f"test_size={test_size} and train_size={train_size} sum to more than 1.")

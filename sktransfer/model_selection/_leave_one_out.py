@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from sktransfer.domains import Domains, as_labels, check_domains, mask_labels
+from sktransfer.domains import Domains, as_labels, check_domains, mask_labels, n_rows
 from sktransfer.exceptions import DomainError
 from sktransfer.model_selection._drawing import check_sizes, draw_rows
 from sktransfer.model_selection._splitters import NO_LABELS, DomainSplitter, Fold, one_of
@@ -118,7 +118,8 @@ class LeaveOneDomainOut(DomainSplitter):
         if y is None:
             raise ValueError(NO_LABELS)
         self._check_parameters()
-        domains, labels = self._read(X, y, None, sample_domain)
+        labels = as_labels(y, name="y")
+        domains = self._read_domains(sample_domain, labels, n_rows(X))
         for left_out, (train, test) in zip(_names_of(domains), self._split_domains(domains, labels), strict=True):
             # Swapped, so that no other domain has the target's name.
             swap = {left_out: self.target_domain, self.target_domain: left_out}

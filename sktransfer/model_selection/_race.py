@@ -50,9 +50,9 @@ def run_race(
         def evaluate(candidate: Candidate, fold: int, seconds: float) -> tuple[float, float, float]:
             bar.set_postfix_str(f"fold {fold + 1}, {candidate.name}")
             deadline = end_trainings(time.monotonic() + seconds) if math.isfinite(seconds) else None
-            _, *found = evaluator.evaluate(candidate.estimator, *folds[fold], deadline=deadline)
+            found = evaluator.evaluate(candidate.estimator, *folds[fold], deadline=deadline)
             bar.update()
-            return tuple(found)
+            return found.score, found.fit_seconds, found.score_seconds
 
         shares = [len(train) / len(evaluator.y) for train, _ in folds]
         return halve(candidates, shares, evaluate, factor=factor, clock=clock, error_score=error_score)

@@ -111,7 +111,8 @@ class DomainSplitter(BaseCrossValidator):
         if y is None:
             raise ValueError(NO_LABELS)
         self._check_parameters()
-        domains, labels = self._read(X, y, None, sample_domain)
+        labels = as_labels(y, name="y")
+        domains = self._read_domains(sample_domain, labels, n_rows(X))
         for train, test in self._split_domains(domains, labels):
             is_target = domains.is_target[train]
             y_train = mask_labels(labels[train], is_target) if is_target.any() else labels[train]
@@ -270,8 +271,11 @@ class StratifiedDomainShuffleSplit(SourceTargetShuffleSplit):
         parts = {}
         for name in (*domains.source_names, *domains.target_names):
             rows = domains.rows_of(name)
-            has_classes = y is not None and name in domains.source_names
-            parts[f"the domain {name!r}"] = (rows, _classes(y[rows]) if has_classes else np.zeros(len(rows), dtype=int))
+            if y is not None and name in domains.source_names:
+                classes = _classes(y[rows])
+            else:
+                classes = np.zeros(len(rows), dtype=int)
+            parts[f"the domain {name!r}"] = rows, classes
         return parts
 
 

@@ -284,8 +284,15 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         self.baseline_, baseline = candidates[0].name, candidates[0]
         self.scorer_ = self._choose_scorer(baseline.estimator, domains)
         evaluator, folds = Evaluator(X, y, domains, self._score_rows), self._folds(X, y, domains, seed)
-        race = {"factor": self.factor, "clock": clock, "error_score": self.error_score, "show": bool(self.verbose)}
-        winner = run_race(candidates, evaluator, folds, **race)
+        winner = run_race(
+            candidates,
+            evaluator,
+            folds,
+            factor=self.factor,
+            clock=clock,
+            error_score=self.error_score,
+            show=bool(self.verbose),
+        )
         self.best_estimator_ = evaluator.fit(clone(winner.estimator), np.arange(len(y)))
         winner = self._guarded(winner, baseline, evaluator)
         self.best_strategy_, self.best_score_ = winner.name, winner.mean_score
@@ -345,7 +352,8 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         if domains is None:
             return check_scoring(estimator, scoring=self.scoring or "accuracy")
         if self.scoring is None:
-            features = StandardScaler() if self.backbone is None else features_of(self._reading)
+            reading = self._reading
+            features = StandardScaler() if reading is None else features_of(reading)
             return TransferEvidenceScorer(features=features, target_domain=self.target_domain)
         if not asks_for_domains(self.scoring):
             raise ValueError(
@@ -366,12 +374,12 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         if not isinstance(self.cv, Integral):
             return split_rows(self.cv, X, y, None if domains is None else domains.names)
         if domains is not None:
-            return list(domain_folds(domains, y, n_splits=self.cv, random_state=seed))
+            return list(domain_folds(domains, y, n_splits=int(self.cv), random_state=seed))
         rows = np.zeros(len(y))
         folds = list(StratifiedKFold(self.cv, shuffle=True, random_state=seed).split(rows, y))
         # Half of the rows teach faster than the folds' larger part, and the other half tells more than their smaller.
         half = next(StratifiedKFold(2, shuffle=True, random_state=seed).split(rows, y))
-        return [half, *folds] if self.cv > 2 else folds
+        return [half, *folds] if int(self.cv) > 2 else folds
 
     def _guarded(self, winner: Candidate, baseline: Candidate, evaluator: Evaluator) -> Candidate:
         """Return the baseline, fitted, if the evidence is against the winner."""
@@ -380,7 +388,8 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
             return winner
         X, y, domains = evaluator.X, evaluator.y, evaluator.domains
         unadapted = evaluator.fit(clone(baseline.estimator), np.arange(len(y)))
-        table = X if self.backbone is None else features_of(self._reading).fit_transform(X)
+        reading = self._reading
+        table = X if reading is None else features_of(reading).fit_transform(X)
         self.evidence_ = evidence_of_models(self.best_estimator_, unadapted, X, y, domains, table=table)
         if self.evidence_.helps or self.evidence_.disagreement == 0:
             return winner

@@ -96,6 +96,8 @@ class WinnerMixin:
         """
         return self._delegate("decision_function", X)
 
+    best_estimator_: Any  # set by fit
+
     @property
     def classes_(self) -> np.ndarray:
         """Class labels, of classifiers."""

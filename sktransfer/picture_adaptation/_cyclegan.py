@@ -180,16 +180,18 @@ class Generator(nn.Module):
         self.last = nn.Conv2d(half, n_channels, 1)
         self.set_colours(np.ones(n_channels), np.zeros(n_channels))
         with torch.no_grad():
-            self.last.weight.mul_(0.1)
-            self.last.bias.zero_()
+            weight, bias = self.last.parameters()
+            weight.mul_(0.1)
+            bias.zero_()
 
     def set_colours(self, scale: np.ndarray, shift: np.ndarray) -> None:
         """Begin with a change of colours, from :func:`colour_map`, and a trace of the random maps."""
         n_channels = len(scale)
         with torch.no_grad():
-            self.colours.weight.normal_(std=0.1)
-            self.colours.weight[:, :n_channels, 0, 0] = torch.diag(torch.as_tensor(scale))
-            self.colours.bias.copy_(torch.as_tensor(shift))
+            weight, bias = self.colours.parameters()
+            weight.normal_(std=0.1)
+            weight[:, :n_channels, 0, 0] = torch.diag(torch.as_tensor(scale))
+            bias.copy_(torch.as_tensor(shift))
 
     def forward(self, x: torch.Tensor, style: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
         """Translate.
@@ -346,13 +348,13 @@ class CycleGAN:
             for judge, real, fake in zip(self.judges, (target, source), fakes, strict=True)
         )
         self._update(1, losses["discriminator_loss"])
-        if self.classifier is not None:
-            self.step_classifier(labels, source, fakes[0])
+        self.step_classifier(labels, source, fakes[0])
         return losses
 
     def step_classifier(self, labels: torch.Tensor, *views: torch.Tensor) -> None:
-        """Train the classifier on a batch in one or several looks, each of which BatchNorm sees by itself."""
-        self._update(2, sum(semantic_loss(self.classifier(pictures), labels) for pictures in views))
+        """Train the classifier, if any, on a batch in one or several looks, each of which BatchNorm sees by itself."""
+        if self.classifier is not None:
+            self._update(2, sum(semantic_loss(self.classifier(pictures), labels) for pictures in views))
 
     def _step_generators(self, source, labels, target, fake_target, fake_source):
         for part in (self.judges, self.classifier):

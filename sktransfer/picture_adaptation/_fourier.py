@@ -19,7 +19,7 @@ from sktransfer.utils._compat import Interval, StrOptions
 __all__ = ["FourierAdapter", "PictureAdapter", "content_seed", "low_amplitude", "replace_low_amplitude"]
 
 
-class PictureAdapter(BaseAdapter, auto_wrap_output_keys=None):
+class PictureAdapter(BaseAdapter, auto_wrap_output_keys=None):  # type: ignore[call-arg]  # scikit-learn's
     """Base of adapters that give source pictures the look of target pictures.
 
     A subclass writes `_fit_rows` and `_transform_rows` for pictures, uint8 of shape (n, height, width, 3), and stores
@@ -56,7 +56,7 @@ class PictureAdapter(BaseAdapter, auto_wrap_output_keys=None):
         height, width = self.image_size_
         resize = None
         if self.image_size is not None:
-            resize = ImagePreprocessor((height, width), mean=0.0, std=1.0, crop_pct=1.0)
+            resize = ImagePreprocessor((height, width), mean=(0.0,) * 3, std=(1.0,) * 3, crop_pct=1.0)
 
         def read(i: int) -> np.ndarray:
             if resize is not None:
@@ -85,7 +85,7 @@ def _checked_size(image_size: Any) -> tuple[int, int] | None:
     if image_size is None:
         return None
     size = (image_size, image_size) if isinstance(image_size, Integral) else tuple(image_size)
-    if len(size) != 2 or not all(isinstance(side, Integral) and side > 0 for side in size):
+    if len(size) != 2 or not all(isinstance(side, Integral) and int(side) > 0 for side in size):
         raise ValueError(
             f"image_size={image_size!r}: expected a whole number above 0, (height, width) of such, or None for the "
             f"size that the pictures have."
@@ -98,7 +98,7 @@ def content_seed(picture: np.ndarray, seed: int) -> int:
 
     What is drawn by it for a picture does not depend on the pictures beside it.
     """
-    digest = hashlib.blake2b(np.ascontiguousarray(picture), digest_size=8, salt=int(seed).to_bytes(16, "little"))
+    digest = hashlib.blake2b(np.ascontiguousarray(picture).data, digest_size=8, salt=int(seed).to_bytes(16, "little"))
     return int.from_bytes(digest.digest(), "little")
 
 
@@ -150,7 +150,7 @@ def replace_low_amplitude(pictures: np.ndarray, amplitude: np.ndarray, half_widt
     return np.fft.irfft2(spectrum, s=pictures.shape[-2:])
 
 
-class FourierAdapter(PictureAdapter, auto_wrap_output_keys=None):
+class FourierAdapter(PictureAdapter, auto_wrap_output_keys=None):  # type: ignore[call-arg]  # likewise
     """Give source pictures the low-frequency amplitude of target pictures (FDA).
 
     Light, colour and shading of a picture are in the amplitude of its low frequencies, and what it shows is in the

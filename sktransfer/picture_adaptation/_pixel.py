@@ -33,7 +33,7 @@ _ROWS_AT_ONCE = 256
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 
-class PixelAdapter(PictureAdapter, auto_wrap_output_keys=None):
+class PixelAdapter(PictureAdapter, auto_wrap_output_keys=None):  # type: ignore[call-arg]  # scikit-learn's
     """Translate source pictures into the look of the target (CycleGAN, CyCADA).
 
     Two generators learn to translate pictures from source to target and back, so that a discriminator of each domain

@@ -5,7 +5,7 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sklearn import get_config
 from sklearn.base import BaseEstimator
@@ -20,14 +20,14 @@ from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sktransfer.utils._messages import did_you_mean
 
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import with_callbacks as _with_callbacks
 except ImportError:  # before scikit-learn 1.9
 
-    class CallbackSupportMixin:
+    class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stands where newer releases have callbacks; estimators then have no ``set_callbacks``."""
 
-    def with_callbacks(method: Callable) -> Callable:
-        """Leave the method as it is."""
+    def _with_callbacks(method):
         return method
 
 
@@ -49,6 +49,9 @@ __all__ = [
 ]
 
 _torchvision_library = None
+_Self = TypeVar("_Self")
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
 
 
 class StrOptions(_StrOptions):
@@ -59,7 +62,14 @@ class StrOptions(_StrOptions):
         return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"
 
 
-def fit_context(*, prefer_skip_nested_validation: bool) -> Callable:
+def with_callbacks(method: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
+    """Let a ``fit`` call scikit-learn's callbacks, where it has them."""
+    return _with_callbacks(method)
+
+
+def fit_context(
+    *, prefer_skip_nested_validation: bool
+) -> Callable[[Callable[Concatenate[_Self, _Given], _Result]], Callable[Concatenate[_Self, _Given], _Result]]:
     """Check the parameters before a ``fit`` as scikit-learn does, and say which option a misspelt word may have meant.
 
     Parameters
@@ -69,11 +79,11 @@ def fit_context(*, prefer_skip_nested_validation: bool) -> Callable:
     """
     decorate = _plain_fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
 
-    def wrap(method):
+    def wrap(method: Callable[Concatenate[_Self, _Given], _Result]) -> Callable[Concatenate[_Self, _Given], _Result]:
         checked = decorate(method)
 
         @functools.wraps(method)
-        def fit(estimator, *args, **kwargs):
+        def fit(estimator: _Self, *args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
             if not get_config()["skip_parameter_validation"]:
                 _check_words(estimator)
             return checked(estimator, *args, **kwargs)
@@ -172,7 +182,7 @@ def load_torchvision_operators() -> None:
     import torch
 
     spec = importlib.util.find_spec("torchvision")
-    if spec is None or _torchvision_library is not None or _operators_defined():
+    if spec is None or spec.origin is None or _torchvision_library is not None or _operators_defined():
         return
     for library in sorted(Path(spec.origin).parent.glob("_C*.so")):
         try:

@@ -1,13 +1,16 @@
 """Kernels between samples, their bandwidth, and sums over kernel matrices too large to hold."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy import linalg
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils import gen_batches
 
 __all__ = [
+    "default_gamma",
     "kernel_blocks",
     "kernel_frame",
     "kernel_matrix",
@@ -82,8 +85,11 @@ def resolve_gamma(gamma: float | None, X: np.ndarray, *, kernel: str) -> float |
     """
     if kernel == "linear":
         return None
-    if gamma is not None:
-        return float(gamma)
+    return default_gamma(X, kernel=kernel) if gamma is None else float(gamma)
+
+
+def default_gamma(X: np.ndarray, *, kernel: str) -> float:
+    """Return what :func:`resolve_gamma` takes for None, where the kernel is not linear."""
     return median_gamma(X) if kernel == "rbf" else 1.0 / X.shape[1]
 
 
@@ -119,16 +125,18 @@ def pairwise_kernel(
         Kernel matrix, in the dtype of the rows.
     """
     Y = X if Y is None else Y
+    if kernel == "linear":
+        return X @ Y.T
+    if gamma is None:
+        raise ValueError(f"The kernel {kernel!r} needs a number as gamma, see resolve_gamma.")
     if kernel == "rbf":
         K = squared_distances(X, Y)
         K *= -gamma
         return np.exp(K, out=K)
     K = X @ Y.T
-    if kernel == "poly":
-        K *= gamma
-        K += coef0
-        np.power(K, degree, out=K)
-    return K
+    K *= gamma
+    K += coef0
+    return np.power(K, degree, out=K)
 
 
 def squared_distances(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
@@ -145,7 +153,7 @@ def squared_distances(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
     return np.maximum(squared, 0.0, out=squared)
 
 
-def kernel_frame(X: np.ndarray, *, kernel: str, gamma: float | None = None, **_: object) -> tuple[np.ndarray, type]:
+def kernel_frame(X: np.ndarray, *, kernel: str, gamma: float | None = None, **_: Any) -> tuple[np.ndarray, type]:
     """Return the origin and the precision in which to compute kernel values of many rows.
 
     The RBF kernel is the same from any origin, and lies between 0 and 1: around the mean, single precision keeps its
@@ -173,14 +181,14 @@ def kernel_frame(X: np.ndarray, *, kernel: str, gamma: float | None = None, **_:
     if kernel != "rbf":
         return np.zeros(X.shape[1]), np.float64
     origin = X.mean(axis=0, dtype=np.float64)
-    if len(X) < _MIN_SINGLE_ROWS:
+    if gamma is None or len(X) < _MIN_SINGLE_ROWS:
         return origin, np.float64
     moved = move_rows(X, origin, np.float32)
     farthest = float(np.einsum("ij,ij->i", moved, moved).max())
     return origin, np.float32 if gamma * farthest <= _MAX_SINGLE_NORM else np.float64
 
 
-def move_rows(X: np.ndarray, origin: np.ndarray, dtype: type) -> np.ndarray:
+def move_rows(X: np.ndarray, origin: np.ndarray, dtype: DTypeLike) -> np.ndarray:
     """Return rows of `X`, shape (n_samples, n_features), less `origin`, in `dtype`; only differences are rounded."""
     return np.subtract(X, origin, out=np.empty(X.shape, dtype=dtype), casting="same_kind")
 
@@ -206,7 +214,7 @@ def row_blocks(n_rows: int, n_columns: int, *, memory: int = _BLOCK_MEMORY) -> I
 
 
 def kernel_blocks(
-    X: np.ndarray, Y: np.ndarray | None = None, *, memory: int = _BLOCK_MEMORY, **kernel_params: object
+    X: np.ndarray, Y: np.ndarray | None = None, *, memory: int = _BLOCK_MEMORY, **kernel_params: Any
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield the kernel matrix between `X` and `Y` in blocks of rows, one at a time.
 
@@ -237,7 +245,7 @@ def kernel_blocks(
         yield rows, K
 
 
-def kernel_matrix(X: np.ndarray, **kernel_params: object) -> np.ndarray:
+def kernel_matrix(X: np.ndarray, **kernel_params: Any) -> np.ndarray:
     """Return the kernel matrix of the rows of `X` in float32, whatever the precision its blocks are computed in.
 
     Parameters
@@ -259,7 +267,7 @@ def kernel_matrix(X: np.ndarray, **kernel_params: object) -> np.ndarray:
     return K
 
 
-def nystroem_product(X: np.ndarray, landmarks: np.ndarray, **kernel_params: object) -> tuple[Callable, Callable]:
+def nystroem_product(X: np.ndarray, landmarks: np.ndarray, **kernel_params: Any) -> tuple[Callable, Callable]:
     """Return products with C S^-1 C', which approximates the kernel matrix of `X`; C = k(X, L), S = k(L, L).
 
     Parameters

@@ -42,7 +42,8 @@ def _seeded(seed: int) -> Iterator[None]:
 
 def rng_state() -> dict[str, Any]:
     """State of the generators that :func:`isolated_rng` seeds, as tensors, numbers and tuples."""
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002
+    legacy: Any = np.random.get_state()  # noqa: NPY002  (a tuple, as long as numpy has its own bit generator)
+    name, keys, *rest = legacy
     state = {"python": random.getstate(), "numpy": (name, keys.tolist(), *rest), "torch": torch.get_rng_state()}
     if torch.cuda.is_initialized():
         state["cuda"] = torch.cuda.get_rng_state_all()

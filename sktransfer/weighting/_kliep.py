@@ -222,7 +222,7 @@ class KLIEPWeighter(BaseWeighter):
         Xs, Xt = rows[domains.source_rows], rows[domains.target_rows]
         self.gammas_ = candidate_gammas(self.gamma, lambda: median_gamma(rows))
         self.centers_ = spread_rows(Xt, self.n_centers)
-        params = {"tol": self.tol, "max_iter": self.max_iter}
+        params: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter}
         best, self.cv_scores_ = 0, None
         if len(self.gammas_) > 1 and (Xt != Xt[0]).any():
             self.cv_scores_ = likelihood_cross_validation(

@@ -45,9 +45,10 @@ class KernelProduct:
         Passed to :func:`sktransfer.utils._kernels.pairwise_kernel`.
     """
 
-    def __init__(self, X: np.ndarray, *, memory: int = _HELD_KERNEL, **kernel_params: object) -> None:
+    def __init__(self, X: np.ndarray, *, memory: int = _HELD_KERNEL, **kernel_params: Any) -> None:
         self._X, self._params = X, kernel_params
-        self._K, self._kept, self._K_kept = None, None, None
+        self._K: np.ndarray | None = None
+        self._kept: tuple[np.ndarray, np.ndarray] | None = None
         n = len(X)
         if kernel_params["kernel"] != "linear" and 4 * n * n <= memory * 2**20:
             self._K = kernel_matrix(X, **kernel_params)
@@ -66,14 +67,16 @@ class KernelProduct:
 
     def _sparse_product(self, b: np.ndarray, weighted: np.ndarray) -> np.ndarray:
         # Most weights of a solution are zero, and which ones soon settles: the rows in use are kept side by side.
-        if self._kept is None or (weighted & ~self._kept).any() or 2 * weighted.sum() < self._kept.sum():
-            self._kept, self._K_kept = weighted, None
+        if self._kept is None or (weighted & ~self._kept[0]).any() or 2 * weighted.sum() < self._kept[0].sum():
+            self._kept = None  # before the next are computed: two of them may be too much
             rows = np.flatnonzero(weighted)
             if self._K is not None:
-                self._K_kept = self._K[rows]
+                K = self._K[rows]
             else:
-                self._K_kept = pairwise_kernel(self._X[rows], self._X, **self._params).astype(np.float32)
-        return (b[self._kept].astype(np.float32) @ self._K_kept).astype(np.float64)
+                K = pairwise_kernel(self._X[rows], self._X, **self._params).astype(np.float32)
+            self._kept = weighted, K
+        kept, K = self._kept
+        return (b[kept].astype(np.float32) @ K).astype(np.float64)
 
 
 def project_box_slab(v: np.ndarray, *, upper: float, least: float, most: float) -> np.ndarray:
@@ -109,7 +112,7 @@ def project_box_slab(v: np.ndarray, *, upper: float, least: float, most: float) 
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if excess(ends[middle]) >= 0 else (low, middle)
-    inside = np.count_nonzero((v >= ends[high]) & (v - upper <= ends[low]))
+    inside = int(np.count_nonzero((v >= ends[high]) & (v - upper <= ends[low])))
     t = ends[low] + excess(ends[low]) / max(inside, 1)
     return np.clip(v - min(t, ends[high]), 0.0, upper)
 
@@ -335,7 +338,12 @@ class KMMWeighter(BaseWeighter):
                 f"No weights of at most B={self.B} have a mean of at least 1 - eps = {1 - eps:.3g}; set B to 1 or more."
             )
         self.gamma_ = resolve_gamma(self.gamma, X, kernel=self.kernel)
-        params = {"kernel": self.kernel, "gamma": self.gamma_, "degree": self.degree, "coef0": self.coef0}
+        params: dict[str, Any] = {
+            "kernel": self.kernel,
+            "gamma": self.gamma_,
+            "degree": self.degree,
+            "coef0": self.coef0,
+        }
         frame = kernel_frame(X, **params)
         Xs = move_rows(X[domains.source_rows], *frame)
         kappa = np.empty(n)

@@ -173,10 +173,16 @@ class LabelShiftWeighter(BaseWeighter):
         check_classification_targets(labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         Xs, Xt = X[rows], X[domains.target_rows]
-        self.estimators_, self.confusion_, self.gamma_, self.X_fit_ = [], None, None, None
+        self.estimators_: list[Any] = []
+        self.confusion_, self.gamma_, self.X_fit_ = None, None, None
         if self.method == "kernel":
             self.gamma_, self.X_fit_ = resolve_gamma(self.gamma, X, kernel=self.kernel), Xs
-            params = {"kernel": self.kernel, "gamma": self.gamma_, "degree": self.degree, "coef0": self.coef0}
+            params: dict[str, Any] = {
+                "kernel": self.kernel,
+                "gamma": self.gamma_,
+                "degree": self.degree,
+                "coef0": self.coef0,
+            }
             A, b = class_mean_products(Xs, codes, Xt, **params)
             self.class_weights_ = class_weights_from_means(A, b, np.bincount(codes) / len(codes))
         elif len(self.classes_) == 1:
@@ -231,7 +237,7 @@ class LabelShiftWeighter(BaseWeighter):
             return self.weights_[nearest[:, 0]]
         if not self.estimators_:
             return np.ones(len(X))
-        params = {"n_classes": len(self.classes_), "soft": self.soft}
+        params: dict[str, Any] = {"n_classes": len(self.classes_), "soft": self.soft}
         return np.mean([predict_class_shares(e, X, **params) @ self.class_weights_ for e in self.estimators_], axis=0)
 
     def __sklearn_tags__(self):

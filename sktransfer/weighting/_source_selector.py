@@ -98,7 +98,7 @@ class SourceSelector(BaseWeighter):
         self.weighter_.fit(X, y, sample_domain=domains.names)
         weights = self.weighter_.weights_
         n = len(weights)
-        n_kept = min(self.n_select, n) if isinstance(self.n_select, Integral) else max(1, round(self.n_select * n))
+        n_kept = min(int(self.n_select), n) if isinstance(self.n_select, Integral) else max(1, round(self.n_select * n))
         kept = largest(weights, n_kept)
         self.threshold_ = float(weights[kept].min())
         self.sample_indices_ = domains.source_rows[kept]

@@ -208,7 +208,8 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoostBase):
         data = self._labelled_rows(X, y, sample_domain)
         self.classes_ = np.unique(data.y)
         rng = check_random_state(self.random_state)
-        self.estimators_, times_wrong = [], np.zeros(len(data.y))
+        self.estimators_: list[Any] = []
+        times_wrong = np.zeros(len(data.y))
 
         def fit_round(weights: np.ndarray) -> np.ndarray:
             self.estimators_.append(self._fit_learner(data.X, data.y, weights, rng))

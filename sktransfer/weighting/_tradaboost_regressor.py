@@ -187,11 +187,14 @@ class TrAdaBoostRegressor(RegressorMixin, TrAdaBoostBase):
 
     def _fit_rounds(self, data: LabelledRows, weights: np.ndarray, rng: np.random.RandomState) -> tuple:
         """Return the weights of source rows that were 1 at first, those of all rows, and the target errors."""
-        self.estimators_, n = [], data.n_source
+        self.estimators_: list[Any] = []
+        n = data.n_source
         fit_round = self._make_round(data, self.estimators_, rng)
-        params = {"n_estimators": self.n_estimators, "loss": self.loss}
+        params: dict[str, Any] = {"n_estimators": self.n_estimators, "loss": self.loss}
         last, votes, self.estimator_errors_, largest = tradaboost_r2(fit_round, weights, n_source=n, **params)
-        self.estimator_weights_, self.step_errors_, self.step_ = second_half(votes), None, None
+        self.estimator_weights_ = second_half(votes)
+        self.step_errors_: np.ndarray | None = None
+        self.step_: int | None = None
         beta = source_factor(n, self.n_estimators)
         self._source_steps_ = [(*step, beta) for step in zip(self.estimators_, largest, strict=True)]
         return self._replay(data.X[:n], data.y[:n]), last, self.estimator_errors_
@@ -203,9 +206,9 @@ class TrAdaBoostRegressor(RegressorMixin, TrAdaBoostBase):
                 "two_stage=True cross-validates over labelled target rows and needs at least two, got one. Label more, "
                 "or set two_stage=False."
             )
-        n, m, params = data.n_source, data.n_target, {"n_estimators": self.n_estimators, "loss": self.loss}
-        folds = KFold(min(self.cv, m), shuffle=True, random_state=rng.randint(2**31 - 1))
-        folds = [(np.r_[:n, n + train], n + test) for train, test in folds.split(np.arange(m))]
+        n, m = data.n_source, data.n_target
+        splitter = KFold(min(self.cv, m), shuffle=True, random_state=rng.randint(2**31 - 1))
+        folds = [(np.r_[:n, n + train], n + test) for train, test in splitter.split(np.arange(m))]
         errors, steps, weights_of_step, target_errors = [], [], [], []
         first_share = weights[n:].sum()
         for position in range(self.n_steps):
@@ -219,8 +222,13 @@ class TrAdaBoostRegressor(RegressorMixin, TrAdaBoostBase):
         self.step_errors_, self.step_ = np.array(errors), int(np.argmin(errors))
         self._source_steps_, last = steps[: self.step_], weights
         weights, self.estimators_ = weights_of_step[self.step_], []
-        fit_round = self._make_round(data, self.estimators_, rng)
-        self.estimator_weights_, self.estimator_errors_ = adaboost_r2(fit_round, weights, n_source=n, **params)
+        self.estimator_weights_, self.estimator_errors_ = adaboost_r2(
+            self._make_round(data, self.estimators_, rng),
+            weights,
+            n_source=n,
+            n_estimators=self.n_estimators,
+            loss=self.loss,
+        )
         return self._replay(data.X[:n], data.y[:n]), last, np.array(target_errors)
 
     def _lower_source(self, data, weights, share, rng):
