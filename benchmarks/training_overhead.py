@@ -25,7 +25,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from sktransfer import FineTunedClassifier, PretrainedFeatureExtractor, clear_cache, load_backbone
+from sktransfer import FineTunedClassifier, PretrainedFeatureExtractor, Recipe, clear_cache, load_backbone
 from sktransfer.backbones._timm import timm
 
 N_CLASSES = 10
@@ -99,8 +99,7 @@ def ours(name, size, setting, X, y, epochs):
         max_epochs=epochs,
         batch_size=BATCH,
         lr=LR,
-        optimizer="adamw",
-        weight_decay=WEIGHT_DECAY,
+        recipe=Recipe(optimizer="adamw", weight_decay=WEIGHT_DECAY),
         image_size=size,
         device="cpu",
         precision="float32",

@@ -70,6 +70,7 @@ _ROOM_OF = {
     "PredictionEntropyScorer": "model_selection",
     "PretrainedFeatureExtractor": "feature_extraction",
     "RKD": "fine_tuning",
+    "Recipe": "_nets",
     "RuLSIFWeighter": "weighting",
     "SHOTClassifier": "deep_adaptation",
     "SoftNeighborhoodDensityScorer": "model_selection",

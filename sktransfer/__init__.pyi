@@ -14,6 +14,7 @@ from sktransfer import model_selection as model_selection
 from sktransfer import picture_adaptation as picture_adaptation
 from sktransfer import weighting as weighting
 from sktransfer._frozen import FeatureCache, clear_cache
+from sktransfer._nets import Recipe
 from sktransfer.adaptation import (
     AdaptedClassifier,
     AdaptedRegressor,
@@ -203,6 +204,7 @@ __all__ = [
     "PixelAdapter",
     "PredictionEntropyScorer",
     "PretrainedFeatureExtractor",
+    "Recipe",
     "RuLSIFWeighter",
     "SHOTClassifier",
     "SoftNeighborhoodDensityScorer",

@@ -1,6 +1,4 @@
-"""What tests of the training engine share: a small network, its data, and a recipe to change."""
-
-from dataclasses import fields
+"""What tests of the training engine share: a small network, its data, and settings to change."""
 
 import numpy as np
 import torch
@@ -8,7 +6,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sktransfer import load_backbone
-from sktransfer._nets import Recipe, Targets, TunedModule, WeightedLoss, cross_entropy, plan_training
+from sktransfer._nets import Recipe, Targets, TrainingSettings, TunedModule, WeightedLoss, cross_entropy, plan_training
 from sktransfer._nets._batches import FeatureSet, PhasedSet
 from sktransfer._nets._freezing import plan_phases
 from sktransfer._nets._net import train_net
@@ -17,44 +15,43 @@ from sktransfer.utils._random import isolated_rng
 CPU = torch.device("cpu")
 N_CLASSES = 3
 
-_SETTINGS = {
-    "trainable": "head",
-    "lora_rank": 2,
-    "probe_epochs": 0,
-    "probe_lr": 0.01,
-    "unfreeze_every": None,
-    "batch_norm": "train",
+_RECIPE = {
     "max_epochs": 3,
     "batch_size": 8,
     "lr": 0.1,
-    "layer_decay": None,
-    "head_lr_factor": 1.0,
-    "schedule": "constant",
-    "warmup_epochs": 0,
     "optimizer": "sgd",
     "weight_decay": 0.0,
-    "max_grad_norm": None,
-    "augment": None,
-    "mixup": 0.0,
-    "cutmix": 0.0,
-    "early_stopping": False,
-    "n_iter_no_change": 10,
-    "ema_decay": None,
-    "device": CPU,
-    "precision": "float32",
-    "compile": False,
-    "accelerate": False,
-    "n_jobs": 1,
-    "verbose": 0,
-    "callbacks": None,
+    "probe_lr": 0.01,
+    "lora_rank": 2,
 }
 
 
-def recipe(**changes):
-    unknown = set(changes) - {field.name for field in fields(Recipe)}
-    if unknown:
-        raise TypeError(f"no settings {unknown}")
-    return Recipe(**{**_SETTINGS, **changes})
+def training(
+    *,
+    device=CPU,
+    precision="float32",
+    n_jobs=1,
+    bottleneck=None,
+    early_stopping=False,
+    cache="memory",
+    n_iter_no_change=10,
+    callbacks=None,
+    verbose=0,
+    **recipe,
+):
+    """Settings of a training; what is not named is for the recipe."""
+    return TrainingSettings.on(
+        device,
+        precision,
+        Recipe(**{**_RECIPE, **recipe}),
+        bottleneck=bottleneck,
+        n_jobs=n_jobs,
+        verbose=verbose,
+        callbacks=callbacks,
+        cache=cache,
+        early_stopping=early_stopping,
+        n_iter_no_change=n_iter_no_change,
+    )
 
 
 def _block(n_in, n_out, *more):
@@ -101,17 +98,18 @@ def train(backbone=None, *, data=None, valid=None, seed=0, criterion=None, n_out
 
     A training that diverged is an error here, whatever weights were kept.
     """
-    settings = recipe(**changes)
+    settings = training(**changes)
+    recipe = settings.recipe
     backbone = tiny_backbone() if backbone is None else backbone
-    plan = plan_training(backbone, settings.trainable)
-    phases = plan_phases(backbone, plan, probe_epochs=settings.probe_epochs, unfreeze_every=settings.unfreeze_every)
+    plan = plan_training(backbone, recipe.trainable)
+    phases = plan_phases(backbone, plan, probe_epochs=recipe.probe_epochs, unfreeze_every=recipe.unfreeze_every)
     data = phased(backbone, pictures(), targets()) if data is None else data
     with isolated_rng(seed):
         module = TunedModule(
-            backbone, plan, n_outputs, frozen_batch_norm=settings.batch_norm == "frozen", neck=settings.neck
+            backbone, plan, n_outputs, frozen_batch_norm=recipe.batch_norm == "frozen", neck=settings.neck
         )
         if plan.lora:
-            module.adapt(plan, settings.lora_rank)
+            module.adapt(plan, recipe.lora_rank)
         criterion = WeightedLoss(cross_entropy) if criterion is None else criterion
         net, curve, error = train_net(module, data, valid, settings, phases=phases, criterion=criterion, **(hand or {}))
     if error is not None:

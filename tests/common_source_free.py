@@ -5,7 +5,7 @@ import functools
 from common_deep import SuppliedDANNClassifier, easy_pair
 from torch import nn
 
-from sktransfer import DANNClassifier, FineTunedClassifier, make_domain_shift
+from sktransfer import DANNClassifier, FineTunedClassifier, Recipe, make_domain_shift
 from sktransfer.deep_adaptation._adabn import AdaBNClassifier
 from sktransfer.deep_adaptation._shot import SHOTClassifier
 from sktransfer.deep_adaptation._tent import TENTClassifier
@@ -34,7 +34,7 @@ def picture_source(seed, kind="shapes"):
         trainable="all",
         max_epochs=15,
         lr=3e-3,
-        label_smoothing=0.1,
+        recipe=Recipe(label_smoothing=0.1),
         random_state=seed,
     )
     return clf.fit(X[domain == "source"], y[domain == "source"])

@@ -43,6 +43,7 @@ from sktransfer import (
     FineTunedClassifier,
     MMDAdapter,
     PretrainedFeatureExtractor,
+    Recipe,
     clear_cache,
     load_backbone,
 )
@@ -371,7 +372,7 @@ def test_the_frozen_part_sees_each_picture_once_in_a_fit_and_not_again_in_anothe
         model.fit(*digits)
     assert sum(seen) == len(digits[0])
     with count_pictures() as seen:
-        clone(model).set_params(lr=1e-4, weight_decay=0).fit(*digits)
+        clone(model).set_params(lr=1e-4, recipe=Recipe(weight_decay=0)).fit(*digits)
         model.predict(digits[0])
     assert sum(seen) == 0
 

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from sktransfer import DANNClassifier, FineTunedClassifier, PretrainedFeatureExtractor, clear_cache
+from sktransfer import DANNClassifier, FineTunedClassifier, PretrainedFeatureExtractor, Recipe, clear_cache
 from sktransfer.exceptions import InvalidSampleError, InvalidSampleWarning
 
 HERE = Path(__file__).parent

@@ -75,6 +75,7 @@ CLASSES = (
     "PredictionEntropyScorer",
     "PretrainedFeatureExtractor",
     "RKD",
+    "Recipe",
     "RuLSIFWeighter",
     "SHOTClassifier",
     "SoftNeighborhoodDensityScorer",
@@ -193,8 +194,8 @@ def test_unknown_name():
 
 @pytest.mark.parametrize("name", sorted({*CLASSES, *FUNCTIONS}))
 def test_names_come_from_a_public_room(name):
-    if name in ("FeatureCache", "clear_cache", "keep_freed_memory"):
-        return  # of the frozen features' store and of the allocator, whose rooms are private
+    if name in ("FeatureCache", "Recipe", "clear_cache", "keep_freed_memory"):
+        return  # of the frozen features' store, of the engine and of the allocator, whose rooms are private
     rooms = [importlib.import_module(f"sktransfer.{room}") for room in ROOMS]
     assert sum(name in room.__all__ for room in rooms) == 1
 

@@ -19,7 +19,7 @@ from _common import HERE, data_folder, markdown_table, provenance, publish
 from scipy.stats import weightedtau
 from sklearn.linear_model import LogisticRegression
 
-from sktransfer import BackboneSearch, FineTunedClassifier, clear_cache, rank_backbones
+from sktransfer import BackboneSearch, FineTunedClassifier, Recipe, clear_cache, rank_backbones
 
 BACKBONES = (
     "mobilenetv2_100.tf2_in1k",
@@ -186,9 +186,9 @@ def train(cell):
     """Fine-tune and judge; the record to be kept."""
     data = load(cell.dataset)
     start = time.process_time()
-    model = FineTunedClassifier(
-        path_of(cell.backbone), **RECIPE, lr=cell.lr, device="cpu", n_jobs=1, random_state=cell.seed
-    )
+    recipe = Recipe(lr=cell.lr, **{name: value for name, value in RECIPE.items() if name != "image_size"})
+    options = {"image_size": IMAGE_SIZE, "device": "cpu", "n_jobs": 1, "random_state": cell.seed}
+    model = FineTunedClassifier(path_of(cell.backbone), recipe=recipe, **options)
     model.fit(data.X, data.y)
     seconds = time.process_time() - start
     accuracy = float(np.mean(model.predict(data.X_test) == data.y_test))

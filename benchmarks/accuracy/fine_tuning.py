@@ -22,7 +22,7 @@ import numpy as np
 from _common import HERE, data_folder, publish
 from _fine_tuning_report import report
 
-from sktransfer import FineTunedClassifier
+from sktransfer import FineTunedClassifier, Recipe
 
 SIZES = ("5", "10", "20", "all")
 SEEDS = (0, 1, 2)
@@ -138,14 +138,12 @@ def strategies(epochs, rates):
 
 def parameters(strategy, n, rates, image_size, limit):
     """All parameters of a cell that decide its result."""
-    known = inspect.signature(FineTunedClassifier).parameters
-    chosen = {**COMMON, "image_size": image_size, **strategies(epochs_for(n, limit), rates)[strategy]}
-    return {name: value for name, value in chosen.items() if name in known or name not in COMMON}
+    return {**COMMON, "image_size": image_size, **strategies(epochs_for(n, limit), rates)[strategy]}
 
 
 def available(names):
     """Strategies that this version has."""
-    known = inspect.signature(FineTunedClassifier).parameters
+    known = {*inspect.signature(FineTunedClassifier).parameters, *inspect.signature(Recipe).parameters}
     rates = dict.fromkeys(RATES, 1e-3)
     return [name for name in names if set(strategies(1, rates)[name]) <= set(known)]
 
@@ -170,7 +168,11 @@ def run_cell(cell, params):
     data = cell_data(cell)
     backbone = f"local-dir:{data_folder()}/weights/mobilenetv2_100.tf2_in1k"
     start = time.process_time()
-    classifier = FineTunedClassifier(backbone, **params, device="cpu", n_jobs=1, random_state=cell.seed)
+    own, recipe = {}, {}
+    for name, value in params.items():
+        (recipe if name in inspect.signature(Recipe).parameters else own)[name] = value
+    options = {**own, "recipe": Recipe(**recipe), "device": "cpu", "n_jobs": 1, "random_state": cell.seed}
+    classifier = FineTunedClassifier(backbone, **options)
     classifier.fit(data.X, data.y)
     fitted = time.process_time()
     accuracy = float(np.mean(classifier.predict(data.X_test) == data.y_test))

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from sktransfer import FineTunedClassifier
+from sktransfer import FineTunedClassifier, Recipe
 
 
 def train(folder: Path, result: Path) -> None:
@@ -33,12 +33,10 @@ def train(folder: Path, result: Path) -> None:
         "sktransfer_mini",
         trainable="all",
         max_epochs=8,
-        probe_epochs=1,
         augment="light",
-        ema_decay=0.9,
+        recipe=Recipe(probe_epochs=1, ema_decay=0.9, schedule="cosine"),
         early_stopping=True,
         validation_fraction=0.25,
-        schedule="cosine",
         random_state=0,
         checkpoint_dir=folder,
     )

@@ -28,14 +28,13 @@ def _source(name, size):
 
 
 def _classifier(name, size, **options):
-    from sktransfer import FineTunedClassifier
+    from sktransfer import FineTunedClassifier, Recipe
 
     return FineTunedClassifier(
         **_source(name, size),
         batch_size=_BATCH,
         lr=_LR,
-        weight_decay=_WEIGHT_DECAY,
-        optimizer="adamw",
+        recipe=Recipe(optimizer="adamw", weight_decay=_WEIGHT_DECAY),
         device="cpu",
         precision="float32",
         n_jobs=1,

@@ -23,6 +23,7 @@ _PLACES = {
     "Trained": "_build",
     "TrainingJob": "_job",
     "TrainingPlan": "_freezing",
+    "TrainingSettings": "_settings",
     "TransferNet": "_net",
     "TunedModule": "_module",
     "WeightedLoss": "_losses",
@@ -35,6 +36,7 @@ _PLACES = {
     "multilabel_loss": "_losses",
     "plain_set": "_build",
     "plan_training": "_freezing",
+    "resolve_recipe": "_recipe",
     "squared_error": "_losses",
     "train_network": "_build",
 }

@@ -13,7 +13,8 @@ from sktransfer._nets._module import Outputs, TunedModule
 from sktransfer._nets._net import TransferNet
 from sktransfer._nets._penalty import Penalty, PenaltySetup
 from sktransfer._nets._persistence import load_saved
-from sktransfer._nets._recipe import Recipe
+from sktransfer._nets._recipe import Recipe, resolve_recipe
+from sktransfer._nets._settings import TrainingSettings
 from sktransfer._nets._table import Table, TableRows
 from sktransfer._nets._user_callbacks import check_callbacks
 
@@ -37,6 +38,7 @@ __all__ = [
     "Trained",
     "TrainingJob",
     "TrainingPlan",
+    "TrainingSettings",
     "TransferNet",
     "TunedModule",
     "WeightedLoss",
@@ -49,6 +51,7 @@ __all__ = [
     "multilabel_loss",
     "plain_set",
     "plan_training",
+    "resolve_recipe",
     "squared_error",
     "train_network",
 ]

@@ -1,4 +1,4 @@
-"""From samples, targets and a recipe to a trained network."""
+"""From samples, targets and settings to a trained network."""
 
 import functools
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from sktransfer._nets._freezing import Phase, TrainingPlan, plan_phases, plan_tr
 from sktransfer._nets._module import TunedModule, is_convolutional
 from sktransfer._nets._net import TransferNet, arrange_moments, train_net
 from sktransfer._nets._penalty import Penalty, PenaltySetup
-from sktransfer._nets._recipe import Recipe
 from sktransfer._nets._recompute import blocks_of, recomputed
+from sktransfer._nets._settings import TrainingSettings
 from sktransfer._nets._table import TableRows
 from sktransfer.backbones import Backbone
 from sktransfer.exceptions import DivergenceError
@@ -54,7 +54,7 @@ def train_network(
     backbone: Backbone,
     train: tuple[Samples, Targets],
     valid: tuple[Samples, Targets] | None,
-    recipe: Recipe,
+    settings: TrainingSettings,
     *,
     n_outputs: int,
     criterion: nn.Module,
@@ -74,7 +74,7 @@ def train_network(
     backbone : Backbone
     train, valid : tuple of (Samples, Targets)
         `valid` may be None.
-    recipe : Recipe
+    settings : TrainingSettings
     n_outputs : int
         Classes or targets.
     criterion : torch.nn.Module
@@ -94,22 +94,23 @@ def train_network(
     checkpoint, callbacks
         See :func:`~sktransfer._nets.train_net`.
     """
+    recipe = settings.recipe
     plan = plan_training(backbone, recipe.trainable)
     phases = plan_phases(backbone, plan, probe_epochs=recipe.probe_epochs, unfreeze_every=recipe.unfreeze_every)
+    frozen = recipe.batch_norm == "frozen"
     if previous is None:
-        frozen = recipe.batch_norm == "frozen"
-        module = TunedModule(backbone, plan, n_outputs, frozen_batch_norm=frozen, neck=recipe.neck)
+        module = TunedModule(backbone, plan, n_outputs, frozen_batch_norm=frozen, neck=settings.neck)
     else:
         module = previous.module_
-        module.frozen_batch_norm = recipe.batch_norm == "frozen"
+        module.frozen_batch_norm = frozen
         module.enter(plan)
     options: dict[str, Any] = {
         "backbone": backbone,
-        "recipe": recipe,
+        "settings": settings,
         "frozen_features": frozen_features,
         "n_outputs": n_outputs,
     }
-    with _ready(module, plan, recipe, backbone, penalty):
+    with _ready(module, plan, settings, backbone, penalty):
         if penalty is not None and penalty_setup is not None:
             penalty.attach(module, penalty_setup())
         try:
@@ -117,7 +118,7 @@ def train_network(
                 module,
                 training_set(*train, learns=True, **options),
                 None if valid is None else training_set(*valid, learns=False, **options),
-                recipe,
+                settings,
                 phases=phases,
                 criterion=criterion,
                 penalty=penalty,
@@ -135,13 +136,13 @@ def train_network(
 
 
 @contextmanager
-def _ready(module, plan, recipe, backbone, penalty):
+def _ready(module, plan, settings, backbone, penalty):
     """Make `module` ready for training, and like any other afterwards: that of an earlier fit is still in use."""
     if plan.lora:
-        module.adapt(plan, recipe.lora_rank)
-    module.arrange(recipe.device.type in _LAYOUT_PAYS and is_convolutional(module.body))
+        module.adapt(plan, settings.recipe.lora_rank)
+    module.arrange(settings.device.type in _LAYOUT_PAYS and is_convolutional(module.body))
     try:
-        with recomputed(_blocks(module, recipe, backbone, penalty)):
+        with recomputed(_blocks(module, settings, backbone, penalty)):
             yield
     finally:
         if plan.lora:
@@ -149,11 +150,11 @@ def _ready(module, plan, recipe, backbone, penalty):
         module.arrange(False)
 
 
-def _blocks(module, recipe, backbone, penalty):
+def _blocks(module, settings, backbone, penalty):
     """Parts of `module` whose inside is not kept for the gradients."""
-    if not recipe.gradient_checkpointing or isinstance(module.body, nn.Identity):
+    if not settings.recipe.gradient_checkpointing or isinstance(module.body, nn.Identity):
         return []
-    if recipe.compile:
+    if settings.recipe.compile:
         raise ValueError("gradient_checkpointing=True does not go with compile=True: pass one of them.")
     if penalty is not None and not penalty.can_recompute:
         raise ValueError(
@@ -176,7 +177,7 @@ def training_set(
     *,
     learns: bool,
     backbone: Backbone,
-    recipe: Recipe,
+    settings: TrainingSettings,
     frozen_features: Callable[[Samples, int | None], np.ndarray],
     n_outputs: int,
 ) -> PhasedSet:
@@ -188,12 +189,13 @@ def training_set(
     targets : Targets
     learns : bool
         Whether the rows are trained on: only then, and not in a probe, pictures are augmented and mixed.
-    backbone, recipe, frozen_features, n_outputs
+    backbone, settings, frozen_features, n_outputs
         See :func:`train_network`.
     """
+    recipe = settings.recipe
 
     def build(phase: Phase):
-        changes = learns and recipe.changes_pictures and not phase.is_probe
+        changes = learns and settings.changes_pictures and not phase.is_probe
         if phase.plan.has_frozen_prefix and not changes:
             return FeatureSet(frozen_features(samples, phase.plan.start), targets)
         augment = recipe.augment if changes else None
@@ -213,9 +215,9 @@ def training_set(
             modality.collate,
             mix=modality.mixed(recipe.mixup, recipe.cutmix) if mixes else None,
             n_outputs=n_outputs,
-            prefix=_prefix(backbone, phase.plan.start, recipe) if phase.plan.has_frozen_prefix else None,
-            n_jobs=recipe.n_jobs,
-            room=_KEPT_BYTES if augment is None and recipe.cache is not None else 0,
+            prefix=_prefix(backbone, phase.plan.start, settings) if phase.plan.has_frozen_prefix else None,
+            n_jobs=settings.n_jobs,
+            room=_KEPT_BYTES if augment is None and settings.cache is not None else 0,
         )
 
     return PhasedSet(targets, build, is_table=isinstance(samples, TableRows))
@@ -230,7 +232,7 @@ def plain_set(
     plan: TrainingPlan,
     *,
     backbone: Backbone,
-    recipe: Recipe,
+    settings: TrainingSettings,
     frozen_features: Callable[[Samples, int | None], np.ndarray],
 ) -> PhasedSet:
     """Rows as they are, without labels, as what learns by `plan` takes them; see :func:`training_set`."""
@@ -240,7 +242,7 @@ def plain_set(
         targets,
         learns=False,
         backbone=backbone,
-        recipe=recipe,
+        settings=settings,
         frozen_features=frozen_features,
         n_outputs=0,
     )
@@ -248,7 +250,7 @@ def plain_set(
     return data
 
 
-def _prefix(backbone, start, recipe):
+def _prefix(backbone, start, settings):
     boundary = functools.partial(backbone.boundary, start=start)
 
     def prefix(pictures):
@@ -256,9 +258,9 @@ def _prefix(backbone, start, recipe):
             forward_in_micro_batches(
                 boundary,
                 pictures,
-                batch_size=recipe.batch_size,
-                device=recipe.device,
-                precision=recipe.precision,
+                batch_size=settings.recipe.batch_size,
+                device=settings.device,
+                precision=settings.precision,
                 cpu_rows=backbone.cpu_rows,
             )
         )

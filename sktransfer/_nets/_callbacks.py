@@ -291,7 +291,7 @@ class Relabel(Callback):
     def on_epoch_begin(self, net: Any, dataset_train: PhasedSet, **kwargs: Any) -> None:
         """Set the targets, and note the share of those that are new."""
         data = dataset_train if self.plain is None else self.plain
-        labels = self.label(net, data.in_order(net.recipe.batch_size))
+        labels = self.label(net, data.in_order(net.settings.recipe.batch_size))
         values = dataset_train.targets.values
         net.history.record("relabelled", float(np.mean(labels != values)))
         values[:] = labels

@@ -113,7 +113,7 @@ class Checkpoint(Callback):
                 f"checkpoint_dir={str(self.folder)!r} holds a training of max_epochs={before}, which cannot go on as "
                 f"one of max_epochs={now}: its schedule, or the trade-off of its adaptation, depends on the length "
                 "from the first step on. Pass another folder, or the fitted estimator as backbone to train on from it; "
-                "with schedule='constant' (and trade_off_schedule='constant') a training may be made longer."
+                "with Recipe(schedule='constant') (and trade_off_schedule='constant') a training may be made longer."
             )
         if self.epochs_done > n_epochs:
             raise ValueError(

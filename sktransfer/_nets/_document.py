@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from sktransfer._nets._recipe import Recipe
 from sktransfer.modalities import InputSpec
 
 __all__ = ["attributes_of", "net_settings", "parameters_of", "rebuild"]
 
-_OWN_WAYS = {"backbone_", "net_", "plan_", "input_spec_", "regularizer_"}  # not written as plain values
+_OWN_WAYS = {"backbone_", "net_", "plan_", "input_spec_", "recipe_", "regularizer_"}  # not written as plain values
 _FLAGS = {"_multilabel", "_one_dimensional", "_sklearn_output_config"}
 _ATTRIBUTE = re.compile(r"[a-z][a-z0-9_]*_")
 _PLACES = ("cache", "checkpoint_dir")  # parameters that name a folder to write to
@@ -39,10 +40,11 @@ _KINDS = {  # of attributes, where the wrong kind would be found out late
 
 def net_settings(net: Any) -> dict[str, Any]:
     """Give what a trained net must know beside its weights."""
-    recipe = net.recipe
+    settings = net.settings
     return {
-        "batch_size": recipe.batch_size,
-        "precision": recipe.precision,
+        "batch_size": settings.recipe.batch_size,
+        "batch_norm": settings.recipe.batch_norm,
+        "precision": settings.precision,
         "bottleneck": net.module_.neck_widths,
     }
 
@@ -77,7 +79,8 @@ def parameters_of(estimator: Any) -> dict[str, Any]:
         value = getattr(estimator, name, None)
         if hasattr(value, "get_params"):
             found["regularizers"][name] = _regularizer_document(value, estimator._regularizer_classes())
-            params["regularizer"] = None if name == "regularizer" else params["regularizer"]
+    found["recipes"] = _recipe_documents(estimator)
+    params.update((name, None) for part in ("regularizers", "recipes") for name in found[part] if name in params)
     for name, value in params.items():
         _check_plain(
             value,
@@ -93,6 +96,27 @@ def _without_places(params, defaults):
     """Parameters that name a folder to write to, at their defaults: what a file says must not make folders."""
     away = [name for name in _PLACES if name in params and params[name] not in _NO_PLACES]
     return {**params, **{name: defaults[name].default for name in away}}
+
+
+def _recipe_documents(estimator):
+    """Parameters of the recipe as it was passed, if it is no name, and as it was used."""
+    found = {
+        name: getattr(estimator, name).get_params(deep=False)
+        for name in ("recipe", "recipe_")
+        if hasattr(getattr(estimator, name, None), "get_params")
+    }
+    if callable(found.get("recipe_", {}).get("augment")):
+        found["recipe_"]["augment"] = None  # it changed the pictures of the training, and is no part of what it left
+    for name, value in found.get("recipe", {}).items():
+        way_out = f"Call set_params(recipe__{name}=None) before save (the fitted network stays as it is)"
+        _check_plain(value, f"recipe__{name}={value!r}", way_out)
+    return found
+
+
+def _recipe(document):
+    recipe = Recipe(**document)
+    recipe._validate_params()
+    return recipe
 
 
 def _regularizer_document(regularizer, known):
@@ -181,13 +205,12 @@ def _rebuild(cls, document, tensors, path):
     if "described" in document:
         params[cls._held] = ImageBackbone(params[cls._held], **document["described"])
     known = cls._regularizer_classes()
-    regularizers = {name: _regularizer(d, known) for name, d in document["regularizers"].items()}
-    if "regularizer" in regularizers:
-        params["regularizer"] = regularizers["regularizer"]
+    objects = {name: _regularizer(d, known) for name, d in document["regularizers"].items()}
+    objects.update((name, _recipe(d)) for name, d in document["recipes"].items())
+    params.update((name, value) for name, value in objects.items() if name in params)
     estimator = cls(**_without_places(params, inspect.signature(cls.__init__).parameters))
     estimator._validate_params()
-    if "regularizer_" in regularizers:
-        estimator.regularizer_ = regularizers["regularizer_"]
+    vars(estimator).update((name, objects[name]) for name in ("regularizer_", "recipe_") if name in objects)
     for name, value in document["attributes"].items():
         if not _is_attribute(name):
             raise KeyError(f"{name!r} is no name of a fitted attribute")

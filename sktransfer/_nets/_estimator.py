@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from abc import ABCMeta, abstractmethod
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._frozen import FeatureCache, FrozenPart
 from sktransfer._nets._persistence import PersistenceMixin
+from sktransfer._nets._recipe import FLAT, Recipe, resolve_recipe
 from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.modalities import open_images
 from sktransfer.utils._compat import CallbackSupportMixin, Interval, StrOptions
@@ -33,44 +34,20 @@ class NetEstimator(
 ):
     """Samples to scores, by a pretrained network whose last part is trained.
 
-    A subclass says what the network should give (`_n_outputs`, `_criterion`).
+    A subclass says what the network should give (`_n_outputs`, `_criterion`) and how it is trained (`_settings`).
     """
 
     _parameter_constraints = {
         "backbone": "no_validation",  # load_backbone says more than a type list could
         "weights": [str, os.PathLike, None],
-        "trainable": [
-            StrOptions({"head", "all", "norm", "bias", "lora"}),
-            Interval(Integral, 1, None, closed="left"),
-            bool,  # plan_training says what was meant
-            list,
-            tuple,
-        ],
-        "lora_rank": [Interval(Integral, 1, None, closed="left")],
-        "probe_epochs": [Interval(Integral, 0, None, closed="left")],
-        "probe_lr": [Interval(Real, 0, None, closed="neither")],
-        "unfreeze_every": [Interval(Integral, 1, None, closed="left"), None],
-        "batch_norm": [StrOptions({"train", "frozen"})],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "lr": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
-        "layer_decay": [Interval(Real, 0, 1, closed="right"), None],
-        "head_lr_factor": [Interval(Real, 0, None, closed="neither")],
-        "schedule": [StrOptions({"constant", "cosine", "one_cycle", "step"})],
-        "warmup_epochs": [Interval(Integral, 0, None, closed="left")],
-        "optimizer": [str],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "augment": [StrOptions({"light", "default", "trivial", "randaug"}), callable, None],
-        "ema_decay": [Interval(Real, 0, 1, closed="neither"), None],
+        "recipe": "no_validation",  # resolve_recipe says more
+        **{name: [*Recipe._parameter_constraints[name], None] for name in FLAT},
+        "augment": [*Recipe._parameter_constraints["augment"], StrOptions({"none"})],
         "checkpoint_dir": [str, os.PathLike, None],
         "image_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
         "image_shape": [tuple, list, None],
         "device": "no_validation",
         "precision": [StrOptions({"auto", "float32", "bfloat16", "float16"})],
-        "compile": ["boolean"],
-        "gradient_checkpointing": ["boolean"],
-        "accelerate": ["boolean"],
         "cache": [str, os.PathLike, FeatureCache, None],
         "n_jobs": [Integral, None],
         "on_error": [StrOptions({"raise", "drop"})],
@@ -91,6 +68,25 @@ class NetEstimator(
     @abstractmethod
     def _penalty(self) -> Any:
         """Give what a training adds to the loss, a Penalty or None."""
+
+    @abstractmethod
+    def _settings(self) -> Any:
+        """Give all that the training goes by, TrainingSettings."""
+
+    def _take_recipe(self):
+        """Resolve `recipe` and what is said beside it."""
+        recipe = resolve_recipe(self.recipe, **{name: getattr(self, name) for name in FLAT})
+        if recipe.label_smoothing and not is_classifier(self):
+            raise ValueError(
+                f"label_smoothing={recipe.label_smoothing} of the recipe has no meaning for {type(self).__name__}, "
+                "which learns numbers: leave it at 0."
+            )
+        self.recipe_ = recipe
+
+    @property
+    def _batch_size(self):
+        """Rows of a pass, which may be changed after the training."""
+        return self.recipe_.batch_size if self.batch_size is None else self.batch_size
 
     @property
     def _description(self) -> Any:
@@ -125,7 +121,7 @@ class NetEstimator(
     def _frozen(self) -> FrozenPart:
         return FrozenPart(
             self.backbone_,
-            batch_size=self.batch_size,
+            batch_size=self._batch_size,
             device=self.device,
             precision=self.precision,
             cache=self.cache,
@@ -136,10 +132,10 @@ class NetEstimator(
     def _frozen_features(self, samples, start, on_error="raise"):
         return self._frozen.features(samples, start, on_error)
 
-    def _begin(self, X, y):
+    def _begin(self, X, y, n_epochs):
         """Tell scikit-learn's callbacks, where there are any, that fitting begins."""
         if hasattr(self, "_init_callback_context"):
-            context = self._init_callback_context(max_subtasks=self.probe_epochs + self.max_epochs)
+            context = self._init_callback_context(max_subtasks=n_epochs)
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
 
     def _samples(self, X, *, reset):
@@ -167,10 +163,6 @@ class NetEstimator(
 
     def _train(self, job, train, valid, *, reported):
         """Run a whole training and keep its history."""
-        if self.warmup_epochs >= self.max_epochs and self.warmup_epochs:
-            raise ValueError(
-                f"warmup_epochs={self.warmup_epochs} leaves none of max_epochs={self.max_epochs}; pass fewer."
-            )
         job.run(train, valid, reported=reported)
         return self._end(*reported)
 
@@ -233,6 +225,28 @@ class NetEstimator(
         # A classifier behind layers of its own is none for the pooled features.
         head = None if len(module.neck) else module.head
         return self.backbone_.tuned(None if self.plan_.start is None else module.body, head)
+
+    def set_params(self, **params: Any) -> NetEstimator:
+        """Set parameters, those of the recipe and of other objects among them by ``recipe__name``.
+
+        Parameters
+        ----------
+        **params
+            Values by names.
+
+        Returns
+        -------
+        self : object
+            The estimator itself.
+        """
+        nested = [name for name in params if name.startswith("recipe__")]
+        recipe = params.get("recipe", getattr(self, "recipe", None))
+        if nested and isinstance(recipe, str):
+            raise ValueError(
+                f"{nested[0]}={params[nested[0]]!r}: recipe={recipe!r} is a name, which has no parameters. Pass a "
+                "recipe of your own, recipe=Recipe(), to set and to search them."
+            )
+        return super().set_params(**params)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_")  # a training that failed leaves other attributes

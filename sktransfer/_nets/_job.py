@@ -1,10 +1,9 @@
-"""One training of an estimator: from its parameters and data to its fitted attributes."""
+"""One training of an estimator: from its settings and data to its fitted attributes."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
-from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -16,6 +15,7 @@ __all__ = ["TrainingJob"]
 # Parameters that change how fast, where or how loudly a model is made, but not the model.
 _NOT_PART_OF_THE_MODEL = {
     "accelerate",
+    "backbone",  # its weights stand for it
     "cache",
     "callbacks",
     "checkpoint_dir",
@@ -24,6 +24,7 @@ _NOT_PART_OF_THE_MODEL = {
     "gradient_checkpointing",
     "n_jobs",
     "on_error",
+    "recipe",
     "verbose",
     "warm_start",
 }
@@ -35,15 +36,17 @@ class TrainingJob:
     Parameters
     ----------
     estimator : NetEstimator
-        Gives the parameters, its loss, what is added to it, and the number of its outputs.
+        Gives its loss, what is added to it, and the number of its outputs.
+    settings : TrainingSettings
     previous : TransferNet or None, default=None
         Whose weights are the start, in place of the backbone's.
     epochs_before : int or None, default=None
         Epochs of ``partial_fit`` so far, where this is another one; None for a whole training.
     """
 
-    def __init__(self, estimator: Any, *, previous: Any = None, epochs_before: int | None = None):
+    def __init__(self, estimator: Any, settings: Any, *, previous: Any = None, epochs_before: int | None = None):
         self.estimator = estimator
+        self.settings = settings
         self.previous = previous
         self.epochs_before = epochs_before
         self.checkpoint = self._open_checkpoint()
@@ -63,17 +66,15 @@ class TrainingJob:
         callbacks : tuple of skorch callbacks, default=()
             What the training itself needs; used as they are.
         """
-        from sktransfer._nets import Recipe, check_callbacks, train_network
+        from sktransfer._nets import check_callbacks, train_network
         from sktransfer.utils._device_memory import explained_out_of_memory
         from sktransfer.utils._random import isolated_rng
 
         estimator = self.estimator
-        recipe = Recipe.of(estimator)
-        if self.epochs_before is not None:
-            recipe = replace(recipe, max_epochs=1)
+        settings = self.settings
         check_callbacks(
-            estimator.callbacks,
-            recipe,
+            settings.callbacks,
+            settings,
             is_validated=valid is not None,
             has_labels=bool(train[1].weights.any()),
             goes_on=self.checkpoint is not None,
@@ -85,18 +86,18 @@ class TrainingJob:
             self.checkpoint.begin(
                 self.seed,
                 self._identity(train, valid),
-                n_epochs=recipe.n_epochs,
-                is_of_any_length=recipe.schedule == "constant" and not (penalty and penalty.follows_progress),
+                n_epochs=settings.n_epochs,
+                is_of_any_length=settings.recipe.schedule == "constant" and not (penalty and penalty.follows_progress),
             )
         optimizer = getattr(self.previous, "optimizer_", None) if self.epochs_before else None
-        if estimator.trainable == "lora":
+        if settings.recipe.trainable == "lora":
             optimizer = None  # its matrices were merged into the weights
-        with explained_out_of_memory(recipe.device, *self._memory()), isolated_rng(self.seed):
+        with explained_out_of_memory(settings.device, *self._memory()), isolated_rng(self.seed):
             trained = train_network(
                 estimator._trunk,
                 train,
                 valid,
-                recipe,
+                settings,
                 n_outputs=estimator._n_outputs,
                 criterion=estimator._criterion(),
                 answers=estimator._answers(),
@@ -107,7 +108,7 @@ class TrainingJob:
                 # A copy: torch goes on in these very tensors, and a training may fail.
                 optimizer_state=None if optimizer is None else copy.deepcopy(optimizer.state_dict()),
                 checkpoint=self.checkpoint,
-                callbacks=(*callbacks, *(() if reported is None else self._reporters(recipe, *reported))),
+                callbacks=(*callbacks, *(() if reported is None else self._reporters(*reported))),
             )
         estimator.plan_, estimator.net_ = trained.plan, trained.net
         estimator.lr_ = trained.net.lr
@@ -123,10 +124,10 @@ class TrainingJob:
     def _memory(self):
         """Say what takes the memory of a training, and what makes it less."""
         params = self.estimator.get_params(deep=False)
-        size = self.estimator.batch_size
+        size = self.settings.recipe.batch_size
         remedies = [f"a smaller batch_size (e.g. {max(size // 2, 1)})"]
-        if params.get("gradient_checkpointing") is False:
-            remedies.append("gradient_checkpointing=True")
+        if "recipe" in params and not self.settings.recipe.gradient_checkpointing:
+            remedies.append("recipe=Recipe(gradient_checkpointing=True)")
         if "image_size" in params:
             remedies.append("a smaller image_size")
         return f"a training with batch_size={size}", ", or ".join(remedies)
@@ -154,11 +155,12 @@ class TrainingJob:
         if self.previous is None:
             estimator.backbone_ = estimator._load_backbone(self.seed, samples)
             return
-        plan = plan_training(estimator._trunk, estimator.trainable)
+        trainable = self.settings.recipe.trainable
+        plan = plan_training(estimator._trunk, trainable)
         n_outputs = self.previous.module_.head.out_features
         if plan != estimator.plan_ or n_outputs != estimator._n_outputs:
             raise ValueError(
-                f"The network was trained with other settings (trainable={estimator.trainable!r} is new, or y has "
+                f"The network was trained with other settings (trainable={trainable!r} is new, or y has "
                 f"{estimator._n_outputs} outputs where it had {n_outputs}) and cannot go on with these. Fit a clone, "
                 "with backbone=this estimator to start from what it learned, or set warm_start=False."
             )
@@ -179,10 +181,12 @@ class TrainingJob:
     def _identity(self, train, valid):
         """Everything that decides the result, by name."""
         estimator = self.estimator
+        # The recipe as it was resolved: by a name or by numbers, it is the same training.
+        stated = {**estimator.get_params(deep=False), **self.settings.recipe.get_params(deep=False)}
         parameters = {
             name: getattr(value, "__qualname__", None) or repr(value)  # a function's repr holds its address
-            for name, value in estimator.get_params(deep=False).items()
-            if name not in _NOT_PART_OF_THE_MODEL and name != "backbone"
+            for name, value in stated.items()
+            if name not in _NOT_PART_OF_THE_MODEL
         }
         data = hashlib.blake2b(digest_size=8)
         for samples, targets in (train, valid) if valid else (train,):
@@ -198,7 +202,7 @@ class TrainingJob:
             "training data": data.hexdigest(),
         }
 
-    def _reporters(self, recipe, X, y):
+    def _reporters(self, X, y):
         """Tell scikit-learn's callbacks of each epoch, one task each."""
         from sktransfer._nets import Reporter, plan_training
 
@@ -206,7 +210,7 @@ class TrainingJob:
         if not hasattr(estimator, "_callback_fit_ctx"):  # scikit-learn before 1.9
             return ()
         root = estimator._callback_fit_ctx
-        plan = plan_training(estimator._trunk, recipe.trainable)
+        plan = plan_training(estimator._trunk, self.settings.recipe.trainable)
         tasks = []
 
         def begin(net):

@@ -31,8 +31,8 @@ from sktransfer._nets._checkpoint import Checkpoint, Resume
 from sktransfer._nets._freezing import Phase
 from sktransfer._nets._module import TunedModule
 from sktransfer._nets._penalty import Penalty
-from sktransfer._nets._recipe import Recipe
 from sktransfer._nets._schedule import range_test, steepest
+from sktransfer._nets._settings import TrainingSettings
 from sktransfer._nets._user_callbacks import check_patterns, own_copies, prints, sets_rate
 from sktransfer.backbones import create_optimizer
 from sktransfer.exceptions import DivergenceError
@@ -52,7 +52,7 @@ class TransferNet(WatchedNetMixin, NeuralNet):
     Parameters
     ----------
     module : TunedModule
-    recipe : Recipe
+    settings : TrainingSettings
     penalty : Penalty or None, default=None
         Gives what is added to the loss of a training step, and may weigh its rows.
     answers : Answers or None, default=None
@@ -61,15 +61,15 @@ class TransferNet(WatchedNetMixin, NeuralNet):
         Passed to :class:`skorch.NeuralNet`.
     """
 
-    def __init__(self, module, *args, recipe, penalty=None, answers=None, **kwargs):
+    def __init__(self, module, *args, settings, penalty=None, answers=None, **kwargs):
         super().__init__(module, *args, **kwargs)
-        self.recipe = recipe
+        self.settings = settings
         self.penalty = penalty
         self.answers = answers
 
     def initialize_optimizer(self, triggered_directly=None):
         """Create the optimizer over what learns, now or in a later phase."""
-        recipe, module = self.recipe, self.tuned
+        recipe, module = self.settings.recipe, self.tuned
         told_apart = recipe.layer_decay is not None or recipe.head_lr_factor != 1.0
         has_body = any(parameter.requires_grad for parameter in module.body.parameters())
         model = getattr(module.body, "model", None)
@@ -99,7 +99,7 @@ class TransferNet(WatchedNetMixin, NeuralNet):
 
     def infer(self, x, **fit_params):
         """Run the module, in the precision asked for."""
-        with autocast(self.recipe.precision, self.recipe.device):
+        with autocast(self.settings.precision, self.settings.device):
             return self.module_(to_tensor(x, device=self.device))  # a mapping is one input, not many
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
@@ -109,7 +109,7 @@ class TransferNet(WatchedNetMixin, NeuralNet):
         if not training or self.penalty is None:
             return self.criterion_(scores, rows.values, rows.weights)
         loss = self.criterion_(scores, rows.values, self.penalty.weigh(self.tuned, y_pred, rows))
-        with autocast(self.recipe.precision, self.recipe.device):
+        with autocast(self.settings.precision, self.settings.device):
             penalty = self.penalty(self.tuned, to_device(X, loss.device), y_pred, rows).float()
         self.history.record_batch("penalty", penalty.item())
         return loss + penalty
@@ -125,10 +125,10 @@ class TransferNet(WatchedNetMixin, NeuralNet):
         return forward_in_micro_batches(
             lambda x: getattr(module.run(x, entry), output),
             torch.from_numpy(inputs),
-            batch_size=self.recipe.batch_size,
+            batch_size=self.settings.recipe.batch_size,
             device=device,
             # What a graphics card gains by, a processor may lose thirty times by.
-            precision=self.recipe.precision if device.type == self.recipe.device.type else "float32",
+            precision=self.settings.precision if device.type == self.settings.device.type else "float32",
             cpu_rows=cpu_rows,
         )
 
@@ -138,19 +138,19 @@ class TransferNet(WatchedNetMixin, NeuralNet):
         slim = object.__new__(type(self))
         slim.__dict__.update(self.__dict__, optimizer_=None, module=None, penalty=None, train_split=None)
         # Callbacks may hold what cannot be pickled, ours the training itself.
-        slim.__dict__.update(callbacks=None, callbacks_=[], guests=(), recipe=_without_callbacks(self.recipe))
+        slim.__dict__.update(callbacks=None, callbacks_=[], guests=(), settings=_without_callbacks(self.settings))
         return super(TransferNet, slim).__getstate__()
 
 
-def _without_callbacks(recipe):
-    return dataclasses.replace(recipe, callbacks=None)
+def _without_callbacks(settings):
+    return dataclasses.replace(settings, callbacks=None)
 
 
 class _ScaledNet(TransferNet):
     """Training in float16, whose small gradients vanish unless the loss is scaled up."""
 
     def initialize_optimizer(self, triggered_directly=None):
-        self.scaler_ = torch.amp.GradScaler(self.recipe.device.type)
+        self.scaler_ = torch.amp.GradScaler(self.settings.device.type)
         return super().initialize_optimizer(triggered_directly)
 
     def train_step(self, batch, **fit_params):
@@ -175,7 +175,7 @@ def train_net(
     module: TunedModule,
     train: PhasedSet,
     valid: PhasedSet | None,
-    recipe: Recipe,
+    settings: TrainingSettings,
     *,
     phases: Sequence[Phase],
     criterion: nn.Module,
@@ -193,7 +193,7 @@ def train_net(
         Trained in place.
     train, valid : PhasedSet
         `valid` may be None.
-    recipe : Recipe
+    settings : TrainingSettings
     phases : sequence of Phase
     criterion : torch.nn.Module
         Loss of scores, targets and weights.
@@ -202,12 +202,12 @@ def train_net(
     checkpoint : Checkpoint or None, default=None
         Goes on from what it holds.
     callbacks : sequence of skorch callbacks, default=()
-        Used as they are; copies are made of those of the recipe.
+        Used as they are; copies are made of those of the settings.
     optimizer_state : dict or None, default=None
         Of an earlier training of the same module.
     """
-    net = _build_net(module, valid, recipe, criterion, penalty=penalty, answers=answers)
-    best = BestWeights(recipe.n_iter_no_change) if recipe.early_stopping else None
+    net = _build_net(module, valid, settings, criterion, penalty=penalty, answers=answers)
+    best = BestWeights(settings.n_iter_no_change) if settings.early_stopping else None
     # A head alone is too little work to share: threads would only wait for one another.
     alone = not any(parameter.requires_grad for parameter in module.body.parameters())
     with torch_threads(1) if alone else nullcontext():
@@ -215,7 +215,7 @@ def train_net(
         theirs = _step_aside(net)
         check_patterns([callback for _, callback in theirs], module)
         curve = None
-        if recipe.lr == "auto":
+        if settings.recipe.lr == "auto":
             if checkpoint is not None and checkpoint.saved is not None:
                 net.lr, curve = checkpoint.rate
             else:
@@ -229,13 +229,13 @@ def train_net(
         own = [*_own_callbacks(net, train, phases), best, *callbacks, checkpoint and Resume(checkpoint)]
         net.callbacks_ += [*_named(own), *theirs, *_named([checkpoint])]
         if checkpoint is not None:
-            net.max_epochs = checkpoint.epochs_left(recipe.n_epochs)
+            net.max_epochs = checkpoint.epochs_left(settings.n_epochs)
         net.notify("on_train_begin", X=train, y=None)
         arrange_moments(net.optimizer_)  # those of an earlier training, or of a checkpoint
         error = _run(net, train, 0 if best is not None and best.is_exhausted else net.max_epochs)
     net.train_split = None  # it holds the validation pictures
     net.penalty = None
-    net.device = str(recipe.device)  # where accelerate left it open
+    net.device = str(settings.device)  # where accelerate left it open
     net.callbacks, net.callbacks_, net.guests = None, theirs, ()
     module.enter(phases[-1].plan)
     module.eval()
@@ -273,19 +273,20 @@ def _run(net, train, n_epochs):
         del net.history[-1]
         return diverged
     except ValueError as error:
-        raise _explained(error, len(train), net.recipe) from error
+        raise _explained(error, len(train), net.settings.recipe.batch_size) from error
     net.notify("on_train_end", X=train, y=None)
     return None
 
 
 def _own_callbacks(net, train, phases):
-    recipe = net.recipe
+    settings = net.settings
+    recipe = settings.recipe
     schedule = Schedule(
         lr=net.lr,
         probe_lr=recipe.probe_lr,
         probe_epochs=recipe.probe_epochs,
         warmup_epochs=recipe.warmup_epochs,
-        n_epochs=recipe.n_epochs,
+        n_epochs=settings.n_epochs,
         steps_per_epoch=train.targets.n_batches(recipe.batch_size),
         schedule=None if sets_rate(net.guests) else recipe.schedule,
     )
@@ -296,38 +297,38 @@ def _own_callbacks(net, train, phases):
         DivergenceGuard(),  # before WeightAverage: while an epoch begins, the average is still in place
         None if recipe.max_grad_norm is None else GradientNormClipping(recipe.max_grad_norm),
         None if recipe.ema_decay is None else WeightAverage(recipe.ema_decay),
-        EpochBar() if recipe.verbose else None,
+        EpochBar() if settings.verbose else None,
     ]
 
 
-def _build_net(module, valid, recipe, criterion, *, penalty, answers):
+def _build_net(module, valid, settings, criterion, *, penalty, answers):
     # The log would be laid out in a table even where nothing is printed.
-    kind, options = TransferNet, {"device": str(recipe.device), "callbacks__print_log": None}
+    kind, options = TransferNet, {"device": str(settings.device), "callbacks__print_log": None}
     shard = (0, 1)
-    if recipe.accelerate:
+    if settings.recipe.accelerate:
         accelerate = import_optional("accelerate", extra="accelerate", caller="accelerate=True")
-        if recipe.precision == "float16":
+        if settings.precision == "float16":
             raise ValueError("precision='float16' does not go with accelerate=True: pass 'bfloat16' or 'float32'.")
         # The number format is ours to set: accelerate allows but one a process.
-        accelerator = accelerate.Accelerator(cpu=recipe.device.type == "cpu", mixed_precision="no")
+        accelerator = accelerate.Accelerator(cpu=settings.device.type == "cpu", mixed_precision="no")
         kind, options = _AcceleratedNet, {"accelerator": accelerator, "callbacks__print_log__sink": silent}
         shard = (accelerator.process_index, accelerator.num_processes)
-    elif recipe.precision == "float16":
+    elif settings.precision == "float16":
         kind = _ScaledNet
-    if recipe.compile:
+    if settings.recipe.compile:
         module.body.compile()
-    theirs = own_copies(recipe.callbacks)
+    theirs = own_copies(settings.callbacks)
     return kind(
         module,
-        recipe=recipe,
+        settings=settings,
         penalty=penalty,
         answers=answers,
         predict_nonlinearity=None if answers is None else answers.proba,
         callbacks=theirs,
         criterion=criterion,
-        lr=1e-3 if recipe.lr == "auto" else recipe.lr,
-        max_epochs=recipe.n_epochs,
-        batch_size=recipe.batch_size,
+        lr=1e-3 if settings.recipe.lr == "auto" else settings.recipe.lr,
+        max_epochs=settings.n_epochs,
+        batch_size=settings.recipe.batch_size,
         iterator_train=BatchIterator,
         iterator_train__shuffle=True,
         iterator_train__shard=shard,
@@ -343,12 +344,12 @@ def _named(callbacks):
     return [(f"{type(callback).__name__}_{number}", callback) for number, callback in enumerate(there)]
 
 
-def _explained(error, n, recipe):
+def _explained(error, n, batch_size):
     if "more than 1 value per channel" not in str(error):
         return error
     return ValueError(
-        f"BatchNorm cannot learn from batches of 1 sample: got n_samples={n} and batch_size={recipe.batch_size}. Pass "
-        "more samples, a greater batch_size, or batch_norm='frozen'."
+        f"BatchNorm cannot learn from batches of 1 sample: got n_samples={n} and batch_size={batch_size}. Pass more "
+        "samples, a greater batch_size, or recipe=Recipe(batch_norm='frozen')."
     )
 
 

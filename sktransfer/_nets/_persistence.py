@@ -165,18 +165,19 @@ class PersistenceMixin:
         """Set ``plan_`` and ``net_``; the estimator has its ``backbone_`` and ``history_`` already."""
         import torch
 
-        from sktransfer._nets import Recipe, TrainingPlan, TransferNet, TunedModule
+        from sktransfer._nets import Recipe, TrainingPlan, TrainingSettings, TransferNet, TunedModule
         from sktransfer.utils._random import isolated_rng
 
         self.plan_ = TrainingPlan(**{**plan, "learns": frozenset(plan["learns"])})
-        # Not Recipe.of: the device of the training may not be here, and is not needed.
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(Recipe) if hasattr(self, f.name)}
-        recipe = Recipe(**{**values, **settings, "device": torch.device("cpu")})
+        # For predictions alone; and the device of the training may not be here.
+        recipe = Recipe(batch_size=settings["batch_size"], batch_norm=settings["batch_norm"])
+        neck = tuple(settings["bottleneck"])
+        used = TrainingSettings(recipe, torch.device("cpu"), settings["precision"], neck=neck)
         frozen, n_outputs = recipe.batch_norm == "frozen", len(tensors["head.bias"])
         with isolated_rng(0):  # layers are drawn and then filled
-            module = TunedModule(self._trunk, self.plan_, n_outputs, frozen_batch_norm=frozen, neck=recipe.neck)
+            module = TunedModule(self._trunk, self.plan_, n_outputs, frozen_batch_norm=frozen, neck=neck)
         module.load_state_dict(tensors)
-        self.net_ = TransferNet(module.eval(), recipe=recipe, criterion=self._criterion(), verbose=0)
+        self.net_ = TransferNet(module.eval(), settings=used, criterion=self._criterion(), verbose=0)
         self.net_.initialize()
         self.net_.optimizer_ = None  # it has no moments to go on from
         self.net_.history.extend(dict(epoch) for epoch in getattr(self, "history_", ()))

@@ -24,7 +24,7 @@ from skorch.callbacks import (
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from sktransfer._nets._module import TunedModule
-from sktransfer._nets._recipe import Recipe
+from sktransfer._nets._settings import TrainingSettings
 from sktransfer.utils._messages import did_you_mean
 
 __all__ = ["check_callbacks", "check_learning", "check_patterns", "own_copies", "prints", "sets_rate"]
@@ -84,7 +84,7 @@ def _named_or_not(entry):
 
 def check_callbacks(
     callbacks: Sequence[Any] | None,
-    recipe: Recipe,
+    settings: TrainingSettings,
     *,
     is_validated: bool,
     has_labels: bool = True,
@@ -97,7 +97,7 @@ def check_callbacks(
     ----------
     callbacks : sequence or None
         As the user passed them.
-    recipe : Recipe
+    settings : TrainingSettings
         Of the training.
     is_validated : bool
         Whether there are held-out samples.
@@ -112,7 +112,7 @@ def check_callbacks(
         callback = entry[1] if isinstance(entry, tuple) else entry
         reason = (
             _needs_no_input_shape(callback)
-            or _fights_the_schedule(callback, recipe)
+            or _fights_the_schedule(callback, settings.recipe)
             or _needs_validation(callback, is_validated)
             or _scores_nothing(callback, has_labels)
             or _is_forgotten(callback, goes_on, is_one_pass)
@@ -141,8 +141,9 @@ def _fights_the_schedule(callback, recipe):
         return None
     what = "sets the learning rate" if isinstance(callback, LRScheduler) else "goes on with the epochs of another fit"
     return (
-        f"{what}, and so does not go with {' and '.join(names)}, by which the epochs of this one decide. Pass "
-        "schedule='constant', warmup_epochs=0, probe_epochs=0 and unfreeze_every=None, or leave the callback out."
+        f"{what}, and so does not go with {' and '.join(names)}, by which the epochs of this one decide. Pass a "
+        "recipe with schedule='constant', warmup_epochs=0, probe_epochs=0 and unfreeze_every=None, or leave the "
+        "callback out."
     )
 
 

@@ -201,6 +201,11 @@ class AdaBNClassifier(SourceFreeClassifier):
         self.on_error = on_error
         self.verbose = verbose
 
+    _n_epochs = 0
+
+    def _settings(self):
+        return self._settings_of(Recipe(batch_size=self.batch_size))
+
     def _plan_adaptation(self, neck):
         layers = [name for name, layer in self._trunk.module.named_modules() if _keeps_statistics(layer)]
         if not layers and not len(neck):
@@ -215,9 +220,14 @@ class AdaBNClassifier(SourceFreeClassifier):
         return replace(plan_training(self._trunk, layers if affine.issuperset(layers) else "all"), learns=frozenset())
 
     def _adapt(self, module, samples, reported):
-        recipe = Recipe.of(self)
-        module.to(recipe.device)
-        with autocast(recipe.precision, recipe.device):
-            estimate_statistics(module, self._dealt(samples, recipe), source_weight=self.source_weight)
-        settings = {"batch_size": recipe.batch_size, "precision": recipe.precision, "bottleneck": module.neck_widths}
-        self._restore_net(asdict(self.plan_), module.state_dict(), settings)
+        settings = self._settings()
+        module.to(settings.device)
+        with autocast(settings.precision, settings.device):
+            estimate_statistics(module, self._dealt(samples, settings), source_weight=self.source_weight)
+        known = {
+            "batch_size": self.batch_size,
+            "batch_norm": settings.recipe.batch_norm,
+            "precision": settings.precision,
+            "bottleneck": module.neck_widths,
+        }
+        self._restore_net(asdict(self.plan_), module.state_dict(), known)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,17 @@ from sklearn.utils import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._frozen import FeatureCache
-from sktransfer._nets import NetEstimator, TableRows, Targets, TrainingJob, WeightedLoss, cross_entropy, squared_error
+from sktransfer._nets import (
+    NetEstimator,
+    Recipe,
+    TableRows,
+    Targets,
+    TrainingJob,
+    TrainingSettings,
+    WeightedLoss,
+    cross_entropy,
+    squared_error,
+)
 from sktransfer.base import LabelledScoreMixin
 from sktransfer.deep_adaptation._alignment import Alignment
 from sktransfer.deep_adaptation._shared_parameters import share_parameters
@@ -44,8 +54,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DeepClassifier", "DeepRegressor"]
 
-_FOR_PICTURES = {  # what has no meaning for a table, and the value that says nothing
-    "weights": "pretrained",
+# What has no meaning for a table, and the value that says nothing.
+_FOR_PICTURES = {"weights": "pretrained", "image_size": None, "image_shape": None, "on_error": "raise"}
+_FOR_PICTURES_IN_RECIPES = {
     "trainable": "head",
     "probe_epochs": 0,
     "unfreeze_every": None,
@@ -53,9 +64,6 @@ _FOR_PICTURES = {  # what has no meaning for a table, and the value that says no
     "batch_norm": "train",
     "augment": None,
     "gradient_checkpointing": False,
-    "image_size": None,
-    "image_shape": None,
-    "on_error": "raise",
 }
 
 
@@ -69,7 +77,7 @@ class _BaseDeepAdapted(NetEstimator):
 
     _parameter_constraints = {
         **NetEstimator._parameter_constraints,
-        "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "batch_size": [Interval(Integral, 2, None, closed="left"), None],
         "trade_off": [Interval(Real, 0, None, closed="left")],
         "trade_off_schedule": [StrOptions({"ramp", "constant"})],
         "bottleneck": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
@@ -95,32 +103,17 @@ class _BaseDeepAdapted(NetEstimator):
         use_target_labels: bool = False,
         target_domain: Any = "target",
         weights: str | os.PathLike[str] | None = "pretrained",
-        trainable: str | int | Sequence[str] = "head",
-        lora_rank: int = 8,
-        probe_epochs: int = 0,
-        probe_lr: float = 1e-3,
-        unfreeze_every: int | None = None,
-        batch_norm: str = "train",
-        max_epochs: int = 30,
-        batch_size: int = 32,
-        lr: float | str = 1e-3,
-        layer_decay: float | None = None,
-        head_lr_factor: float = 1.0,
-        schedule: str = "constant",
-        warmup_epochs: int = 0,
-        optimizer: str = "adamw",
-        weight_decay: float = 0.01,
-        max_grad_norm: float | None = None,
-        augment: Any = None,
-        ema_decay: float | None = None,
+        recipe: str | Recipe = "auto",
+        trainable: str | int | Sequence[str] | None = None,
+        max_epochs: int | None = None,
+        batch_size: int | None = None,
+        lr: float | str | None = None,
+        augment: str | Callable | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
         image_size: int | tuple[int, int] | None = None,
         image_shape: tuple[int, ...] | None = None,
         device: Any = "auto",
         precision: str = "auto",
-        compile: bool = False,
-        gradient_checkpointing: bool = False,
-        accelerate: bool = False,
         cache: str | os.PathLike[str] | FeatureCache | None = "memory",
         n_jobs: int | None = None,
         on_error: str = "raise",
@@ -136,32 +129,17 @@ class _BaseDeepAdapted(NetEstimator):
         self.use_target_labels = use_target_labels
         self.target_domain = target_domain
         self.weights = weights
+        self.recipe = recipe
         self.trainable = trainable
-        self.lora_rank = lora_rank
-        self.probe_epochs = probe_epochs
-        self.probe_lr = probe_lr
-        self.unfreeze_every = unfreeze_every
-        self.batch_norm = batch_norm
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.lr = lr
-        self.layer_decay = layer_decay
-        self.head_lr_factor = head_lr_factor
-        self.schedule = schedule
-        self.warmup_epochs = warmup_epochs
-        self.optimizer = optimizer
-        self.weight_decay = weight_decay
-        self.max_grad_norm = max_grad_norm
         self.augment = augment
-        self.ema_decay = ema_decay
         self.checkpoint_dir = checkpoint_dir
         self.image_size = image_size
         self.image_shape = image_shape
         self.device = device
         self.precision = precision
-        self.compile = compile
-        self.gradient_checkpointing = gradient_checkpointing
-        self.accelerate = accelerate
         self.cache = cache
         self.n_jobs = n_jobs
         self.on_error = on_error
@@ -208,7 +186,9 @@ class _BaseDeepAdapted(NetEstimator):
         DivergenceError
             If training diverges; the estimator then has the weights of the epoch before.
         """
-        self._begin(X, y)
+        self._take_recipe()
+        settings = self._settings()
+        self._begin(X, y, settings.n_epochs)
         self._check_settings()
         y = labels_of_fit(y, caller=type(self).__name__)
         refuse_wrapper(
@@ -228,17 +208,26 @@ class _BaseDeepAdapted(NetEstimator):
         values, weights = self._encode(labels)
         self.source_domains_ = list(domains.source_names)
         targets = _targets(values, weights, rows, domains)
-        return self._train(TrainingJob(self), (samples, targets), None, reported=(X, y))
+        return self._train(TrainingJob(self, settings), (samples, targets), None, reported=(X, y))
 
     def _check_settings(self):
         if self.backbone is None:
-            for name, silent in _FOR_PICTURES.items():
-                if getattr(self, name) != silent:
-                    raise ValueError(
-                        f"{name}={getattr(self, name)!r} has no meaning for tables (backbone=None): leave it at "
-                        f"{silent!r}, or name a backbone."
-                    )
-        if self.bottleneck is None and self.trainable == "head" and self._needs_learning_features:
+            for of, silences in ((self, _FOR_PICTURES), (self.recipe_, _FOR_PICTURES_IN_RECIPES)):
+                for name, silent in silences.items():
+                    if getattr(of, name) != silent:
+                        raise ValueError(
+                            f"{name}={getattr(of, name)!r} has no meaning for tables (backbone=None): leave it at "
+                            f"{silent!r}, or name a backbone."
+                        )
+        for name in ("mixup", "cutmix"):
+            if getattr(self.recipe_, name):
+                raise ValueError(
+                    f"{name}={getattr(self.recipe_, name)} of the recipe would mix rows of source and target, which "
+                    f"{type(self).__name__} has to tell apart: leave it at 0."
+                )
+        if self.recipe_.batch_size < 2:
+            raise ValueError("batch_size=1 of the recipe: a batch needs at least 2 rows of each domain. Pass more.")
+        if self.bottleneck is None and self.recipe_.trainable == "head" and self._needs_learning_features:
             raise ValueError(
                 "bottleneck=None with trainable='head' leaves no features that could be adapted: pass a width, e.g. "
                 "bottleneck=256, or let a part of the backbone learn, e.g. trainable=1."
@@ -288,6 +277,18 @@ class _BaseDeepAdapted(NetEstimator):
     def _frozen_features(self, samples, start, on_error="raise"):
         return samples.values if self.backbone_ is None else super()._frozen_features(samples, start, on_error)
 
+    def _settings(self):
+        return TrainingSettings.on(
+            self.device,
+            self.precision,
+            self.recipe_,
+            n_jobs=self.n_jobs,
+            verbose=self.verbose,
+            callbacks=self.callbacks,
+            cache=self.cache,
+            bottleneck=self.bottleneck,
+        )
+
     def _penalty(self):
         return self._alignment(
             trade_off=self.trade_off,
@@ -308,7 +309,6 @@ class DeepClassifier(LabelledScoreMixin, ClassifierMixin, _BaseDeepAdapted):
     _parameter_constraints = {
         **_BaseDeepAdapted._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, None],
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
     _multilabel = False
 
@@ -317,12 +317,10 @@ class DeepClassifier(LabelledScoreMixin, ClassifierMixin, _BaseDeepAdapted):
         backbone: str | nn.Module | BaseEstimator | None = "resnet18",
         *,
         class_weight: Mapping[Any, float] | str | None = None,
-        label_smoothing: float = 0.0,
         **training: Any,
     ):
         super().__init__(backbone, **training)
         self.class_weight = class_weight
-        self.label_smoothing = label_smoothing
 
     def _minus_one_is_missing(self, labels):
         return not holds_minus_one(labels)
@@ -355,7 +353,7 @@ class DeepClassifier(LabelledScoreMixin, ClassifierMixin, _BaseDeepAdapted):
         return len(self.classes_)
 
     def _criterion(self):
-        return WeightedLoss(cross_entropy, smoothing=self.label_smoothing)
+        return WeightedLoss(cross_entropy, smoothing=self.recipe_.label_smoothing)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Estimate class probabilities.

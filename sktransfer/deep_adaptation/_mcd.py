@@ -101,4 +101,4 @@ class MCDClassifier(DeepClassifier):
     """
 
     def _alignment(self, **options):
-        return _MCD(self.label_smoothing, **options)
+        return _MCD(self.recipe_.label_smoothing, **options)

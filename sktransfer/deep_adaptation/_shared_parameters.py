@@ -17,8 +17,6 @@ backbone : str, ImageBackbone, torch.nn.Module, fitted estimator or None, defaul
 _CLASSES = """\
 class_weight : dict, "balanced" or None, default=None
     Weights of the classes in the loss of the labels; ``"balanced"`` is inversely proportional to their frequencies.
-label_smoothing : float, default=0.0
-    Share in [0, 1) of each label that is spread evenly over all classes.
 """
 
 _TRAINING = """\
@@ -39,43 +37,20 @@ target_domain : label or list of labels, default="target"
     Domains that are the target.
 weights : str, path-like or None, default="pretrained"
     ``"pretrained"``, the path of a ``.safetensors`` or ``.pth`` file, or None for random weights.
-trainable : {"head", "all", "norm", "bias", "lora"}, int or list of str, default="head"
-    What learns beside the new layers, as in :class:`FineTunedClassifier`. With ``"head"`` and with the last k stages
-    everything before runs once per picture.
-lora_rank : int, default=8
-    Rank of the additions where ``trainable="lora"``.
-probe_epochs : int, default=0
-    Epochs in which the new layers alone are trained, before `max_epochs` of training.
-probe_lr : float, default=1e-3
-    Learning rate of those epochs.
-unfreeze_every : int or None, default=None
-    Epochs after which the next stage from the top begins to learn; None lets all learn at once.
-batch_norm : {"train", "frozen"}, default="train"
-    Whether BatchNorm layers of the backbone that learn normalise by the batch, or keep the statistics of the source.
-max_epochs : int, default=30
+recipe : {"auto", "head", "full", "lp-ft", "gradual", "lora"} or Recipe, default="auto"
+    How the network is trained, by name or in every particular; see :class:`Recipe`. What was taken is in ``recipe_``.
+trainable : {"head", "all", "norm", "bias", "lora"}, int, list of str or None, default=None
+    What learns beside the new layers, as in :class:`Recipe`. With ``"head"`` and with the last k stages everything
+    before runs once per picture. None here and below: as the recipe says.
+max_epochs : int or None, default=None
     Passes over the larger of source and target.
-batch_size : int, default=32
+batch_size : int or None, default=None
     Source rows a step, and as many target rows; at least 2.
-lr : float or "auto", default=1e-3
+lr : float, "auto" or None, default=None
     Learning rate; ``"auto"`` finds it by a range test, whose curve is kept in ``lr_range_``.
-layer_decay : float or None, default=None
-    Factor in (0, 1] of the learning rate from each stage to the one before it.
-head_lr_factor : float, default=1.0
-    Factor of the learning rate of everything that is new.
-schedule : {"constant", "cosine", "one_cycle", "step"}, default="constant"
-    How the learning rate moves over `max_epochs`.
-warmup_epochs : int, default=0
-    Epochs over which the learning rate rises to its value.
-optimizer : str, default="adamw"
-    One of timm's optimizers.
-weight_decay : float, default=0.01
-    Pull of the weights to zero; biases and normalisation layers are exempt.
-max_grad_norm : float or None, default=None
-    Gradients whose norm is greater are scaled down to it.
-augment : {"light", "default", "trivial", "randaug"}, callable or None, default=None
-    Random changes of the training pictures of both domains, as in :class:`FineTunedClassifier`.
-ema_decay : float or None, default=None
-    Decay in (0, 1) of a moving average of the weights, which takes their place in the end.
+augment : {"light", "default", "trivial", "randaug", "none"}, callable or None, default=None
+    Random changes of the training pictures of both domains, as in :class:`Recipe`; ``"none"`` for none where the
+    recipe has some.
 checkpoint_dir : path-like or None, default=None
     Folder from which a fit that was killed goes on when it is called again.
 image_size : int, tuple of int or None, default=None
@@ -86,13 +61,6 @@ device : str or torch.device, default="auto"
     ``"auto"`` takes cuda, mps or cpu, whichever there is.
 precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
     Number format of the network; ``"auto"`` takes bfloat16 on CUDA cards that have it and float32 elsewhere.
-compile : bool, default=False
-    Compile the part that learns with ``torch.compile``.
-gradient_checkpointing : bool, default=False
-    Keep of each block of the backbone only what goes into it, and compute the rest once more for the gradients: the
-    same model from a half to a tenth of the memory, in up to half as much time again.
-accelerate : bool, default=False
-    Train on the devices and processes of ``accelerate launch``.
 cache : {"memory"}, path-like, FeatureCache or None, default="memory"
     Where the output of the frozen part is kept; see :class:`FeatureCache`. Where the whole network learns and
     nothing is augmented, up to 512 MiB of prepared pictures are kept in memory during :meth:`fit`; None keeps nothing.
@@ -138,6 +106,8 @@ lr_ : float
     Learning rate.
 lr_range_ : dict of ndarray
     ``"lr"`` and ``"loss"`` of the range test, where ``lr="auto"``.
+recipe_ : Recipe
+    How the network was trained, in every particular.
 input_spec_ : InputSpec
     What was learned about the pictures.
 n_features_in_ : int

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from sktransfer._nets import NetEstimator, Penalty, Recipe, Relabel, plan_training
+from sktransfer._nets import Penalty, Recipe, Relabel, plan_training
 from sktransfer.deep_adaptation._source_free import SourceFreeClassifier, entropy_loss
 from sktransfer.utils._compat import Interval
 from sktransfer.utils._device import autocast
@@ -106,11 +106,11 @@ class _Information(Penalty):
 
 def _label(net, batches):
     """Pseudo-labels of all rows by the network as it is."""
-    module, recipe = net.tuned.eval(), net.recipe
+    module, settings = net.tuned.eval(), net.settings
     found = []
-    with torch.no_grad(), autocast(recipe.precision, recipe.device):
+    with torch.no_grad(), autocast(settings.precision, settings.device):
         for inputs in batches:
-            outputs = module(inputs.to(recipe.device))
+            outputs = module(inputs.to(settings.device))
             found.append((outputs.features.float().cpu(), outputs.scores.float().cpu()))
     features, scores = (torch.cat(parts) for parts in zip(*found, strict=True))
     return centroid_labels(features, scores.softmax(1)).numpy()
@@ -122,7 +122,7 @@ class SHOTClassifier(SourceFreeClassifier):
     The head of the source model is held, and the features learn to be classified by it with certainty and into all
     classes (information maximisation), and as the nearest centroid of each row says (pseudo-labels, found anew before
     each epoch) [1]_. It presupposes that all classes of the source are in the target, and about evenly. A source model
-    fitted with ``label_smoothing=0.1`` leaves it more to work with [1]_.
+    fitted with ``Recipe(label_smoothing=0.1)`` leaves it more to work with [1]_.
 
     Parameters
     ----------
@@ -219,8 +219,8 @@ class SHOTClassifier(SourceFreeClassifier):
         **SourceFreeClassifier._training_constraints,
         "pseudo_label_weight": [Interval(Real, 0, None, closed="left")],
         "diversity": [Interval(Real, 0, None, closed="left")],
-        "trainable": NetEstimator._parameter_constraints["trainable"],
-        "augment": NetEstimator._parameter_constraints["augment"],
+        "trainable": Recipe._parameter_constraints["trainable"],
+        "augment": Recipe._parameter_constraints["augment"],
     }
 
     def __init__(
@@ -264,6 +264,18 @@ class SHOTClassifier(SourceFreeClassifier):
         self.verbose = verbose
         self.callbacks = callbacks
 
+    def _settings(self):
+        recipe = Recipe(
+            trainable=self.trainable,
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            augment=self.augment,
+            optimizer=self.optimizer,
+            weight_decay=self.weight_decay,
+        )
+        return self._settings_of(recipe, self.callbacks)
+
     def _plan_adaptation(self, neck):
         plan = plan_training(self._trunk, self.trainable)
         if not plan.learns and not len(neck):
@@ -278,6 +290,6 @@ class SHOTClassifier(SourceFreeClassifier):
         return _Information(self.diversity)
 
     def _adapt(self, module, samples, reported):
-        plain = None if self.augment is None else self._rows(samples, Recipe.of(self))
+        plain = None if self.augment is None else self._rows(samples, self._settings())
         relabel = Relabel(_label, plain)
         self._learn(module, samples, reported, weight=self.pseudo_label_weight, callbacks=(relabel,))

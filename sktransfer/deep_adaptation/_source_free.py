@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Integral, Real
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch.nn import functional
 
+from sktransfer._frozen import FrozenPart
 from sktransfer._nets import (
     NetEstimator,
     PhasedSet,
@@ -26,6 +27,7 @@ from sktransfer._nets import (
     Targets,
     TrainingJob,
     TrainingPlan,
+    TrainingSettings,
     TunedModule,
     WeightedLoss,
     cross_entropy,
@@ -82,25 +84,10 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
     }
     _training_constraints = {
         **_parameter_constraints,
-        **{
-            name: NetEstimator._parameter_constraints[name]
-            for name in ("max_epochs", "optimizer", "weight_decay", "checkpoint_dir", "random_state", "callbacks")
-        },
+        **{name: NetEstimator._parameter_constraints[name] for name in ("checkpoint_dir", "random_state", "callbacks")},
+        **{name: Recipe._parameter_constraints[name] for name in ("max_epochs", "optimizer", "weight_decay")},
         "lr": [Interval(Real, 0, None, closed="neither")],
     }
-    # What other estimators have as parameters, and what has one value here.
-    cache = "memory"
-    checkpoint_dir: str | os.PathLike[str] | None = None
-    image_shape = None
-    trainable: str | int | Sequence[str] = "head"
-    lora_rank, batch_norm = 8, "train"
-    probe_epochs, probe_lr, unfreeze_every = 0, 1e-3, None
-    max_epochs, lr, optimizer, weight_decay = 0, 1e-3, "adamw", 0.0
-    schedule, warmup_epochs, layer_decay, head_lr_factor = "constant", 0, None, 1.0
-    max_grad_norm = ema_decay = None
-    augment: str | Callable | None = None
-    callbacks: Sequence[Any] | None = None
-    compile = accelerate = False
 
     @abstractmethod
     def __init__(self):
@@ -138,7 +125,7 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
         ValueError
             If `estimator` is not a model of this kind, or has nothing that could be adapted.
         """
-        self._begin(X, y)
+        self._begin(X, y, self._n_epochs)
         source = load_source(self.estimator, type(self).__name__)
         samples = self._target_samples(source, X)
         self.classes_, trained = source.classes_, source.net_.module_
@@ -178,24 +165,48 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
     def _frozen_features(self, samples, start, on_error="raise"):
         return samples.values if self.backbone_ is None else super()._frozen_features(samples, start, on_error)
 
-    def _rows(self, samples: Samples, recipe: Recipe) -> PhasedSet:
-        """Rows as they are, for the part that ``plan_`` lets change."""
-        return plain_set(
-            samples, self.plan_, backbone=self._trunk, recipe=recipe, frozen_features=self._frozen_features
+    def _settings_of(self, recipe: Recipe, callbacks: Sequence[Any] | None = None) -> TrainingSettings:
+        return TrainingSettings.on(
+            self.device, self.precision, recipe, n_jobs=self.n_jobs, verbose=self.verbose, callbacks=callbacks
         )
 
-    def _dealt(self, samples: Samples, recipe: Recipe) -> Iterator[Batch]:
+    def _rows(self, samples: Samples, settings: TrainingSettings) -> PhasedSet:
+        """Rows as they are, for the part that ``plan_`` lets change."""
+        return plain_set(
+            samples, self.plan_, backbone=self._trunk, settings=settings, frozen_features=self._frozen_features
+        )
+
+    def _dealt(self, samples: Samples, settings: TrainingSettings) -> Iterator[Batch]:
         """Yield rows dealt out to batches in turn: the same every time, and rows sorted by class are mixed."""
         n = len(samples)
-        n_batches = min(-(-n // recipe.batch_size), n // 2)  # a batch of one row has no variance
-        for inputs, _ in self._rows(samples, recipe).batches([np.arange(b, n, n_batches) for b in range(n_batches)]):
-            yield to_device(inputs, recipe.device)
+        n_batches = min(-(-n // self.batch_size), n // 2)  # a batch of one row has no variance
+        for inputs, _ in self._rows(samples, settings).batches([np.arange(b, n, n_batches) for b in range(n_batches)]):
+            yield to_device(inputs, settings.device)
 
     def _learn(self, module: TunedModule, samples: Samples, reported: Any, *, weight: float, callbacks=()) -> None:
         """Train `module`; `weight` is that of a row in the loss of labels, which `callbacks` have to give."""
-        job = TrainingJob(self, previous=SimpleNamespace(module_=module))
+        job = TrainingJob(self, self._settings(), previous=SimpleNamespace(module_=module))
         targets = Targets(np.zeros(len(samples), dtype=np.int64), np.full(len(samples), weight))
         job.run((samples, targets), None, reported=reported, callbacks=callbacks)
+
+    @property
+    def _batch_size(self):
+        return self.batch_size
+
+    @property
+    def _frozen(self):
+        return FrozenPart(
+            self.backbone_,
+            batch_size=self.batch_size,
+            device=self.device,
+            precision=self.precision,
+            n_jobs=self.n_jobs,
+            verbose=self.verbose,
+        )
+
+    @property
+    def _n_epochs(self):
+        return self.max_epochs
 
     @property
     def _n_outputs(self):

@@ -164,10 +164,16 @@ class TENTClassifier(SourceFreeClassifier):
         self.verbose = verbose
         self.callbacks = callbacks
 
-    @property
-    def trainable(self) -> str:  # type: ignore[override]  # nobody sets it
-        """What learns: the normalisation layers, where the backbone has any."""
-        return "norm" if self.plan_.learns else "head"
+    def _settings(self):
+        recipe = Recipe(
+            trainable="norm" if self.plan_.learns else "head",  # where the backbone has such layers
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            optimizer=self.optimizer,
+            weight_decay=self.weight_decay,
+        )
+        return self._settings_of(recipe, self.callbacks)
 
     def _plan_adaptation(self, neck):
         try:
@@ -185,6 +191,6 @@ class TENTClassifier(SourceFreeClassifier):
 
     def _adapt(self, module, samples, reported):
         self._learn(module, samples, reported, weight=0.0)
-        recipe = Recipe.of(self)
-        with autocast(recipe.precision, recipe.device):
-            estimate_statistics(module, self._dealt(samples, recipe))
+        settings = self._settings()
+        with autocast(settings.precision, settings.device):
+            estimate_statistics(module, self._dealt(samples, settings))

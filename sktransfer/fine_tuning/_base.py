@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_consistent_length
 
-from sktransfer._nets import NetEstimator
+from sktransfer._nets import NetEstimator, Recipe
 from sktransfer.fine_tuning._regularizers import regularizer_classes, resolve_regularizer
 from sktransfer.utils._compat import Interval, check_sample_weight
 
 __all__ = ["BaseFineTuned"]
 
-_NOT_IN_PARTIAL_FIT = {  # what a single pass over some of the pictures cannot do, and the value that switches it off
-    "early_stopping": False,
+# What a single pass over some of the pictures cannot do, and the value that switches it off.
+_NOT_IN_PARTIAL_FIT = {"early_stopping": False, "checkpoint_dir": None}
+_NOT_IN_ITS_RECIPE = {
     "probe_epochs": 0,
     "unfreeze_every": None,
     "warmup_epochs": 0,
     "schedule": "constant",
     "ema_decay": None,
-    "checkpoint_dir": None,
 }
 
 
@@ -32,8 +33,6 @@ class BaseFineTuned(NetEstimator):
     _parameter_constraints = {
         **NetEstimator._parameter_constraints,
         "regularizer": "no_validation",  # resolve_regularizer says more
-        "mixup": [Interval(Real, 0, None, closed="left")],
-        "cutmix": [Interval(Real, 0, None, closed="left")],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "early_stopping": ["boolean"],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -44,6 +43,25 @@ class BaseFineTuned(NetEstimator):
     @abstractmethod
     def __init__(self):
         """Store the parameters."""
+
+    def _begin_training(self, X, y):
+        self._take_recipe()
+        self._begin(X, y, self._settings().n_epochs)
+
+    def _settings(self):
+        from sktransfer._nets import TrainingSettings
+
+        return TrainingSettings.on(
+            self.device,
+            self.precision,
+            self.recipe_,
+            n_jobs=self.n_jobs,
+            verbose=self.verbose,
+            callbacks=self.callbacks,
+            cache=self.cache,
+            early_stopping=self.early_stopping,
+            n_iter_no_change=self.n_iter_no_change,
+        )
 
     def _penalty(self):
         regularizer = resolve_regularizer(self.regularizer)
@@ -73,7 +91,8 @@ class BaseFineTuned(NetEstimator):
         """Train on `samples`, anew or from where the last training ended."""
         from sktransfer._nets import Targets, TrainingJob
 
-        job = TrainingJob(self, previous=self.net_ if self.warm_start and hasattr(self, "net_") else None)
+        previous = self.net_ if self.warm_start and hasattr(self, "net_") else None
+        job = TrainingJob(self, self._settings(), previous=previous)
         samples, values, weights = _counted(samples, values, weights)
         if valid is None and self.early_stopping:
             rows, held_out = self._split(len(samples), values if stratify else None, job.seed)
@@ -85,19 +104,23 @@ class BaseFineTuned(NetEstimator):
 
     def _partial_fit(self, samples, values, weights):
         """Train one epoch from where the network is."""
-        for name, off in _NOT_IN_PARTIAL_FIT.items():
-            if getattr(self, name) != off:
-                raise ValueError(
-                    f"partial_fit does not support {name}={getattr(self, name)!r}: it is one pass over some of the "
-                    f"pictures. Set {name}={off!r}, or use fit."
-                )
-        if self.lr == "auto":
-            raise ValueError("partial_fit does not support lr='auto': pass a number, e.g. lr_ of an earlier fit.")
         from sktransfer._nets import Targets, TrainingJob
 
+        self._take_recipe()
+        for of, switches in ((self, _NOT_IN_PARTIAL_FIT), (self.recipe_, _NOT_IN_ITS_RECIPE)):
+            for name, off in switches.items():
+                if getattr(of, name) != off:
+                    raise ValueError(
+                        f"partial_fit does not support {name}={getattr(of, name)!r}: it is one pass over some of the "
+                        f"pictures. Set {'recipe__' * (of is not self)}{name}={off!r}, or use fit."
+                    )
+        if self.recipe_.lr == "auto":
+            raise ValueError("partial_fit does not support lr='auto': pass a number, e.g. lr_ of an earlier fit.")
+        recipe = Recipe(**{**self.recipe_.get_params(deep=False), "max_epochs": 1})
+        one_pass = replace(self._settings(), recipe=recipe)
         samples, values, weights = _counted(samples, values, weights)
         epochs_before = len(getattr(self, "history_", ()))
-        job = TrainingJob(self, previous=getattr(self, "net_", None), epochs_before=epochs_before)
+        job = TrainingJob(self, one_pass, previous=getattr(self, "net_", None), epochs_before=epochs_before)
         targets = Targets(values, weights / weights.mean(), self._draw(values))
         job.run((samples, targets), None, reported=None)
         return self

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import validate_data
 
 from sktransfer._frozen import FeatureCache
+from sktransfer._nets import Recipe
 from sktransfer.fine_tuning._base import BaseFineTuned
 from sktransfer.utils._compat import StrOptions, fit_context, with_callbacks
 from sktransfer.utils._scaling import ScaledTargetsMixin
@@ -24,8 +25,8 @@ __all__ = ["FineTunedRegressor"]
 class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
     """Estimate numbers from pictures by a pretrained network whose last part is trained on them.
 
-    The network, what of it learns and how are those of :class:`FineTunedClassifier`; the head gives one number for each
-    target. Targets are scaled to mean 0 and standard deviation 1 for the training, and predictions back.
+    The network, what of it learns and how are those of :class:`FineTunedClassifier` [1]_; the head gives one number for
+    each target. Targets are scaled to mean 0 and standard deviation 1 for the training, and predictions back.
 
     Parameters
     ----------
@@ -36,58 +37,23 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         values mean, too.
     weights : str, path-like or None, default="pretrained"
         ``"pretrained"``, the path of a ``.safetensors`` or ``.pth`` file, or None for random weights.
-    trainable : {"head", "all", "norm", "bias", "lora"}, int or list of str, default="head"
-        What learns beside the new head. ``"head"``: nothing; ``"all"``: everything; an int k: the last k stages;
-        ``"norm"``: the normalisation layers; ``"bias"``: the biases (BitFit [1]_); ``"lora"``: low-rank additions to
-        the linear layers and ungrouped convolutions [2]_ (needs ``pip install 'sktransfer[lora]'``), which become part
-        of the weights when training ends; a list: the parameters whose timm names fit one of the patterns
-        (``"layer4"``, ``"blocks.[67].*"``).
-    lora_rank : int, default=8
-        Rank of the additions where ``trainable="lora"``.
-    probe_epochs : int, default=0
-        Epochs in which the head alone is fitted to features of the unchanged network, before `max_epochs` of training
-        (LP-FT [3]_). They see the pictures as they are, without augmentation or mixing, each through the network once.
-    probe_lr : float, default=1e-3
-        Learning rate of those epochs.
-    unfreeze_every : int or None, default=None
-        Epochs after which the next stage begins to learn: the head first (unless it was probed), then the last stage,
-        then the one before, until all learns that `trainable` names [4]_. None lets all learn at once.
-    batch_norm : {"train", "frozen"}, default="train"
-        Whether BatchNorm layers of the parts that learn normalise by the batch and go on estimating statistics, or
-        keep those of the source. Layers that learn nothing always keep them.
-    max_epochs : int, default=30
+    recipe : {"auto", "head", "full", "lp-ft", "gradual", "lora"} or Recipe, default="auto"
+        How the network is trained, by name or in every particular; see :class:`Recipe`. What was taken is in
+        ``recipe_``.
+    trainable : {"head", "all", "norm", "bias", "lora"}, int, list of str or None, default=None
+        What learns beside the new head, as in :class:`Recipe`: nothing, everything, the last k stages, or the
+        parameters whose timm names fit a pattern. None here and below: as the recipe says.
+    max_epochs : int or None, default=None
         Passes over the training pictures after the probe; fewer with `early_stopping`.
-    batch_size : int, default=32
+    batch_size : int or None, default=None
         Pictures a step.
-    lr : float or "auto", default=1e-3
-        Learning rate of the head and, unless `layer_decay` or `head_lr_factor` say otherwise, of everything.
-        ``"auto"`` finds it by a range test [5]_ of up to 100 steps, whose curve is kept in ``lr_range_``.
-    layer_decay : float or None, default=None
-        Factor in (0, 1] of the learning rate from each stage to the one before it. None for the same everywhere.
-    head_lr_factor : float, default=1.0
-        Factor of the learning rate of the head.
-    schedule : {"constant", "cosine", "one_cycle", "step"}, default="constant"
-        How the learning rate moves over `max_epochs`: not at all; down to nothing along half a cosine; up from a 25th
-        over three tenths of the steps, then down to nothing; or to a tenth after each third.
-    warmup_epochs : int, default=0
-        Epochs over which the learning rate rises to its value, before the schedule begins.
-    optimizer : str, default="adamw"
-        One of timm's optimizers, e.g. ``"sgd"``, ``"adamw"``, ``"lion"``.
-    weight_decay : float, default=0.01
-        Pull of the weights to zero; biases and normalisation layers are exempt.
-    max_grad_norm : float or None, default=None
-        Gradients whose norm is greater are scaled down to it.
+    lr : float, "auto" or None, default=None
+        Learning rate; ``"auto"`` finds it by a range test, whose curve is kept in ``lr_range_``.
+    augment : {"light", "default", "trivial", "randaug", "none"}, callable or None, default=None
+        Random changes of the training pictures, as in :class:`Recipe`; ``"none"`` for none where the recipe has some.
     regularizer : {"l2-sp", "delta", "bss", "stochnorm", "lwf", "rkd"}, object or None, default=None
         Pull to the source, see :ref:`regularizers`: an object (e.g. ``L2SP(alpha=0.1)``) has parameters of its own,
         which a search reaches as ``regularizer__alpha``.
-    augment : {"light", "default", "trivial", "randaug"}, callable or None, default=None
-        Random changes of the training pictures: ``"light"`` crops 70 to 100 % of the area and flips horizontally,
-        ``"default"`` is timm's ImageNet recipe (crops of 35 to 100 %, flips, colour changes), ``"trivial"`` and
-        ``"randaug"`` take one operation of random strength, or two strong ones, in place of the colour changes; a
-        callable takes an RGB ``PIL.Image`` and returns a picture. None trains on the pictures as they are.
-    mixup, cutmix : float, default=0.0
-        Parameter of the Beta distribution that draws how much of another picture is blended in, or pasted in; 0 for
-        none. With both, each batch gets one of them at random. Labels are mixed alike.
     loss : {"squared_error", "huber"}, default="squared_error"
         Of targets scaled to mean 0 and standard deviation 1; ``"huber"`` is linear for errors above 1.
     validation_fraction : float, default=0.1
@@ -96,8 +62,6 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         Stop when the loss on held-out pictures no longer falls, and restore the weights at its lowest.
     n_iter_no_change : int, default=10
         Epochs without a lower held-out loss before training stops.
-    ema_decay : float or None, default=None
-        Decay in (0, 1) of a moving average of the weights, which takes their place in validation and in the end.
     checkpoint_dir : path-like or None, default=None
         Folder that takes the state of the training after each epoch. A fit that was killed and is called again with
         the same parameters and data goes on from there; one that had ended gives its result at once. A folder belongs
@@ -112,13 +76,6 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         ``"auto"`` takes cuda, mps or cpu, whichever there is.
     precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
         Number format of the network; ``"auto"`` takes bfloat16 on CUDA cards that have it and float32 elsewhere.
-    compile : bool, default=False
-        Compile the part that learns with ``torch.compile``: about a minute before the first step, faster steps after.
-    gradient_checkpointing : bool, default=False
-        Keep of each block of the network only what goes into it, and compute the rest once more for the gradients: the
-        same model from a half to a tenth of the memory, in up to half as much time again.
-    accelerate : bool, default=False
-        Train on the devices and processes of ``accelerate launch`` (needs ``pip install 'sktransfer[accelerate]'``).
     cache : {"memory"}, path-like, FeatureCache or None, default="memory"
         Where the output of the frozen part is kept; see :class:`FeatureCache`. Where the whole network learns and
         nothing is augmented, up to 512 MiB of prepared pictures are kept in memory during :meth:`fit`; None keeps
@@ -160,6 +117,8 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         ``"lr"`` and ``"loss"`` of the range test, where ``lr="auto"``.
     regularizer_ : object
         The regularizer that was used, with what it learned, where there is one.
+    recipe_ : Recipe
+        How the network was trained, in every particular.
     input_spec_ : InputSpec
         What was learned about the input.
     n_features_in_ : int
@@ -170,16 +129,12 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
     See Also
     --------
     FineTunedClassifier : The same for labels.
+    Recipe : The particulars of the training.
 
     References
     ----------
-    .. [1] Ben Zaken, E., Goldberg, Y. & Ravfogel, S. "BitFit: Simple Parameter-efficient Fine-tuning for
-       Transformer-based Masked Language-models", ACL 2022.
-    .. [2] Hu, E. J. et al. "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022.
-    .. [3] Kumar, A., Raghunathan, A., Jones, R., Ma, T. & Liang, P. "Fine-Tuning can Distort Pretrained Features and
-       Underperform Out-of-Distribution", ICLR 2022.
-    .. [4] Howard, J. & Ruder, S. "Universal Language Model Fine-tuning for Text Classification", ACL 2018.
-    .. [5] Smith, L. N. "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
+    .. [1] Yosinski, J., Clune, J., Bengio, Y. & Lipson, H. "How transferable are features in deep neural networks?",
+       NeurIPS 2014.
 
     Examples
     --------
@@ -201,40 +156,23 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         backbone: str | nn.Module | BaseEstimator = "resnet18",
         *,
         weights: str | os.PathLike[str] | None = "pretrained",
-        trainable: str | int | Sequence[str] = "head",
-        lora_rank: int = 8,
-        probe_epochs: int = 0,
-        probe_lr: float = 1e-3,
-        unfreeze_every: int | None = None,
-        batch_norm: str = "train",
-        max_epochs: int = 30,
-        batch_size: int = 32,
-        lr: float | str = 1e-3,
-        layer_decay: float | None = None,
-        head_lr_factor: float = 1.0,
-        schedule: str = "constant",
-        warmup_epochs: int = 0,
-        optimizer: str = "adamw",
-        weight_decay: float = 0.01,
-        max_grad_norm: float | None = None,
-        regularizer: str | BaseEstimator | None = None,
+        recipe: str | Recipe = "auto",
+        trainable: str | int | Sequence[str] | None = None,
+        max_epochs: int | None = None,
+        batch_size: int | None = None,
+        lr: float | str | None = None,
         augment: str | Callable | None = None,
-        mixup: float = 0.0,
-        cutmix: float = 0.0,
+        regularizer: str | BaseEstimator | None = None,
         loss: str = "squared_error",
         validation_fraction: float = 0.1,
         early_stopping: bool = False,
         n_iter_no_change: int = 10,
-        ema_decay: float | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
         warm_start: bool = False,
         image_size: int | tuple[int, int] | None = None,
         image_shape: tuple[int, ...] | None = None,
         device: Any = "auto",
         precision: str = "auto",
-        compile: bool = False,
-        gradient_checkpointing: bool = False,
-        accelerate: bool = False,
         cache: str | os.PathLike[str] | FeatureCache | None = "memory",
         n_jobs: int | None = None,
         on_error: str = "raise",
@@ -244,40 +182,23 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
     ):
         self.backbone = backbone
         self.weights = weights
+        self.recipe = recipe
         self.trainable = trainable
-        self.lora_rank = lora_rank
-        self.probe_epochs = probe_epochs
-        self.probe_lr = probe_lr
-        self.unfreeze_every = unfreeze_every
-        self.batch_norm = batch_norm
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.lr = lr
-        self.layer_decay = layer_decay
-        self.head_lr_factor = head_lr_factor
-        self.schedule = schedule
-        self.warmup_epochs = warmup_epochs
-        self.optimizer = optimizer
-        self.weight_decay = weight_decay
-        self.max_grad_norm = max_grad_norm
-        self.regularizer = regularizer
         self.augment = augment
-        self.mixup = mixup
-        self.cutmix = cutmix
+        self.regularizer = regularizer
         self.loss = loss
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
         self.n_iter_no_change = n_iter_no_change
-        self.ema_decay = ema_decay
         self.checkpoint_dir = checkpoint_dir
         self.warm_start = warm_start
         self.image_size = image_size
         self.image_shape = image_shape
         self.device = device
         self.precision = precision
-        self.compile = compile
-        self.gradient_checkpointing = gradient_checkpointing
-        self.accelerate = accelerate
         self.cache = cache
         self.n_jobs = n_jobs
         self.on_error = on_error
@@ -309,7 +230,7 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         FineTunedRegressor
             The fitted regressor.
         """
-        self._begin(X, y)
+        self._begin_training(X, y)
         y = self._targets(y)
         samples, y, sample_weight = self._read(X, y, sample_weight, reset=True)
         weights = self._weights(sample_weight, len(samples))

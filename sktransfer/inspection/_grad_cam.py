@@ -103,6 +103,7 @@ class _Parts(NamedTuple):
     """A fitted estimator, taken apart: who read the pictures, the network, and scores ``(n, k)`` of its outputs."""
 
     reader: Any
+    batch_size: int
     X: Any
     backbone: Any
     taps: list
@@ -130,7 +131,7 @@ def explain(estimator: Any, X: Any, *, target: Any, layer: int | str | None) -> 
         samples,
         np.arange(len(samples)),
         backbone.modality,
-        batch_size=reader.batch_size,
+        batch_size=parts.batch_size,
         n_threads=resolve_threads(reader.n_jobs),
         on_error="raise",
     )
@@ -224,7 +225,7 @@ def _of_net(net, X, layer):
     def scores(outputs):
         return behind[1](behind[0](outputs[0]))
 
-    return _Parts(net, X, backbone, [Tap("features")], place, scores, is_regressor(net))
+    return _Parts(net, net._batch_size, X, backbone, [Tap("features")], place, scores, is_regressor(net))
 
 
 def _of_features(extractor, behind, X, layer):
@@ -259,7 +260,7 @@ def _of_features(extractor, behind, X, layer):
         weights, constants = (torch.as_tensor(part, dtype=torch.float32).to(features) for part in (coefs, offsets))
         return features @ weights + constants
 
-    return _Parts(extractor, X, backbone, taps, place, scores, is_regressor(behind))
+    return _Parts(extractor, extractor.batch_size, X, backbone, taps, place, scores, is_regressor(behind))
 
 
 def _scores_of(behind, features):

@@ -83,7 +83,7 @@ class Images(Modality):
         if channels not in (1, 3):
             raise ValueError(
                 f"augment={how!r} changes pictures of one or three channels, and the network sees {channels}. Pass "
-                "augment=None, or pick three channels: ImageBackbone(name, channels=(0, 1, 2))."
+                "augment='none', or pick three channels: ImageBackbone(name, channels=(0, 1, 2))."
             )
 
         def read(i):

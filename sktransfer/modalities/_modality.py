@@ -106,7 +106,7 @@ class Modality(ABC):
             Makes an entry of what was read; runs in order, so that the random numbers fall to the same samples each
             time.
         """
-        raise ValueError(f"augment={how!r}: a {self.noun} cannot be changed at random here. Pass augment=None.")
+        raise ValueError(f"augment={how!r}: a {self.noun} cannot be changed at random here. Pass augment='none'.")
 
     def mixed(self, mixup: float, cutmix: float) -> Callable[[Any], Any]:
         """Give what mixes a batch in place and returns the ``(n, n)`` shares."""

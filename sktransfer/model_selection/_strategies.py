@@ -9,6 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from sktransfer._nets import Recipe
 from sktransfer.adaptation import AdaptedClassifier, CORALAdapter, MMDAdapter, SubspaceAlignmentAdapter
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
 from sktransfer.fine_tuning import FineTunedClassifier
@@ -98,16 +99,17 @@ def _to_target(reading, target_domain):
 
 def _tuned(training, with_target):
     # What trains whole keeps the source's normalisation: with few pictures it did best (benchmarks/accuracy).
-    whole = {**training, "schedule": "cosine", "batch_norm": "frozen", "lr": 3e-4}
-    made = {"head": FineTunedClassifier(**training, schedule="cosine")}
+    whole = {"schedule": "cosine", "batch_norm": "frozen", "lr": 3e-4}
+    probed = {**whole, "trainable": "all", "probe_epochs": training["max_epochs"]}
+    made = {"head": FineTunedClassifier(**training, recipe="head")}
     if with_target:
         return made
     return made | {
-        "last_stages": FineTunedClassifier(**whole, trainable=2),
-        "full": FineTunedClassifier(**whole, trainable="all"),
-        "lp_ft": FineTunedClassifier(**whole, trainable="all", probe_epochs=training["max_epochs"]),
+        "last_stages": FineTunedClassifier(**training, recipe=Recipe(**whole, trainable=2)),
+        "full": FineTunedClassifier(**training, recipe="full"),
+        "lp_ft": FineTunedClassifier(**training, recipe=Recipe(**probed)),
         "from_scratch": FineTunedClassifier(
-            **_altered(training, weights=None), trainable="all", schedule="cosine", lr=3e-3
+            **_altered(training, weights=None), recipe=Recipe(trainable="all", schedule="cosine", lr=3e-3)
         ),
     }
 

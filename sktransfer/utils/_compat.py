@@ -40,6 +40,7 @@ __all__ = [
     "StrOptions",
     "check_feature_names_in",
     "check_sample_weight",
+    "check_words",
     "fit_context",
     "in_dask_task",
     "load_torchvision_operators",
@@ -85,7 +86,7 @@ def fit_context(
         @functools.wraps(method)
         def fit(estimator: _Self, *args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
             if not get_config()["skip_parameter_validation"]:
-                _check_words(estimator)
+                check_words(estimator)
             return checked(estimator, *args, **kwargs)
 
         return fit
@@ -93,7 +94,8 @@ def fit_context(
     return wrap
 
 
-def _check_words(estimator):
+def check_words(estimator: BaseEstimator) -> None:
+    """Raise an InvalidParameterError that says which word was meant, where a parameter is none of its words."""
     params = estimator.get_params(deep=False)
     for name, allowed in estimator._parameter_constraints.items():
         value = params.get(name)

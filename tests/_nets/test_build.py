@@ -1,11 +1,11 @@
-"""From samples and a recipe to a trained network; how the data reach what learns."""
+"""From samples and settings to a trained network; how the data reach what learns."""
 
 import copy
 
 import numpy as np
 import pytest
 import torch
-from common_nets import assert_same_bits, recipe, state, tiny_backbone
+from common_nets import assert_same_bits, state, tiny_backbone, training
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from sklearn.base import BaseEstimator
@@ -53,7 +53,7 @@ def build(samples, trainable, channels=3, *, name="train", learns=True, frozen_f
         Targets(CLASSES, np.ones(N)),
         learns=learns,
         backbone=backbone,
-        recipe=recipe(**{"batch_size": 4, **changes}),
+        settings=training(**{"batch_size": 4, **changes}),
         frozen_features=frozen_features,
         n_outputs=3,
     )
@@ -206,7 +206,7 @@ def network(samples, backbone, valid=None, seed=0, **changes):
             backbone,
             (samples, Targets(CLASSES, np.ones(N))),
             None if valid is None else (valid, Targets(CLASSES[: len(valid)], np.ones(len(valid)))),
-            recipe(**{"batch_size": 4, "lr": 0.01, **changes}),
+            training(**{"batch_size": 4, "lr": 0.01, **changes}),
             n_outputs=3,
             criterion=WeightedLoss(cross_entropy),
             frozen_features=frozen_features,
@@ -366,7 +366,7 @@ class TestTrainNetwork:
                 make_backbone(),
                 (samples, Targets(CLASSES, np.ones(N))),
                 None,
-                recipe(max_epochs=1),
+                training(max_epochs=1),
                 n_outputs=3,
                 criterion=WeightedLoss(cross_entropy),
                 frozen_features=lambda part, start: np.zeros((N, make_backbone().n_features), np.float32),

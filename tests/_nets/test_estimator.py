@@ -10,8 +10,17 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch.callbacks import Callback
 from torch import nn
 
-from sktransfer import FineTunedClassifier
-from sktransfer._nets import NetEstimator, TableRows, Targets, TrainingJob, WeightedLoss, cross_entropy
+from sktransfer import FineTunedClassifier, Recipe
+from sktransfer._nets import (
+    NetEstimator,
+    TableRows,
+    Targets,
+    TrainingJob,
+    TrainingSettings,
+    WeightedLoss,
+    cross_entropy,
+    resolve_recipe,
+)
 
 TINY = {"backbone": "test_resnet", "weights": None, "image_size": 32, "random_state": 0, "device": "cpu"}
 
@@ -19,11 +28,8 @@ TINY = {"backbone": "test_resnet", "weights": None, "image_size": 32, "random_st
 class OnTable(NetEstimator):
     """The least that trains: classes 0, 1, ... of a table."""
 
-    _settings = {
-        **FineTunedClassifier(backbone=None, device="cpu", random_state=0, batch_size=8).get_params(deep=False),
-        "optimizer": "sgd",
-        "lr": 0.1,
-    }
+    weights = image_size = image_shape = None
+    device, precision, random_state, on_error, verbose, n_jobs = "cpu", "float32", 0, "raise", 0, None
 
     def __init__(self, backbone=None, max_epochs=4, warmup_epochs=0, bottleneck=None, checkpoint_dir=None):
         self.backbone = backbone
@@ -32,11 +38,10 @@ class OnTable(NetEstimator):
         self.bottleneck = bottleneck
         self.checkpoint_dir = checkpoint_dir
 
-    def __getattr__(self, name):
-        try:
-            return self._settings[name]
-        except KeyError:
-            raise AttributeError(name) from None
+    def _settings(self):
+        used = {"optimizer": "sgd", "lr": 0.1, "batch_size": 8}
+        recipe = Recipe(max_epochs=self.max_epochs, warmup_epochs=self.warmup_epochs, **used)
+        return TrainingSettings.on("cpu", "float32", resolve_recipe(recipe), bottleneck=self.bottleneck)
 
     @property
     def _n_outputs(self):
@@ -62,7 +67,9 @@ class OnTable(NetEstimator):
 
     def fit(self, X, y):
         samples = self._samples(X, reset=True)
-        return self._train(TrainingJob(self), (samples, Targets(y, np.ones(len(y)))), None, reported=(X, y))
+        return self._train(
+            TrainingJob(self, self._settings()), (samples, Targets(y, np.ones(len(y)))), None, reported=(X, y)
+        )
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +159,9 @@ class TestDivergence:
 
     @pytest.mark.parametrize("last_step", [False, True])
     @pytest.mark.parametrize(
-        "options", [{}, {"trainable": "all"}, {"trainable": "all", "ema_decay": 0.5}, {"regularizer": "delta"}], ids=str
+        "options",
+        [{}, {"trainable": "all"}, {"trainable": "all", "recipe": Recipe(ema_decay=0.5)}, {"regularizer": "delta"}],
+        ids=str,
     )
     def test_estimator_is_the_one_of_the_epochs_before(self, few, options, last_step):
         clf = self.diverged(few, SpoilIn(3, last_step), **options)

@@ -11,9 +11,10 @@ import textwrap
 import numpy as np
 import pytest
 import torch
+from common_recipe import with_recipe
 from skorch.callbacks import Callback
 
-from sktransfer import FineTunedClassifier, FineTunedRegressor
+from sktransfer import FineTunedClassifier, FineTunedRegressor, Recipe
 from sktransfer.utils import _files
 
 TINY = {"backbone": "test_resnet", "weights": None, "image_size": 32, "random_state": 0, "max_epochs": 4}
@@ -29,7 +30,7 @@ KILLED = """
     import os, signal, sys
     from skorch.callbacks import Callback
     from sklearn.datasets import load_digits
-    from sktransfer import FineTunedClassifier
+    from sktransfer import FineTunedClassifier, Recipe
 
     class Kill(Callback):
         def on_batch_end(self, net, training=False, **kwargs):
@@ -53,7 +54,7 @@ KILLED = """
 )
 @pytest.mark.parametrize("moment", [(1, 1), (3, 2)])
 def test_killed_in_the_middle_of_an_epoch_and_called_again(few, tmp_path, options, moment):
-    options = {**TINY, **options}
+    options = with_recipe(**{**TINY, **options})
 
     def run(kill):
         code = textwrap.dedent(KILLED).format(moment=moment, options=options, kill=kill)
@@ -112,7 +113,7 @@ def test_finished_training_gives_its_result_at_once(few, tmp_path, monkeypatch):
 )
 def test_folder_of_another_training_is_refused_and_left_alone(few, tmp_path, change, named):
     if named is None:
-        change, named = {"weights": None, "random_state": 3, "batch_norm": "frozen"}, "batch_norm"
+        change, named = {"weights": None, "random_state": 3, "recipe": Recipe(batch_norm="frozen")}, "batch_norm"
     FineTunedClassifier(**TINY, trainable=1, checkpoint_dir=tmp_path).fit(*few)
     before = (tmp_path / "checkpoint.pt").read_bytes()
     with pytest.raises(ValueError, match=f"belongs to another training .*{named}"):
@@ -128,9 +129,9 @@ def test_a_longer_training_goes_on_unless_its_schedule_depends_on_the_length(few
     np.testing.assert_array_equal(
         longer.predict_proba(few[0]), FineTunedClassifier(**more).fit(*few).predict_proba(few[0])
     )
-    FineTunedClassifier(**options, schedule="cosine", checkpoint_dir=tmp_path / "b").fit(*few)
+    FineTunedClassifier(**options, recipe=Recipe(schedule="cosine"), checkpoint_dir=tmp_path / "b").fit(*few)
     with pytest.raises(ValueError, match="cannot go on as one of max_epochs"):
-        FineTunedClassifier(**more, schedule="cosine", checkpoint_dir=tmp_path / "b").fit(*few)
+        FineTunedClassifier(**more, recipe=Recipe(schedule="cosine"), checkpoint_dir=tmp_path / "b").fit(*few)
 
 
 def test_other_data_or_another_kind_of_estimator_are_another_training(few, tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from common_nets import assert_same_bits, phased, pictures, recipe, state, targets, tiny_backbone, train
+from common_nets import assert_same_bits, phased, pictures, state, targets, tiny_backbone, train, training
 from torch import nn
 
 from sktransfer import load_backbone
@@ -166,4 +166,4 @@ class TestTraining:
         assert [layer.scaling["default"] for layer in model] == [1, 1]
 
     def test_rank_is_a_setting(self):
-        assert recipe(lora_rank=3).lora_rank == 3
+        assert training(lora_rank=3).recipe.lora_rank == 3

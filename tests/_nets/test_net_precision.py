@@ -5,7 +5,18 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from common_nets import CPU, assert_same_bits, phased, pictures, recipe, recorded, state, targets, tiny_backbone, train
+from common_nets import (
+    CPU,
+    assert_same_bits,
+    phased,
+    pictures,
+    recorded,
+    state,
+    targets,
+    tiny_backbone,
+    train,
+    training,
+)
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
@@ -124,11 +135,11 @@ def test_compiled_training_gives_the_same_outputs():
     assert_allclose(outputs[1], outputs[0], rtol=1e-4, atol=1e-5)
 
 
-def test_kind_of_net_follows_the_recipe():
+def test_kind_of_net_follows_the_settings():
     module = TunedModule(tiny_backbone(), plan_training(tiny_backbone(), "head"), 2)
     kinds = {
         precision: type(
-            _build_net(module, None, recipe(precision=precision), nn.MSELoss, penalty=None, answers=None)
+            _build_net(module, None, training(precision=precision), nn.MSELoss, penalty=None, answers=None)
         ).__name__
         for precision in ("float32", "bfloat16", "float16")
     }

@@ -10,7 +10,7 @@ from common_files import little_room
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from sktransfer import FineTunedClassifier, FineTunedRegressor, PretrainedFeatureExtractor, load_backbone
+from sktransfer import FineTunedClassifier, FineTunedRegressor, PretrainedFeatureExtractor, Recipe, load_backbone
 from sktransfer.backbones._timm import create_timm_model
 from sktransfer.exceptions import WeightsMismatchError
 from sktransfer.fine_tuning import L2SP
@@ -66,7 +66,7 @@ class TestRoundTrip:
         [
             {},
             {"trainable": 1},
-            {"trainable": "all", "batch_norm": "frozen"},
+            {"trainable": "all", "recipe": Recipe(batch_norm="frozen")},
             {"trainable": ["layer4", "*.bn1.*"], "class_weight": "balanced", "image_shape": (8, 8)},
             {
                 "trainable": "norm",
@@ -87,7 +87,8 @@ class TestRoundTrip:
         np.testing.assert_array_equal(again.predict_proba(X), clf.predict_proba(X))
         np.testing.assert_array_equal(again.predict(X), clf.predict(X))
         np.testing.assert_array_equal(again.transform(X), clf.transform(X))
-        assert again.get_params() == clf.get_params()
+        assert repr(again.get_params()) == repr(clf.get_params())
+        assert repr(again.recipe_) == repr(clf.recipe_)
         for name in ("history_", "n_iter_", "input_spec_", "n_features_in_", "plan_", "lr_"):
             assert getattr(again, name) == getattr(clf, name)
         assert again.backbone_.fingerprint == clf.backbone_.fingerprint
@@ -149,7 +150,7 @@ class TestRoundTrip:
 
     def test_low_rank_additions(self, few, tmp_path):
         pytest.importorskip("peft")
-        clf = tiny(trainable="lora", lora_rank=2).fit(*few)
+        clf = tiny(trainable="lora", recipe=Recipe(lora_rank=2)).fit(*few)
         again = through_file(clf, tmp_path / "clf")
         np.testing.assert_array_equal(again.predict_proba(few[0]), clf.predict_proba(few[0]))
         assert again.plan_ == clf.plan_

@@ -1,60 +1,192 @@
-"""Settings read off an estimator."""
+"""How a network is trained: names, what is said beside them, and what is taken."""
 
-import dataclasses
-from types import SimpleNamespace
+import inspect
+import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-import torch
-from common_nets import recipe
+from sklearn.base import BaseEstimator, clone
+from sklearn.model_selection import GridSearchCV
 
-from sktransfer import FineTunedClassifier, FineTunedRegressor
-from sktransfer._nets import Recipe
+import sktransfer
+from sktransfer import DANNClassifier, FineTunedClassifier, FineTunedRegressor, Recipe, make_domain_shift
+from sktransfer._nets._recipe import FLAT, RECIPES, resolve_recipe
 
-
-@pytest.mark.parametrize("estimator", [FineTunedClassifier(device="cpu"), FineTunedRegressor(device="cpu")])
-def test_each_setting_is_a_parameter_of_the_estimators(estimator):
-    settings = Recipe.of(estimator)
-    parameters = estimator.get_params()
-    fields = dataclasses.fields(Recipe)
-    assert {field.name for field in fields if field.default is dataclasses.MISSING} <= set(parameters)
-    names = {field.name for field in fields} & set(parameters)
-    for name in names - {"device", "precision"}:
-        assert getattr(settings, name) == parameters[name]
+TINY = {"backbone": "test_resnet", "weights": None, "image_size": 32, "random_state": 0, "max_epochs": 1}
+TAKE_RECIPES = [
+    value
+    for name in sktransfer.__all__
+    if isinstance(value := getattr(sktransfer, name), type) and "recipe" in inspect.signature(value).parameters
+]
 
 
-def test_a_setting_that_an_estimator_lacks_is_switched_off():
-    parameters = FineTunedClassifier(device="cpu", mixup=0.5, early_stopping=True).get_params()
-    for name in ("mixup", "early_stopping"):
-        del parameters[name]
-    settings = Recipe.of(SimpleNamespace(**parameters))
-    assert (settings.mixup, settings.early_stopping, settings.neck) == (0.0, False, ())
+@pytest.fixture(scope="module")
+def few(digits):
+    X, y = digits
+    return X[:30], y[:30] % 3
 
 
-@pytest.mark.parametrize(("bottleneck", "widths"), [(None, ()), (4, (4,)), (np.int64(4), (4,)), ([8, 4], (8, 4))])
-def test_neck(bottleneck, widths):
-    assert recipe(bottleneck=bottleneck).neck == widths
+def params(recipe):
+    return recipe.get_params(deep=False)
 
 
-def test_device_and_precision_are_resolved():
-    parameters = {field.name: None for field in dataclasses.fields(Recipe)}
-    settings = Recipe.of(SimpleNamespace(**{**parameters, "device": "cpu", "precision": "auto"}))
-    assert settings.device == torch.device("cpu")
-    assert settings.precision == "float32"
+class TestResolving:
+    def test_auto_is_a_recipe_as_it_is_made(self):
+        assert params(resolve_recipe("auto")) == params(Recipe()) == params(resolve_recipe(Recipe()))
+        assert {name: params(Recipe())[name] for name in FLAT} == {
+            "trainable": "head",
+            "max_epochs": 30,
+            "batch_size": 32,
+            "lr": 1e-3,
+            "augment": None,
+        }
+
+    @pytest.mark.parametrize("name", RECIPES)
+    def test_every_name_is_a_valid_recipe_that_the_docstring_tells_of(self, name):
+        resolve_recipe(name)._validate_params()
+        assert f'``"{name}"``' in Recipe.__doc__ or f'recipe="{name}"' in Recipe.__doc__
+
+    def test_what_is_said_beside_it_comes_first_and_none_says_nothing(self):
+        given = Recipe(max_epochs=5, lr=0.1, augment="light")
+        found = resolve_recipe(given, trainable=2, max_epochs=None, batch_size=8, lr="auto")
+        assert repr(found) == "Recipe(augment='light', batch_size=8, lr='auto', max_epochs=5, trainable=2)"
+        assert repr(given) == "Recipe(augment='light', lr=0.1, max_epochs=5)"
+        assert resolve_recipe(given, augment="none").augment is None
+        assert resolve_recipe("lp-ft", trainable=2).trainable == 2
+
+    @pytest.mark.parametrize("name", ["lpft", "Gradual", "", None, 3, {"lr": 1}])
+    def test_unknown_name(self, name):
+        with pytest.raises(ValueError, match=r"recipe must be one of \['auto', .* or a Recipe, got"):
+            resolve_recipe(name)
+
+    def test_misspelt_name_says_which_one_was_meant(self):
+        with pytest.raises(ValueError, match="Did you mean 'lp-ft'"):
+            resolve_recipe("lp_ft")
+
+    @pytest.mark.parametrize(
+        ("name", "trainable"),
+        [("lora", 2), ("head", 1), ("full", "head"), ("head", ["layer4"]), ("lp-ft", "head"), ("gradual", "head")],
+    )
+    def test_contradictions_name_both(self, few, name, trainable):
+        with pytest.raises(ValueError) as caught:
+            FineTunedClassifier(**TINY, recipe=name, trainable=trainable).fit(*few)
+        assert f"trainable={trainable!r} contradicts recipe={name!r}" in str(caught.value)
+
+    @pytest.mark.parametrize(("name", "trainable"), [("lora", "lora"), ("head", "head"), ("full", "all"), ("auto", 1)])
+    def test_what_the_recipe_says_itself_may_be_said_again(self, name, trainable):
+        assert resolve_recipe(name, trainable=trainable).trainable == trainable
+
+    def test_parameters_are_checked(self):
+        with pytest.raises(ValueError, match="Invalid parameter 'momentum'"):
+            Recipe().set_params(momentum=0.9)
+        with pytest.raises(TypeError, match="momentum"):
+            Recipe(momentum=0.9)
+        with pytest.raises(ValueError, match="'schedule' parameter of Recipe must be"):
+            resolve_recipe(Recipe(schedule="linear"))
+        with pytest.raises(ValueError, match="warmup_epochs=2 leaves none of max_epochs=2"):
+            resolve_recipe(Recipe(warmup_epochs=2), max_epochs=2)
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [({}, False), ({"augment": "light"}, True), ({"mixup": 0.2}, True), ({"cutmix": 1.0}, True)],
-)
-def test_pictures_change_where_they_are_augmented_or_mixed(changes, expected):
-    assert recipe(**changes).changes_pictures is expected
+class TestOnEstimators:
+    def test_there_are_some(self):
+        assert {FineTunedClassifier, FineTunedRegressor, DANNClassifier} < set(TAKE_RECIPES)
+
+    @pytest.mark.parametrize("cls", TAKE_RECIPES)
+    def test_what_a_recipe_holds_is_no_parameter_beside_it(self, cls):
+        own = inspect.signature(cls).parameters
+        assert set(own) & set(inspect.signature(Recipe).parameters) == set(FLAT)
+        assert own["recipe"].default == "auto"
+        assert all(own[name].default is None for name in FLAT)
+        with pytest.raises(TypeError, match="schedule"):
+            cls(schedule="cosine")
+
+    def test_what_was_taken_is_told(self, few):
+        clf = FineTunedClassifier(**TINY, recipe="full", batch_size=8).fit(*few)
+        taken = {**RECIPES["full"], "max_epochs": 1, "batch_size": 8}
+        assert params(clf.recipe_) == params(Recipe(**taken))
+        again = FineTunedClassifier(**{**TINY, "max_epochs": None}, recipe=clf.recipe_).fit(*few)
+        np.testing.assert_array_equal(again.predict_proba(few[0]), clf.predict_proba(few[0]))
+
+    def test_a_name_and_its_particulars_are_the_same_training(self, few, tmp_path):
+        named = FineTunedClassifier(**TINY, recipe="head", checkpoint_dir=tmp_path).fit(*few)
+        told = FineTunedClassifier(**TINY, recipe=Recipe(schedule="cosine"), checkpoint_dir=tmp_path).fit(*few)
+        np.testing.assert_array_equal(told.predict_proba(few[0]), named.predict_proba(few[0]))
+
+    def test_low_rank_and_gradual(self, few):
+        pytest.importorskip("peft")
+        for name in ("lora", "gradual"):
+            clf = FineTunedClassifier(**TINY, recipe=name).fit(*few)
+            assert clf.plan_.lora == (name == "lora")
+            assert clf.history_[0]["phase"] == ("train" if name == "lora" else "unfreeze 0")
+
+    @pytest.mark.parametrize("recipe", ["auto", Recipe(schedule="cosine")])
+    def test_clone_and_pickle(self, few, recipe):
+        clf = FineTunedClassifier(**TINY, recipe=recipe)
+        assert repr(clone(clf)) == repr(clf)
+        fitted = clone(clf).fit(*few)
+        for again in (pickle.loads(pickle.dumps(fitted)), clone(fitted).fit(*few)):
+            assert repr(again.recipe_) == repr(fitted.recipe_)
+            np.testing.assert_array_equal(again.predict_proba(few[0]), fitted.predict_proba(few[0]))
+
+    def test_parameters_of_the_recipe_are_set_and_searched(self, few):
+        clf = FineTunedClassifier(**{**TINY, "max_epochs": 2}, recipe=Recipe())
+        assert clf.set_params(recipe__optimizer="sgd").recipe.optimizer == "sgd"
+        search = GridSearchCV(clf, {"recipe__lr": [1e-3, 0.1]}, cv=2).fit(*few)
+        assert search.best_estimator_.lr_ == search.best_params_["recipe__lr"]
+        by_name = GridSearchCV(clf, {"recipe": ["auto", "head", Recipe(lr=0.1)]}, cv=2).fit(*few)
+        assert len(by_name.cv_results_["params"]) == 3
+
+    def test_a_name_has_no_parameters(self):
+        clf = FineTunedClassifier(recipe="full")
+        with pytest.raises(ValueError, match=r"recipe__lr=0\.1: recipe='full' is a name.*recipe=Recipe\(\)"):
+            clf.set_params(recipe__lr=0.1)
+        assert clf.set_params(recipe=Recipe(), recipe__lr=0.1).recipe.lr == 0.1
+
+    @pytest.mark.parametrize("recipe", ["auto", Recipe(schedule="cosine", trainable=["layer4"])])
+    def test_file(self, few, tmp_path, recipe):
+        clf = FineTunedClassifier(**TINY, recipe=recipe).fit(*few)
+        clf.save(tmp_path / "file")
+        again = FineTunedClassifier.load(tmp_path / "file")
+        assert repr(again) == repr(clf)
+        assert repr(again.recipe_) == repr(clf.recipe_)
+        np.testing.assert_array_equal(again.predict_proba(few[0]), clf.predict_proba(few[0]))
+        again.set_params(max_epochs=2).fit(*few)
+
+    def test_file_of_a_training_augmented_by_a_function(self, few, tmp_path):
+        clf = FineTunedClassifier(**TINY, augment=lambda picture: picture, recipe=Recipe(augment=np.array)).fit(*few)
+        with pytest.raises(ValueError, match=r"recipe__augment=.*set_params\(recipe__augment=None\)"):
+            clf.save(tmp_path / "file")
+        with pytest.raises(ValueError, match=r"augment=.*set_params\(augment=None\)"):
+            clf.set_params(recipe__augment=None).save(tmp_path / "file")
+        clf.set_params(augment=None).save(tmp_path / "file")
+        assert FineTunedClassifier.load(tmp_path / "file").recipe_.augment is None
+
+    def test_regressors_have_no_labels_to_smooth(self, few):
+        with pytest.raises(ValueError, match=r"label_smoothing=0\.1 of the recipe has no meaning for FineTuned"):
+            FineTunedRegressor(**TINY, recipe=Recipe(label_smoothing=0.1)).fit(*few)
+
+    def test_batch_size_may_be_changed_after_the_training(self, few):
+        clf = FineTunedClassifier(**TINY, recipe=Recipe(batch_size=8)).fit(*few)
+        before = clf.predict_proba(few[0])
+        np.testing.assert_allclose(clf.set_params(batch_size=3).predict_proba(few[0]), before, atol=1e-5)
+
+    def test_deep_adaptation_goes_by_it(self):
+        X, y, domain = make_domain_shift(20, 20, random_state=0)
+        clf = DANNClassifier(None, bottleneck=4, recipe=Recipe(max_epochs=2, batch_size=5), random_state=0)
+        clf.fit(X, y, sample_domain=domain)
+        assert clf.n_iter_ == 2
+        assert repr(clf.recipe_) == "Recipe(batch_size=5, max_epochs=2)"
 
 
-def test_probe_counts_among_the_epochs():
-    assert recipe(probe_epochs=2, max_epochs=5).n_epochs == 7
+@pytest.mark.parametrize("name", sktransfer.__all__)
+def test_no_class_has_more_than_36_parameters(name):
+    value = getattr(sktransfer, name)
+    if isinstance(value, type) and issubclass(value, BaseEstimator):
+        assert len(inspect.signature(value).parameters) <= 36
 
 
-def test_settings_cannot_be_changed():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        recipe().lr = 1.0
+def test_a_recipe_is_written_without_torch():
+    code = "import sys; from sktransfer import Recipe; Recipe(lr=0.1); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

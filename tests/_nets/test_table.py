@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from common_nets import N_CLASSES, recipe
+from common_nets import N_CLASSES, training
 from numpy.testing import assert_array_equal
 
 from sktransfer._nets import (
@@ -53,7 +53,7 @@ class TestTable:
                 Table(N_CLASSES),
                 (TableRows(X), Targets(y, np.ones(60))),
                 None,
-                recipe(max_epochs=20, bottleneck=bottleneck),
+                training(max_epochs=20, bottleneck=bottleneck),
                 n_outputs=N_CLASSES,
                 criterion=WeightedLoss(cross_entropy),
                 frozen_features=lambda rows, start: rows.values,

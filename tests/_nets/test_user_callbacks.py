@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import skorch.callbacks
 import torch
+from common_recipe import with_recipe
 from sklearn.base import clone
 from skorch.callbacks import (
     BatchScoring,
@@ -52,7 +53,7 @@ def fitted(few, *callbacks, kind=FineTunedClassifier, held_out=True, **options):
     """A model watched by `callbacks`, with 8 held-out pictures or none."""
     X, y = few
     valid = {"X_val": X[32:], "y_val": y[32:]} if held_out else {}
-    return kind(**{**MINI, **options}, callbacks=list(callbacks)).fit(X[:32], y[:32], **valid)
+    return kind(**with_recipe(**{**MINI, **options}), callbacks=list(callbacks)).fit(X[:32], y[:32], **valid)
 
 
 def unwatched(few, **options):

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from skorch.callbacks import Callback
 from torch.nn import functional
 
-from sktransfer import make_domain_shift
+from sktransfer import Recipe, make_domain_shift
 from sktransfer._nets import PenaltySetup, Rows, Table, TunedModule, plan_training
 from sktransfer.deep_adaptation._adda import _ADDA, ADDAClassifier, fooling_loss
 from sktransfer.deep_adaptation._alignment import discriminator, domain_loss, ramp
@@ -149,9 +149,9 @@ class TestStep:
 @pytest.mark.parametrize(
     "options",
     [
-        {"optimizer": "adamw", "weight_decay": 0.5},
-        {"optimizer": "sgd", "weight_decay": 0.1, "lr": 0.05},  # timm's has momentum
-        {"layer_decay": 0.5, "trainable": 1, "backbone": "sktransfer_mini", "max_epochs": 4, "batch_norm": "train"},
+        {"recipe": Recipe(optimizer="adamw", weight_decay=0.5)},
+        {"recipe": Recipe(optimizer="sgd", weight_decay=0.1), "lr": 0.05},  # timm's has momentum
+        {"recipe": Recipe(layer_decay=0.5), "trainable": 1, "backbone": "sktransfer_mini", "max_epochs": 4},
     ],
 )
 def test_source_encoder_and_head_stand_still(shifted, options):
@@ -195,7 +195,8 @@ def test_goes_on_from_a_checkpoint(shifted, tmp_path, killed_in):
 
 
 @pytest.mark.parametrize(
-    "options", [{"ema_decay": 0.9}, {"sources": "separate"}, {"lr": "auto"}, {"max_grad_norm": 1.0}]
+    "options",
+    [{"recipe": Recipe(ema_decay=0.9)}, {"sources": "separate"}, {"lr": "auto"}, {"recipe": Recipe(max_grad_norm=1.0)}],
 )
 def test_goes_with_the_rest_of_the_engine(shifted, options):
     X, _, domain = shifted

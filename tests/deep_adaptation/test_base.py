@@ -8,6 +8,7 @@ from sktransfer import (
     DeepCORALClassifier,
     FineTunedClassifier,
     OSBPClassifier,
+    Recipe,
     make_domain_shift,
 )
 from sktransfer._nets import TransferNet
@@ -28,9 +29,13 @@ def table():
         ({"weights": "file.pth"}, "weights='file.pth' has no meaning for tables"),
         ({"augment": "light"}, "augment='light' has no meaning for tables"),
         ({"image_size": 32}, "image_size=32 has no meaning for tables"),
-        ({"gradient_checkpointing": True}, "gradient_checkpointing=True has no meaning for tables"),
+        ({"recipe": Recipe(gradient_checkpointing=True)}, "gradient_checkpointing=True has no meaning for tables"),
         ({"bottleneck": None}, "leaves no features that could be adapted"),
-        ({"warmup_epochs": 2}, "leaves none of max_epochs=2"),
+        ({"recipe": Recipe(warmup_epochs=2)}, "leaves none of max_epochs=2"),
+        ({"recipe": Recipe(probe_epochs=1)}, "probe_epochs=1 has no meaning for tables"),
+        ({"recipe": "full"}, "trainable='all' has no meaning for tables"),
+        ({"recipe": Recipe(mixup=0.2)}, "mixup=0.2 of the recipe would mix rows of source and target"),
+        ({"recipe": Recipe(batch_size=1)}, "batch_size=1 of the recipe"),
         ({"sources": "some"}, "'sources' parameter"),
     ],
 )
@@ -68,7 +73,7 @@ def test_every_row_comes_once_an_epoch_and_target_rows_bring_no_labels(table, mo
 def test_class_weights_and_smoothing_count(table):
     X, y, domain = table
     plain = DANNClassifier(None, **FAST).fit(X, y, sample_domain=domain).predict_proba(X)
-    for changes in ({"class_weight": {0: 1, 1: 9}}, {"label_smoothing": 0.3}):
+    for changes in ({"class_weight": {0: 1, 1: 9}}, {"recipe": Recipe(label_smoothing=0.3)}):
         other = DANNClassifier(None, **FAST, **changes).fit(X, y, sample_domain=domain).predict_proba(X)
         assert not np.allclose(other, plain)
     heavy = DANNClassifier(None, **FAST, class_weight={0: 1, 1: 99}).fit(X, y, sample_domain=domain)

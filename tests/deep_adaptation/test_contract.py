@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sktransfer import deep_adaptation, load_backbone, make_domain_shift, make_image_domains, pack_domains
+from sktransfer import Recipe, deep_adaptation, load_backbone, make_domain_shift, make_image_domains, pack_domains
 from sktransfer.deep_adaptation._base import DeepClassifier, DeepRegressor
 from sktransfer.exceptions import DomainError
 
@@ -251,4 +251,6 @@ class TestErrors:
     def test_diverging(self, method, table):
         X, y, domain = table
         with pytest.raises(RuntimeError, match=r"the loss of epoch \d+ is .*lr="):
-            method(None, **{**FAST, "lr": 1e30, "optimizer": "sgd"}).fit(X, targets(method, y), sample_domain=domain)
+            method(None, **{**FAST, "lr": 1e30, "recipe": Recipe(optimizer="sgd")}).fit(
+                X, targets(method, y), sample_domain=domain
+            )

@@ -50,5 +50,5 @@ def test_own_default_and_its_documentation_take_the_place_of_the_shared():
     assert inspect.signature(Own).parameters["lr"].default == 0.5
     assert Own().lr == 0.5
     assert Own.__doc__.count("\n    lr : ") == 1
-    assert "\n    max_epochs : int, default=30\n" in Own.__doc__
+    assert "\n    max_epochs : int or None, default=None\n" in Own.__doc__
     assert "[[" not in Own.__doc__

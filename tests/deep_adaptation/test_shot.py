@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import entropy
 from skorch.callbacks import Callback
 
-from sktransfer import DANNClassifier, FineTunedClassifier
+from sktransfer import DANNClassifier, FineTunedClassifier, Recipe
 from sktransfer._nets import TransferNet
 from sktransfer.deep_adaptation._shot import SHOTClassifier, centroid_labels, information_maximization_loss
 
@@ -126,7 +126,12 @@ def test_bottleneck_learns_without_source_data():
     for seed in range(3):
         X, y, domain = easy_pair(seed)
         source = DANNClassifier(
-            "sktransfer_mini", trade_off=0, bottleneck=64, label_smoothing=0.1, max_epochs=20, random_state=seed
+            "sktransfer_mini",
+            trade_off=0,
+            bottleneck=64,
+            recipe=Recipe(label_smoothing=0.1),
+            max_epochs=20,
+            random_state=seed,
         ).fit(X, y, sample_domain=domain)
         X, y = X[domain == "target"], y[domain == "target"]
         fitted = SHOTClassifier(source, trainable="head", random_state=seed).fit(X)

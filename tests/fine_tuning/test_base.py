@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from common_recipe import with_recipe
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from sktransfer import FineTunedClassifier, FineTunedRegressor
+from sktransfer import FineTunedClassifier, FineTunedRegressor, Recipe
 from sktransfer.fine_tuning._base import BaseFineTuned
 
 TINY = {"backbone": "test_resnet", "weights": None, "image_size": 32, "random_state": 0, "max_epochs": 2}
@@ -79,13 +80,15 @@ def test_abstract():
 )
 def test_bad_parameters_are_named(few, kind, options, message):
     with pytest.raises(ValueError, match=message):
-        kind(**{**TINY, **options}).fit(*few)
+        kind(**with_recipe(**{**TINY, **options})).fit(*few)
 
 
 @pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize("trainable", [1, "all", "norm"])
 def test_gradient_checkpointing_gives_the_same_model(few, kind, trainable):
-    plain, thrifty = (kind(**TINY, trainable=trainable, gradient_checkpointing=on).fit(*few) for on in (False, True))
+    plain, thrifty = (
+        kind(**TINY, trainable=trainable, recipe=Recipe(gradient_checkpointing=on)).fit(*few) for on in (False, True)
+    )
     np.testing.assert_allclose(
         thrifty._outputs(few[0], "scores"), plain._outputs(few[0], "scores"), rtol=1e-5, atol=1e-6
     )
@@ -114,7 +117,13 @@ def test_transform_of_the_head_alone_is_the_frozen_feature(few):
 def test_weights_count_like_repetitions_in_whole_batches(few, kind):
     X, y = few[0][:30], few[1][:30] % 3
     weights = np.random.default_rng(0).integers(0, 4, len(X))
-    options = {**TINY, "optimizer": "sgd", "weight_decay": 0.0, "batch_size": 1000, "max_epochs": 20, "lr": 0.05}
+    options = {
+        **TINY,
+        "recipe": Recipe(optimizer="sgd", weight_decay=0.0),
+        "batch_size": 1000,
+        "max_epochs": 20,
+        "lr": 0.05,
+    }
     weighted = kind(**options).fit(X, y, sample_weight=weights)
     repeated = kind(**options).fit(np.repeat(X, weights, 0), np.repeat(y, weights))
     np.testing.assert_allclose(weighted._outputs(X, "scores"), repeated._outputs(X, "scores"), rtol=1e-3, atol=1e-4)
@@ -248,7 +257,7 @@ def test_partial_fit_trains_one_pass_a_call_and_keeps_its_momentum(few, kind):
 )
 def test_partial_fit_refuses_what_needs_a_whole_training(few, options):
     with pytest.raises(ValueError, match=f"partial_fit does not support {next(iter(options))}"):
-        FineTunedClassifier(**{**TINY, **options}).partial_fit(*few)
+        FineTunedClassifier(**with_recipe(**TINY, **options)).partial_fit(*few)
 
 
 @pytest.mark.parametrize("kind", BOTH)
@@ -263,10 +272,10 @@ def test_every_choice_is_a_parameter_of_a_search(few):
     X, y = few
     grid = {
         "finetunedclassifier__trainable": ["head", "norm"],
-        "finetunedclassifier__probe_epochs": [0, 1],
-        "finetunedclassifier__schedule": ["cosine"],
+        "finetunedclassifier__recipe__probe_epochs": [0, 1],
+        "finetunedclassifier__recipe__schedule": ["cosine"],
     }
-    pipe = make_pipeline(FunctionTransformer(), FineTunedClassifier(**TINY))
+    pipe = make_pipeline(FunctionTransformer(), FineTunedClassifier(**TINY, recipe=Recipe()))
     search = GridSearchCV(pipe, grid, cv=2).fit(X, y % 2)
     assert len(search.cv_results_["mean_test_score"]) == 4
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
@@ -310,7 +319,7 @@ def test_scikit_learns_callbacks_see_one_task_an_epoch(few):
 
     recorder = Recorder()
     assert isinstance(recorder, callback.FitCallback)
-    options = {**TINY, "trainable": 1, "max_epochs": 4, "probe_epochs": 2, "lr": 0.01}
+    options = {**TINY, "trainable": 1, "max_epochs": 4, "recipe": Recipe(probe_epochs=2), "lr": 0.01}
     clf = FineTunedClassifier(**options).set_callbacks(recorder).fit(X, y)
     assert recorder.epochs == list(range(6)) and recorder.max_subtasks == 6 and recorder.done
     assert recorder.scores[-1] == clf.score(X, y)

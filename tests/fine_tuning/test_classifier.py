@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from sktransfer import FineTunedClassifier, load_backbone
+from sktransfer import FineTunedClassifier, Recipe, load_backbone
 from sktransfer.backbones._timm import create_timm_model
 
 TINY = {"backbone": "test_resnet", "weights": None, "image_size": 32, "random_state": 0, "max_epochs": 2}
@@ -221,14 +221,14 @@ def test_tuned_backbone_computes_what_the_classifier_does(few):
         ({"trainable": ["nothing.*"]}, "fits no parameter"),
         ({"lr": 0}, "'lr' parameter"),
         ({"max_epochs": 0}, "'max_epochs' parameter"),
-        ({"optimizer": "adamv"}, "Did you mean"),
+        ({"recipe": Recipe(optimizer="adamv")}, "Did you mean"),
         ({"augment": "strong"}, "'augment' parameter"),
         ({"validation_fraction": 1.0}, "'validation_fraction' parameter"),
         ({"precision": "int8"}, "'precision' parameter"),
         ({"device": "tpu9"}, "device='tpu9' is not available"),
         ({"class_weight": {99: 1}}, "class"),
         ({"early_stopping": True, "validation_fraction": 0.01}, "larger validation_fraction"),
-        ({"lr": 1e38, "optimizer": "sgd", "max_epochs": 9}, "diverged"),
+        ({"lr": 1e38, "recipe": Recipe(optimizer="sgd"), "max_epochs": 9}, "diverged"),
     ],
 )
 def test_bad_parameters_are_named(few, options, message):

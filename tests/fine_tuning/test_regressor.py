@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from sktransfer import FineTunedRegressor
+from sktransfer import FineTunedRegressor, Recipe
 
 TINY = {"backbone": "test_resnet", "weights": None, "image_size": 32, "random_state": 0, "max_epochs": 2}
 
@@ -43,7 +43,9 @@ def test_scale_of_the_target_does_not_matter(few):
 
 def test_squared_error_of_a_whole_batch_goes_to_least_squares(few):
     X, y = few
-    model = tiny(weight_decay=0.0, batch_size=1000, max_epochs=1500, lr=0.05, schedule="cosine").fit(X, y)
+    model = tiny(recipe=Recipe(weight_decay=0.0, schedule="cosine"), batch_size=1000, max_epochs=1500, lr=0.05).fit(
+        X, y
+    )
     features = model.transform(X).astype(np.float64)
     design = np.column_stack([features, np.ones(len(X))])
     least = np.linalg.lstsq(design, y, rcond=None)[0]

@@ -13,6 +13,7 @@ from sktransfer import (
     FineTunedClassifier,
     FineTunedRegressor,
     PretrainedFeatureExtractor,
+    Recipe,
     make_image_domains,
 )
 
@@ -74,12 +75,12 @@ def test_fine_tuning_learns_in_each_number_format(device, shapes, precision, tra
 @pytest.mark.parametrize(
     "options",
     [
-        {"gradient_checkpointing": True},
+        {"recipe": Recipe(gradient_checkpointing=True)},
         {"augment": "light"},
-        {"ema_decay": 0.9},
+        {"recipe": Recipe(ema_decay=0.9)},
         {"regularizer": "l2-sp"},
         {"lr": "auto"},
-        {"mixup": 0.2},
+        {"recipe": Recipe(mixup=0.2)},
         {"early_stopping": True, "validation_fraction": 0.3},
         {"trainable": "lora"},
     ],

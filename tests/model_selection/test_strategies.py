@@ -35,7 +35,7 @@ def test_new_classes():
         assert strategies[name].image_size == 32
         assert strategies[name].random_state == 3
     assert strategies["from_scratch"].weights is None
-    assert strategies["lp_ft"].probe_epochs == 2
+    assert strategies["lp_ft"].recipe.probe_epochs == 2
 
 
 @pytest.mark.parametrize("reading", [READING, None], ids=["pictures", "tables"])

@@ -66,7 +66,7 @@ def test_out_of_memory_in_training_names_batch_size_and_gradient_checkpointing(m
     X, y, domain = pictures()
     options = {"trainable": "all", "image_size": 32, "cache": None, "batch_size": 24, "random_state": 0}
     domains = {"sample_domain": domain} if make is DANNClassifier else {}
-    remedy = r"batch_size=24 is too .*smaller batch_size \(e\.g\. 12\), or gradient_checkpointing=True, or a smaller"
+    remedy = r"batch_size=24 is too .*smaller batch_size \(e\.g\. 12\), or recipe=Recipe\(gradient_checkpointing=True"
     with pytest.raises(torch.OutOfMemoryError, match=remedy):
         make(Greedy(), **options).fit(X, y, **domains)
 

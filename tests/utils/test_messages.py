@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sktransfer import FineTunedClassifier, FineTunedRegressor, MMDAdapter
+from sktransfer import FineTunedClassifier, FineTunedRegressor, MMDAdapter, Recipe
 from sktransfer.utils._messages import first_line, unknown_option
 
 
@@ -34,10 +34,10 @@ def test_options_are_sorted_and_the_nearest_is_named(value, hint):
 def test_misspelt_option_of_an_estimator_is_named_with_the_one_meant():
     with pytest.raises(
         ValueError,
-        match=r"'schedule' parameter of FineTunedClassifier must be a str among \{'constant', "
+        match=r"'schedule' parameter of Recipe must be a str among \{'constant', "
         r"'cosine', 'one_cycle', 'step'\}\. Got 'cosin' instead\. Did you mean 'cosine'\?",
     ):
-        FineTunedClassifier("sktransfer_mini", schedule="cosin").fit(np.zeros((4, 64)), [0, 1, 0, 1])
+        FineTunedClassifier("sktransfer_mini", recipe=Recipe(schedule="cosin")).fit(np.zeros((4, 64)), [0, 1, 0, 1])
     with pytest.raises(ValueError, match=r"'kernel' parameter of MMDAdapter must be .* Did you mean 'linear'\?"):
         MMDAdapter(kernel="liner").fit(np.zeros((4, 2)), sample_domain=["source", "source", "target", "target"])
 
