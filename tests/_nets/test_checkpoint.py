@@ -310,7 +310,12 @@ class TestWriting:
 
     @pytest.mark.parametrize(
         ("where", "failure"),
-        [("os.replace", "no_space"), ("torch.save", "no_space"), ("torch.save", "full_zip"), ("os.fsync", "no_space")],
+        [
+            ("pathlib.Path.replace", "no_space"),
+            ("torch.save", "no_space"),
+            ("torch.save", "full_zip"),
+            ("os.fsync", "no_space"),
+        ],
     )
     def test_a_full_disk_is_named_and_the_checkpoint_before_still_loads(self, where, failure, tmp_path, monkeypatch):
         with pytest.raises(Killed):
