@@ -1,5 +1,7 @@
 """Networks as ONNX models."""
 
+import contextlib
+import io
 import warnings
 from typing import Any
 
@@ -9,6 +11,8 @@ from torch import nn
 from sktransfer.utils._optional import import_optional
 
 __all__ = ["to_onnx"]
+
+_BATCH = "batch"
 
 
 def to_onnx(network: nn.Module, pictures: torch.Tensor, *, output: str, any_batch: bool, caller: str) -> Any:
@@ -33,7 +37,8 @@ def to_onnx(network: nn.Module, pictures: torch.Tensor, *, output: str, any_batc
     """
     for package in ("onnx", "onnxscript"):
         import_optional(package, extra="onnx", caller=caller)
-    with warnings.catch_warnings(), torch.no_grad():
+    # Older releases of onnxscript print what they optimise, whatever `verbose` says.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
         # What the exporter says of its own and its dependencies' future; the model is complete or there is an error.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=FutureWarning)
@@ -43,9 +48,22 @@ def to_onnx(network: nn.Module, pictures: torch.Tensor, *, output: str, any_batc
             (pictures,),
             input_names=["pictures"],
             output_names=[output],
-            dynamic_shapes=({0: torch.export.Dim("batch")},) if any_batch else None,
+            # With a bound, since torch 2.6 takes a number of pictures that is infinite for one that it must exclude.
+            dynamic_shapes=({0: torch.export.Dim(_BATCH, max=2**31 - 1)},) if any_batch else None,
             dynamo=True,
             external_data=False,
+            optimize=True,  # the default of later releases; without it ONNX Runtime finds much to warn of
             verbose=False,
         )
-    return program.model_proto
+    return _with_named_batch(program.model_proto) if any_batch else program.model_proto
+
+
+def _with_named_batch(model):
+    """Name the number of pictures as it was asked: older releases of torch name it by a symbol of their own."""
+    graph = model.graph
+    given = graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param == given:
+                size.dim_param = _BATCH
+    return model
