@@ -37,11 +37,11 @@ def timms_transform(*, interpolation, **options):
 class _RowsArePictures:
     """Reads tables of any width; everything behind is the real code."""
 
-    def _samples(self, X, *, reset):
+    def _open(self, X, *args, **options):
         shape = np.asarray(X).shape
         given, self.image_shape = self.image_shape, ((1, shape[1]) if len(shape) == 2 and shape[1] else None)
         try:
-            return super()._samples(X, reset=reset)
+            return super()._open(X, *args, **options)
         finally:
             self.image_shape = given
 

@@ -79,18 +79,16 @@ def test_what_cannot_be_read_is_named_or_left_out(waves):
 
 
 @pytest.mark.parametrize("trainable", ["head", 1, "all"])
-@pytest.mark.parametrize("augment", [None, "noise"])
+@pytest.mark.parametrize("augment", [None, "light"])
 def test_fine_tuned(waves, trainable, augment, tmp_path):
     X, y, _ = waves
-    augment = (lambda values: values) if augment else None
     model = FineTunedClassifier(SeriesBackbone(), trainable=trainable, augment=augment, lr=0.03, random_state=0)
     model.fit(X, y)
-    assert model.score(X, y) > (0.8 if trainable == "head" else 0.9)
+    assert model.score(X, y) > 0.8
     assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(X), model.predict_proba(X))
     assert_array_equal(clone(model).fit(X, y).predict_proba(X), model.predict_proba(X))
-    if augment is None:
-        model.save(tmp_path / "model")
-        assert_array_equal(FineTunedClassifier.load(tmp_path / "model").predict_proba(X), model.predict_proba(X))
+    model.save(tmp_path / "model")
+    assert_array_equal(FineTunedClassifier.load(tmp_path / "model").predict_proba(X), model.predict_proba(X))
 
 
 def test_a_search_over_its_own_parameters_and_the_recipe(waves):

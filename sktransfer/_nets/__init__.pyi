@@ -7,7 +7,7 @@ from sktransfer._nets._callbacks import Deadline, Relabel, Reporter
 from sktransfer._nets._checkpoint import Checkpoint
 from sktransfer._nets._estimator import NetEstimator
 from sktransfer._nets._freezing import TrainingPlan, is_batch_norm, plan_training
-from sktransfer._nets._job import TrainingJob
+from sktransfer._nets._job import Earlier
 from sktransfer._nets._losses import WeightedLoss, cross_entropy, focal_loss, huber_loss, multilabel_loss, squared_error
 from sktransfer._nets._module import Outputs, TunedModule
 from sktransfer._nets._net import TransferNet
@@ -15,7 +15,6 @@ from sktransfer._nets._penalty import Penalty, PenaltySetup
 from sktransfer._nets._persistence import load_saved
 from sktransfer._nets._recipe import Recipe, resolve_recipe
 from sktransfer._nets._settings import TrainingSettings
-from sktransfer._nets._table import Table, TableRows
 from sktransfer._nets._user_callbacks import check_callbacks
 
 __all__ = [
@@ -23,6 +22,7 @@ __all__ = [
     "Answers",
     "Checkpoint",
     "Deadline",
+    "Earlier",
     "NetEstimator",
     "Outputs",
     "Penalty",
@@ -32,11 +32,8 @@ __all__ = [
     "Relabel",
     "Reporter",
     "Rows",
-    "Table",
-    "TableRows",
     "Targets",
     "Trained",
-    "TrainingJob",
     "TrainingPlan",
     "TrainingSettings",
     "TransferNet",

@@ -19,7 +19,6 @@ from sktransfer._nets._net import TransferNet, arrange_moments, train_net
 from sktransfer._nets._penalty import Penalty, PenaltySetup
 from sktransfer._nets._recompute import blocks_of, recomputed
 from sktransfer._nets._settings import TrainingSettings
-from sktransfer._nets._table import TableRows
 from sktransfer.backbones import Backbone
 from sktransfer.exceptions import DivergenceError
 from sktransfer.modalities import Samples
@@ -62,12 +61,12 @@ def train_network(
     penalty: Penalty | None = None,
     penalty_setup: Callable[[], PenaltySetup] | None = None,
     answers: Answers | None = None,
-    previous: TransferNet | None = None,
+    module: TunedModule | None = None,
     optimizer_state: dict[str, Any] | None = None,
     checkpoint: Checkpoint | None = None,
     callbacks: tuple = (),
 ) -> Trained:
-    """Fine-tune `backbone` and a new head, or go on with those of `previous`.
+    """Fine-tune `backbone` and a new head, or go on with `module`.
 
     Parameters
     ----------
@@ -87,10 +86,10 @@ def train_network(
         What the penalty is told before training.
     answers : Answers or None, default=None
         What the scores mean to callbacks.
-    previous : TransferNet or None, default=None
-        A net trained by the same plan, whose weights are the start.
+    module : TunedModule or None, default=None
+        Trained by the same plan, and trained on in place.
     optimizer_state : dict or None, default=None
-        Of the training of `previous`.
+        Of the earlier training of `module`.
     checkpoint, callbacks
         See :func:`~sktransfer._nets.train_net`.
     """
@@ -98,10 +97,9 @@ def train_network(
     plan = plan_training(backbone, recipe.trainable)
     phases = plan_phases(backbone, plan, probe_epochs=recipe.probe_epochs, unfreeze_every=recipe.unfreeze_every)
     frozen = recipe.batch_norm == "frozen"
-    if previous is None:
+    if module is None:
         module = TunedModule(backbone, plan, n_outputs, frozen_batch_norm=frozen, neck=settings.neck)
     else:
-        module = previous.module_
         module.frozen_batch_norm = frozen
         module.enter(plan)
     options: dict[str, Any] = {
@@ -220,7 +218,7 @@ def training_set(
             room=_KEPT_BYTES if augment is None and settings.cache is not None else 0,
         )
 
-    return PhasedSet(targets, build, is_table=isinstance(samples, TableRows))
+    return PhasedSet(targets, build, is_table=backbone.modality.columns(samples) is not None)
 
 
 def _as_it_is(entry: Any) -> Any:

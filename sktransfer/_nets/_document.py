@@ -6,13 +6,11 @@ import inspect
 import os
 import re
 from collections.abc import Mapping
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from sktransfer._nets._recipe import Recipe
-from sktransfer.modalities import InputSpec
 
 __all__ = ["attributes_of", "net_settings", "parameters_of", "rebuild"]
 
@@ -58,19 +56,20 @@ def parameters_of(estimator: Any) -> dict[str, Any]:
         If one of them cannot be written; names it and the way out.
     """
     defaults = inspect.signature(type(estimator).__init__).parameters
-    from sktransfer.backbones import ImageBackbone
+    from sktransfer.backbones import BackboneDescription, name_of
 
     params = _without_places(estimator.get_params(deep=False), defaults)
     if "callbacks" in params:
         params["callbacks"] = None  # they watched the training, and are no part of what it left
     held = estimator._held
-    described = params[held] if isinstance(params[held], ImageBackbone) else None
+    described = params[held] if isinstance(params[held], BackboneDescription) else None
     if described is not None:
         params[held] = described.name
     is_own = not isinstance(params[held], str | os.PathLike | None)
     found: dict[str, Any] = {"is_own_backbone": is_own, "regularizers": {}}
     if described is not None:
         found["described"] = {key: value for key, value in described.get_params(deep=False).items() if key != "name"}
+        found["description"] = name_of(type(described))
         if found["is_own_backbone"]:
             found["described"]["weights"] = "pretrained"
     if found["is_own_backbone"]:
@@ -197,13 +196,15 @@ def rebuild(cls: type, document: Mapping[str, Any], tensors: Mapping[str, Any], 
 
 
 def _rebuild(cls, document, tensors, path):
-    from sktransfer.backbones import ImageBackbone, build_network, check_sizes
+    from sktransfer.backbones import build_network, check_sizes, columns_as_features, description_class
 
     params = dict(document["params"])
     if document["is_own_backbone"]:
         params[cls._held] = os.fspath(path)
     if "described" in document:
-        params[cls._held] = ImageBackbone(params[cls._held], **document["described"])
+        of = description_class(document["description"], repr(os.fspath(path)))
+        held = () if params[cls._held] is None else (params[cls._held],)
+        params[cls._held] = of(*held, **document["described"])
     known = cls._regularizer_classes()
     objects = {name: _regularizer(d, known) for name, d in document["regularizers"].items()}
     objects.update((name, _recipe(d)) for name, d in document["recipes"].items())
@@ -219,12 +220,13 @@ def _rebuild(cls, document, tensors, path):
     for name, tensor in tensors.items():
         part, _, own = name.partition(".")
         parts[part][own] = tensor
-    estimator.backbone_ = None
     if "source" in document:
-        estimator.input_spec_ = InputSpec(**document["input_spec"])
         estimator.backbone_ = build_network(document["source"], parts["source"], repr(os.fspath(path)))
+        if document["input_spec"] is not None:
+            estimator.input_spec_ = estimator.backbone_.modality.spec_type(**document["input_spec"])
     else:
         check_sizes(estimator.n_features_in_, tensors, "a number of columns")
+        estimator.backbone_ = columns_as_features(estimator.n_features_in_)
     check_sizes(document["net"]["bottleneck"], tensors, "a width")
     estimator._restore_net(document["plan"], parts["net"], document["net"])
     return estimator
@@ -233,6 +235,8 @@ def _rebuild(cls, document, tensors, path):
 def _check_attributes(estimator):
     """Refuse attributes that methods other than predict would stumble over."""
     import torch
+
+    from sktransfer.backbones import means_table
 
     for name, value in vars(estimator).items():
         if name in _KINDS and not isinstance(value, _KINDS[name]):
@@ -243,26 +247,12 @@ def _check_attributes(estimator):
     config = getattr(estimator, "_sklearn_output_config", {})
     if not set(config) <= {"transform"} or not set(config.values()) <= {"default", "pandas", "polars"}:
         raise ValueError(f"_sklearn_output_config is {config}")
-    if estimator.backbone_ is not None:
-        _check_spec(estimator.input_spec_, columns)
-    if estimator._held == "backbone" and (estimator.backbone is None) != (estimator.backbone_ is None):
+    if hasattr(estimator, "input_spec_"):
+        estimator.backbone_.modality.check_spec(estimator.input_spec_, columns)
+    if estimator._held == "backbone" and means_table(estimator.backbone) != estimator._is_of_a_table:
         raise ValueError(f"backbone={estimator.backbone!r} goes with another kind of network")
     if estimator.device != "auto":
         torch.device(estimator.device)  # which need not be here
-
-
-def _check_spec(spec, columns):
-    shape = () if spec.kind == "pictures" and spec.image_shape is None else tuple(spec.image_shape)
-    fits = spec.kind in ("pictures", "arrays", "flattened") and spec.channel_axis in (None, 0, 2)
-    fits = fits and len(shape) in (0, 3) and all(isinstance(side, int) and side > 0 for side in shape)
-    if spec.kind == "flattened":
-        fits = fits and spec.n_features == prod(shape) == columns
-    for low_high in (spec.value_range, spec.stated_range):
-        fits = fits and (low_high is None or (len(low_high) == 2 and low_high[0] < low_high[1]))
-    chosen = () if spec.select in (None, "all") else spec.select
-    fits = fits and spec.resize in ("fast", "exact") and all(isinstance(number, int) for number in chosen)
-    if not fits:
-        raise ValueError(f"input_spec_ is {spec}, with {columns} columns")
 
 
 def _try_out(estimator):
@@ -271,12 +261,9 @@ def _try_out(estimator):
 
     net, start, backbone = estimator.net_, estimator.plan_.start, estimator.backbone_
     with torch.inference_mode():
-        if backbone is None:
-            inputs = torch.zeros((1, estimator.n_features_in_))
-        else:
-            inputs = backbone.modality.example(1)
-            inputs = inputs if start == 0 else backbone.boundary(inputs, start)
-        scores = net.run(inputs.numpy(), torch.device("cpu"), start)
+        inputs = backbone.modality.example(1)
+        inputs = inputs if start == 0 else backbone.boundary(inputs, start)
+        scores = net.run(inputs, torch.device("cpu"), start)
     if not np.isfinite(scores).all():
         raise ValueError("it gives a blank sample scores that are no numbers")
     if hasattr(estimator, "classes_"):

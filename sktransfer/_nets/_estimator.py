@@ -6,21 +6,46 @@ import os
 import warnings
 from abc import ABCMeta, abstractmethod
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, is_classifier
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._frozen import FeatureCache, FrozenPart
 from sktransfer._nets._persistence import PersistenceMixin
 from sktransfer._nets._recipe import FLAT, Recipe, resolve_recipe
 from sktransfer.backbones import BackboneHolderMixin
-from sktransfer.modalities import open_images
 from sktransfer.utils._compat import CallbackSupportMixin, Interval, StrOptions
 from sktransfer.utils._messages import caller_level
 
+if TYPE_CHECKING:
+    from sktransfer._nets._batches import Targets
+    from sktransfer._nets._checkpoint import Checkpoint
+    from sktransfer._nets._job import Earlier
+    from sktransfer._nets._settings import TrainingSettings
+    from sktransfer.backbones import Backbone
+    from sktransfer.modalities import Samples
+
 __all__ = ["NetEstimator"]
+
+# Parameters that change how fast, where or how loudly a model is made, but not the model.
+_NOT_PART_OF_THE_MODEL = {
+    "accelerate",
+    "backbone",  # its weights stand for it
+    "cache",
+    "callbacks",
+    "checkpoint_dir",
+    "compile",
+    "device",
+    "gradient_checkpointing",
+    "n_jobs",
+    "on_error",
+    "recipe",
+    "verbose",
+    "warm_start",
+}
 
 
 class NetEstimator(
@@ -56,6 +81,8 @@ class NetEstimator(
         "callbacks": [list, tuple, None],
     }
 
+    _takes_tables = False  # whether backbone=None means that X is a table
+
     @property
     @abstractmethod
     def _n_outputs(self) -> int:
@@ -88,13 +115,6 @@ class NetEstimator(
         """Rows of a pass, which may be changed after the training."""
         return self.recipe_.batch_size if self.batch_size is None else self.batch_size
 
-    @property
-    def _description(self) -> Any:
-        """What the network is and how it reads its samples."""
-        from sktransfer.backbones import describe
-
-        return describe(self)
-
     def _answers(self) -> Any:
         """Say what the scores mean to callbacks of the user."""
         from sktransfer._nets._answers import Answers
@@ -103,24 +123,43 @@ class NetEstimator(
             return Answers("numbers", self._n_outputs, self.target_mean_, self.target_scale_)
         return Answers("labels" if getattr(self, "_multilabel", False) else "classes", self._n_outputs)
 
-    def _load_backbone(self, seed: int, samples: Any) -> Any:
-        """Load the network that training starts from."""
-        description = self._description
-        return description.fitted(description.load(random_state=seed), samples)
+    def _open(self, X: Any, seed: int, *, anew: bool = True) -> tuple[Backbone, Samples]:
+        """Load the network that training starts from (or take the present one), and open X as it says."""
+        from sktransfer.backbones import describe
 
-    @property
-    def _trunk(self) -> Any:
-        """What makes the features: a backbone, or the table itself."""
-        if self.backbone_ is not None:
-            return self.backbone_
-        from sktransfer._nets._table import Table
+        description = describe(self, or_table=self._takes_tables)
+        backbone = description.load(random_state=seed) if anew else self.backbone_
+        samples = backbone.modality.open(self, X, reset=True, **description.reading)
+        return (description.fitted(backbone, samples) if anew else backbone), samples
 
-        return Table(self.n_features_in_)
+    def _samples(self, X: Any) -> Samples:
+        """Open X as `fit` did."""
+        return self.backbone_.modality.open(self, X, reset=False)
+
+    def _start(self, epochs_before: int = 0) -> tuple[Checkpoint | None, int]:
+        """Open the checkpoint, if there is to be one, and give the seed of the training."""
+        if self.checkpoint_dir is not None:
+            from sktransfer._nets._checkpoint import Checkpoint
+
+            checkpoint = Checkpoint(self.checkpoint_dir)
+            if checkpoint.saved is not None:
+                return checkpoint, checkpoint.saved["seed"]
+            return checkpoint, self._draw_seed(epochs_before)
+        return None, self._draw_seed(epochs_before)
+
+    def _draw_seed(self, epochs_before):
+        if epochs_before and isinstance(self.random_state, Integral):
+            # Another pass, another order: the same seed would repeat the first one's.
+            return int(np.random.SeedSequence([int(self.random_state), epochs_before]).generate_state(1)[0] >> 1)
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     @property
     def _frozen(self) -> FrozenPart:
+        return self._frozen_of(self.backbone_)
+
+    def _frozen_of(self, backbone: Backbone) -> FrozenPart:
         return FrozenPart(
-            self.backbone_,
+            backbone,
             batch_size=self._batch_size,
             device=self.device,
             precision=self.precision,
@@ -129,17 +168,11 @@ class NetEstimator(
             verbose=self.verbose,
         )
 
-    def _frozen_features(self, samples, start, on_error="raise"):
-        return self._frozen.features(samples, start, on_error)
-
     def _begin(self, X, y, n_epochs):
         """Tell scikit-learn's callbacks, where there are any, that fitting begins."""
         if hasattr(self, "_init_callback_context"):
             context = self._init_callback_context(max_subtasks=n_epochs)
             context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-
-    def _samples(self, X, *, reset):
-        return open_images(self, X, reset=reset, **(self._description.reading if reset else {}))
 
     def _readable(self, samples, *parts, name="X"):
         """Leave out samples that cannot be read, and their rows of `parts`, where ``on_error="drop"``."""
@@ -161,10 +194,92 @@ class NetEstimator(
         kept = np.setdiff1d(np.arange(len(samples)), list(errors))
         return samples.take(kept), *(None if part is None else np.asarray(part)[kept] for part in parts)
 
-    def _train(self, job, train, valid, *, reported):
-        """Run a whole training and keep its history."""
-        job.run(train, valid, reported=reported)
-        return self._end(*reported)
+    def _train(
+        self,
+        backbone: Backbone,
+        learned_from: tuple[Samples, Targets],
+        held_out: tuple[Samples, Targets] | None = None,
+        *,
+        settings: TrainingSettings,
+        checkpoint: Checkpoint | None,
+        seed: int,
+        earlier: Earlier | None = None,
+        epochs_before: int | None = None,
+        reported: tuple[Any, Any] | None = None,
+        callbacks: tuple = (),
+    ) -> None:
+        """Train, and keep what was learned.
+
+        `epochs_before` are those of earlier passes where this is another one, None for a whole training; `reported` are
+        the X and y that scikit-learn's callbacks are told of.
+        """
+        from sktransfer._nets._job import Task, train
+
+        stated = {**self.get_params(deep=False), **settings.recipe.get_params(deep=False)}
+        task = Task(
+            self._frozen_of(backbone),
+            self._n_outputs,
+            self._criterion(),
+            seed,
+            answers=self._answers(),
+            penalty=self._penalty(),
+            earlier=earlier,
+            epochs_before=epochs_before or 0,
+            is_one_pass=epochs_before is not None,
+            checkpoint=checkpoint,
+            stated={
+                "estimator": type(self).__name__,
+                **{
+                    # A function's repr holds its address.
+                    name: getattr(value, "__qualname__", None) or repr(value)
+                    for name, value in stated.items()
+                    if name not in _NOT_PART_OF_THE_MODEL
+                },
+            },
+            remedy=self._smaller(settings),
+        )
+        watchers = () if reported is None else self._reporters(backbone, settings, *reported)
+        learned = train(task, settings, learned_from, held_out, (*callbacks, *watchers))
+        self.backbone_, self.plan_, self.net_ = backbone, learned.plan, learned.net
+        self.lr_ = learned.net.lr
+        if learned.curve is not None:
+            self.lr_range_ = learned.curve
+        earlier_rows = list(self.history_) if epochs_before else []
+        self.history_: list[dict[str, Any]] = earlier_rows + learned.history
+        self.n_iter_ = len(self.history_)
+        if learned.error is not None:
+            raise learned.error
+
+    def _smaller(self, settings):
+        """Say what makes a training smaller."""
+        params = self.get_params(deep=False)
+        remedies = [f"a smaller batch_size (e.g. {max(settings.recipe.batch_size // 2, 1)})"]
+        if "recipe" in params and not settings.recipe.gradient_checkpointing:
+            remedies.append("recipe=Recipe(gradient_checkpointing=True)")
+        if "image_size" in params:
+            remedies.append("a smaller image_size")
+        return ", or ".join(remedies)
+
+    def _reporters(self, backbone, settings, X, y):
+        """Tell scikit-learn's callbacks of each epoch, one task each."""
+        from sktransfer._nets._callbacks import Reporter
+        from sktransfer._nets._freezing import plan_training
+
+        if not hasattr(self, "_callback_fit_ctx"):  # scikit-learn before 1.9
+            return ()
+        root = self._callback_fit_ctx
+        plan = plan_training(backbone, settings.recipe.trainable)
+        tasks = []
+
+        def begin(net):
+            tasks.append(root.subcontext(task_name="epoch"))
+            tasks[-1].call_on_fit_task_begin(estimator=self, X=X, y=y)
+
+        def end(net):
+            made = {"backbone_": backbone, "net_": net, "plan_": plan, "n_iter_": len(net.history)}
+            return tasks[-1].call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: made)
+
+        return (Reporter(begin, end),)
 
     def _end(self, X, y):
         """Tell scikit-learn's callbacks that fitting ends."""
@@ -190,6 +305,13 @@ class NetEstimator(
         return self._outputs(X, "features", with_gaps=True)
 
     @property
+    def _is_of_a_table(self):
+        """Whether the features are columns of X, so that there is no network but the new layers."""
+        from sktransfer.modalities import Tables
+
+        return isinstance(self.backbone_.modality, Tables)
+
+    @property
     def _n_features_out(self):
         return self.net_.module_.head.in_features
 
@@ -201,13 +323,13 @@ class NetEstimator(
         from sktransfer.utils._device import resolve_device
 
         check_is_fitted(self)
-        samples = self._samples(X, reset=False)
+        samples = self._samples(X)
         device = resolve_device(self.device)
         module, start = self.net_.module_, self.plan_.start
         on_error = "nan" if with_gaps and self.on_error == "drop" else "raise"
         if self.plan_.has_frozen_prefix:
-            inputs = self._frozen_features(samples, start, on_error)
-            found = self.net_.run(inputs, device, start, output, self._trunk.cpu_rows)
+            inputs = self._frozen.features(samples, start, on_error)
+            found = self.net_.run(inputs, device, start, output, self.backbone_.cpu_rows)
             if on_error == "nan":
                 found[np.isnan(inputs).reshape(len(inputs), -1).all(axis=1)] = np.nan
             return found
@@ -216,7 +338,7 @@ class NetEstimator(
 
     def _as_backbone(self):
         check_is_fitted(self)
-        if self.backbone_ is None:
+        if self._is_of_a_table:
             raise ValueError(
                 f"{type(self).__name__} was fitted to a table (backbone=None), so that it holds no network for "
                 "pictures. Fit it with a backbone, or use its transform."

@@ -36,7 +36,7 @@ from sktransfer._nets._settings import TrainingSettings
 from sktransfer._nets._user_callbacks import check_patterns, own_copies, prints, sets_rate
 from sktransfer.backbones import create_optimizer
 from sktransfer.exceptions import DivergenceError
-from sktransfer.utils._batch import to_device
+from sktransfer.utils._batch import Batch, to_device
 from sktransfer.utils._device import autocast
 from sktransfer.utils._device_forward import forward_in_micro_batches
 from sktransfer.utils._optional import import_optional
@@ -115,7 +115,12 @@ class TransferNet(WatchedNetMixin, NeuralNet):
         return loss + penalty
 
     def run(
-        self, inputs: np.ndarray, device: torch.device, entry: int | None, output: str = "scores", cpu_rows: int = 1
+        self,
+        inputs: np.ndarray | Batch,
+        device: torch.device,
+        entry: int | None,
+        output: str = "scores",
+        cpu_rows: int = 1,
     ) -> np.ndarray:
         """Run the trained module on the input of boundary `entry`: ``(n, ...)`` float32.
 
@@ -124,7 +129,7 @@ class TransferNet(WatchedNetMixin, NeuralNet):
         module = self.module_.eval().to(device)
         return forward_in_micro_batches(
             lambda x: getattr(module.run(x, entry), output),
-            torch.from_numpy(inputs),
+            torch.from_numpy(inputs) if isinstance(inputs, np.ndarray) else inputs,
             batch_size=self.settings.recipe.batch_size,
             device=device,
             # What a graphics card gains by, a processor may lose thirty times by.

@@ -24,7 +24,7 @@ def write_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
         Fitted.
     path : str or path-like
     """
-    if estimator.backbone_ is None:
+    if estimator._is_of_a_table:
         raise ValueError(
             f"export_onnx writes networks for pictures, and {type(estimator).__name__} was fitted to a table "
             "(backbone=None). Use save, pickle or joblib instead."

@@ -26,6 +26,7 @@ class PersistenceMixin:
     backbone_: Any
     input_spec_: Any
     plan_: Any
+    _is_of_a_table: bool
     _as_backbone: Callable[[], Any]
     _validate_params: Callable[[], None]
 
@@ -64,7 +65,7 @@ class PersistenceMixin:
 
         check_is_fitted(self)
         self._validate_params()  # those of set_params: load does so too
-        tuned = None if self.backbone_ is None else self._as_backbone()
+        tuned = None if self._is_of_a_table else self._as_backbone()
         document = {
             "class": type(self).__name__,
             **parameters_of(self),
@@ -75,7 +76,7 @@ class PersistenceMixin:
         states = {"net": self.net_.module_}
         if tuned is not None:
             document.update(
-                input_spec=dataclasses.asdict(self.input_spec_),
+                input_spec=dataclasses.asdict(self.input_spec_) if hasattr(self, "input_spec_") else None,
                 source=describe_network(self.backbone_),
                 network=describe_network(tuned),
             )
@@ -175,7 +176,7 @@ class PersistenceMixin:
         used = TrainingSettings(recipe, torch.device("cpu"), settings["precision"], neck=neck)
         frozen, n_outputs = recipe.batch_norm == "frozen", len(tensors["head.bias"])
         with isolated_rng(0):  # layers are drawn and then filled
-            module = TunedModule(self._trunk, self.plan_, n_outputs, frozen_batch_norm=frozen, neck=neck)
+            module = TunedModule(self.backbone_, self.plan_, n_outputs, frozen_batch_norm=frozen, neck=neck)
         module.load_state_dict(tensors)
         self.net_ = TransferNet(module.eval(), settings=used, criterion=self._criterion(), verbose=0)
         self.net_.initialize()

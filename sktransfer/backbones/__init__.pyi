@@ -1,7 +1,7 @@
 """The names of ``__init__.py``, which are lazy there, for type checkers; tests/test_types.py compares the two."""
 
 from sktransfer.backbones._backbone import Backbone, Tap
-from sktransfer.backbones._describe import describe
+from sktransfer.backbones._describe import describe, means_table
 from sktransfer.backbones._holder import BackboneDescription, BackboneHolderMixin
 from sktransfer.backbones._identity import Identity
 from sktransfer.backbones._image import ImageBackbone
@@ -12,6 +12,8 @@ from sktransfer.backbones._saved import (
     build_network,
     check_sizes,
     describe_network,
+    description_class,
+    name_of,
     read_saved,
     reading_saved,
     write_saved,
@@ -37,10 +39,13 @@ __all__ = [
     "create_optimizer",
     "describe",
     "describe_network",
+    "description_class",
     "forget_backbones",
     "last_map",
     "list_backbones",
     "load_backbone",
+    "means_table",
+    "name_of",
     "outputs_from",
     "read_saved",
     "reading_saved",

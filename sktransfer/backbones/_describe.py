@@ -8,7 +8,7 @@ from sktransfer.backbones._holder import BackboneDescription
 from sktransfer.backbones._image import SHORT_FORMS, ImageBackbone, is_said
 from sktransfer.backbones._table import TableBackbone
 
-__all__ = ["describe"]
+__all__ = ["describe", "means_table"]
 
 
 def describe(estimator: Any, *, or_table: bool = False) -> BackboneDescription:
@@ -27,7 +27,7 @@ def describe(estimator: Any, *, or_table: bool = False) -> BackboneDescription:
     """
     given = estimator.backbone
     short = {name: getattr(estimator, name) for name in SHORT_FORMS if hasattr(estimator, name)}
-    if given is None and or_table:
+    if or_table and means_table(given):
         description: BackboneDescription = TableBackbone()
     elif isinstance(given, ImageBackbone):
         description = given.with_short_forms(**short)
@@ -43,3 +43,8 @@ def describe(estimator: Any, *, or_table: bool = False) -> BackboneDescription:
         description = ImageBackbone(given, **short)
     description.check(estimator)
     return description
+
+
+def means_table(backbone: Any) -> bool:
+    """Whether the parameter ``backbone`` says that X is a table, of estimators that take one."""
+    return backbone is None

@@ -41,6 +41,8 @@ __all__ = [
     "build_network",
     "check_sizes",
     "describe_network",
+    "description_class",
+    "name_of",
     "read_saved",
     "reading_saved",
     "resize_input",
@@ -258,7 +260,7 @@ def describe_network(backbone: Backbone) -> dict[str, Any]:
 def _describe(backbone):
     if backbone.origin is not None:
         return {
-            "origin": _name_of(type(backbone.origin)),
+            "origin": name_of(type(backbone.origin)),
             "params": backbone.origin.get_params(deep=False),
             "name": backbone.name,
             "has_source_classifier": backbone.has_source_classifier,
@@ -342,13 +344,7 @@ def build_network(description: dict[str, Any], tensors: Mapping[str, torch.Tenso
 
 def _of_origin(description, tensors, source):
     """Build a network by the description that its own package, or the user, has for it."""
-    known = {_name_of(cls): cls for cls in _descendants(BackboneDescription)}
-    if description["origin"] not in known:
-        raise WeightsMismatchError(
-            f"{source} holds a network that {description['origin']} builds, which is not there: import its module "
-            "before the file is loaded."
-        )
-    origin = known[description["origin"]](**description["params"])
+    origin = description_class(description["origin"], source)(**description["params"])
     backbone = origin.load()
     module = copy.deepcopy(backbone.module)
     try:
@@ -368,8 +364,26 @@ def _of_origin(description, tensors, source):
     return loaded
 
 
-def _name_of(cls):
+def name_of(cls: type) -> str:
+    """Name by which a file knows the class of a description."""
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def description_class(name: str, source: str) -> type[BackboneDescription]:
+    """Find the class of that name among those that are there; a file never makes one be.
+
+    Raises
+    ------
+    WeightsMismatchError
+        If its module was not imported.
+    """
+    known = {name_of(cls): cls for cls in _descendants(BackboneDescription)}
+    if name not in known:
+        raise WeightsMismatchError(
+            f"{source} holds a network that {name} describes, which is not there: import its module before the file is "
+            "loaded."
+        )
+    return known[name]
 
 
 def _descendants(cls):

@@ -207,17 +207,18 @@ class AdaBNClassifier(SourceFreeClassifier):
         return self._settings_of(Recipe(batch_size=self.batch_size))
 
     def _plan_adaptation(self, neck):
-        layers = [name for name, layer in self._trunk.module.named_modules() if _keeps_statistics(layer)]
+        backbone = self.backbone_
+        layers = [name for name, layer in backbone.module.named_modules() if _keeps_statistics(layer)]
         if not layers and not len(neck):
             raise ValueError(
-                f"{self._trunk.name} has no BatchNorm layer with statistics that could be adapted. Use TENTClassifier "
+                f"{backbone.name} has no BatchNorm layer with statistics that could be adapted. Use TENTClassifier "
                 "or SHOTClassifier, or a source model with BatchNorm: another backbone or a bottleneck."
             )
         if not layers:
-            return plan_training(self._trunk, "head")
+            return plan_training(backbone, "head")
         # Plans go by parameters: where layers without any stand, is not known.
-        affine = {name.rpartition(".")[0] for name, _ in self._trunk.module.named_parameters()}
-        return replace(plan_training(self._trunk, layers if affine.issuperset(layers) else "all"), learns=frozenset())
+        affine = {name.rpartition(".")[0] for name, _ in backbone.module.named_parameters()}
+        return replace(plan_training(backbone, layers if affine.issuperset(layers) else "all"), learns=frozenset())
 
     def _adapt(self, module, samples, reported):
         settings = self._settings()

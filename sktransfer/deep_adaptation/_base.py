@@ -18,14 +18,13 @@ from sktransfer._frozen import FeatureCache
 from sktransfer._nets import (
     NetEstimator,
     Recipe,
-    TableRows,
     Targets,
-    TrainingJob,
     TrainingSettings,
     WeightedLoss,
     cross_entropy,
     squared_error,
 )
+from sktransfer.backbones import means_table
 from sktransfer.base import LabelledScoreMixin
 from sktransfer.deep_adaptation._alignment import Alignment
 from sktransfer.deep_adaptation._shared_parameters import share_parameters
@@ -47,7 +46,6 @@ from sktransfer.domains import (
 from sktransfer.exceptions import DomainError
 from sktransfer.utils._compat import Interval, StrOptions, fit_context, with_callbacks
 from sktransfer.utils._scaling import ScaledTargetsMixin
-from sktransfer.utils._tables import check_table_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -85,6 +83,7 @@ class _BaseDeepAdapted(NetEstimator):
         "use_target_labels": ["boolean"],
         "target_domain": "no_validation",
     }
+    _takes_tables = True
     _needs_learning_features = True  # False where the answers of the head are what is adapted
     _looks_at_source = True  # False where the method compares nothing with the source
 
@@ -198,7 +197,8 @@ class _BaseDeepAdapted(NetEstimator):
             target_domain=self.target_domain,
             holds_minus_one=lambda labels: not self._minus_one_is_missing(labels),
         )
-        samples = self._samples(X, reset=True)
+        checkpoint, seed = self._start()
+        backbone, samples = self._open(X, seed)
         check_length(y, len(samples), name="y")
         samples, y, sample_domain = self._readable(samples, y, sample_domain)
         domains = self._read_domains(X, y, sample_domain)
@@ -208,10 +208,18 @@ class _BaseDeepAdapted(NetEstimator):
         values, weights = self._encode(labels)
         self.source_domains_ = list(domains.source_names)
         targets = _targets(values, weights, rows, domains)
-        return self._train(TrainingJob(self, settings), (samples, targets), None, reported=(X, y))
+        self._train(
+            backbone,
+            (samples, targets),
+            settings=settings,
+            checkpoint=checkpoint,
+            seed=seed,
+            reported=(X, y),
+        )
+        return self._end(X, y)
 
     def _check_settings(self):
-        if self.backbone is None:
+        if means_table(self.backbone):
             for of, silences in ((self, _FOR_PICTURES), (self.recipe_, _FOR_PICTURES_IN_RECIPES)):
                 for name, silent in silences.items():
                     if getattr(of, name) != silent:
@@ -264,19 +272,6 @@ class _BaseDeepAdapted(NetEstimator):
             labels = plain_labels(y[rows])
         return labels, rows
 
-    def _samples(self, X, *, reset):
-        if self.backbone is not None:
-            return super()._samples(X, reset=reset)
-        if reset and hasattr(self, "input_spec_"):
-            del self.input_spec_
-        return TableRows(check_table_of(self, X, reset=reset, precision=np.float32))
-
-    def _load_backbone(self, seed, samples):
-        return None if self.backbone is None else super()._load_backbone(seed, samples)
-
-    def _frozen_features(self, samples, start, on_error="raise"):
-        return samples.values if self.backbone_ is None else super()._frozen_features(samples, start, on_error)
-
     def _settings(self):
         return TrainingSettings.on(
             self.device,
@@ -298,7 +293,7 @@ class _BaseDeepAdapted(NetEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        if self.backbone is None:
+        if means_table(self.backbone):
             tags.input_tags.three_d_array = tags.input_tags.string = False
         return tags
 

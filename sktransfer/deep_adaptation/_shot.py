@@ -277,7 +277,7 @@ class SHOTClassifier(SourceFreeClassifier):
         return self._settings_of(recipe, self.callbacks)
 
     def _plan_adaptation(self, neck):
-        plan = plan_training(self._trunk, self.trainable)
+        plan = plan_training(self.backbone_, self.trainable)
         if not plan.learns and not len(neck):
             raise ValueError(
                 f"SHOTClassifier(trainable={self.trainable!r}) leaves nothing to learn: the head is held, and the "

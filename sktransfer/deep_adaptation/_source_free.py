@@ -6,7 +6,6 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from numbers import Integral, Real
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +19,11 @@ from torch.nn import functional
 
 from sktransfer._frozen import FrozenPart
 from sktransfer._nets import (
+    Earlier,
     NetEstimator,
     PhasedSet,
     Recipe,
-    TableRows,
     Targets,
-    TrainingJob,
     TrainingPlan,
     TrainingSettings,
     TunedModule,
@@ -34,13 +32,13 @@ from sktransfer._nets import (
     load_saved,
     plain_set,
 )
+from sktransfer.backbones import means_table
 from sktransfer.base import LabelledScoreMixin
 from sktransfer.domains import holds_minus_one, refuse_scoring
 from sktransfer.modalities import Samples
 from sktransfer.utils._batch import Batch, to_device
 from sktransfer.utils._compat import Interval, fit_context, with_callbacks
 from sktransfer.utils._random import isolated_rng
-from sktransfer.utils._tables import check_table_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -95,7 +93,7 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
 
     @abstractmethod
     def _plan_adaptation(self, neck: nn.Sequential) -> TrainingPlan:
-        """Say what is changed of ``_trunk``; `neck` are the layers of the source model behind it, perhaps none."""
+        """Say what is changed of ``backbone_``; `neck` are the layers of the source model behind it, perhaps none."""
 
     @abstractmethod
     def _adapt(self, module: TunedModule, samples: Samples, reported: tuple[Any, Any]) -> None:
@@ -131,9 +129,9 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
         self.classes_, trained = source.classes_, source.net_.module_
         self.minus_one_is_missing_ = not holds_minus_one(self.classes_)
         with isolated_rng(0):  # layers are drawn and then filled; the generators of others stay as they are
-            self.backbone_ = None if source.backbone_ is None else source._as_backbone()
+            self.backbone_ = source.backbone_ if source._is_of_a_table else source._as_backbone()
             self.plan_ = self._plan_adaptation(trained.neck)
-            module = TunedModule(self._trunk, self.plan_, self._n_outputs, neck=trained.neck_widths)
+            module = TunedModule(self.backbone_, self.plan_, self._n_outputs, neck=trained.neck_widths)
         module.neck.load_state_dict(trained.neck.state_dict())
         module.head.load_state_dict(trained.head.state_dict())
         self._adapt(module, samples, (X, y))
@@ -146,8 +144,8 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
                 setattr(self, name, getattr(source, name))
             elif hasattr(self, name):
                 delattr(self, name)
-        samples = self._samples(X, reset=False)
-        if self.on_error == "drop" and isinstance(samples, TableRows):
+        samples = source.backbone_.modality.open(self, X, reset=False)
+        if self.on_error == "drop" and source._is_of_a_table:
             raise ValueError("on_error='drop' has no meaning for tables: leave it at 'raise'.")
         (samples,) = self._readable(samples)
         if len(samples) < 2:
@@ -157,14 +155,6 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
             )
         return samples
 
-    def _samples(self, X, *, reset):
-        if not hasattr(self, "input_spec_"):  # a table, as the source model had
-            return TableRows(check_table_of(self, X, reset=reset, precision=np.float32))
-        return super()._samples(X, reset=reset)
-
-    def _frozen_features(self, samples, start, on_error="raise"):
-        return samples.values if self.backbone_ is None else super()._frozen_features(samples, start, on_error)
-
     def _settings_of(self, recipe: Recipe, callbacks: Sequence[Any] | None = None) -> TrainingSettings:
         return TrainingSettings.on(
             self.device, self.precision, recipe, n_jobs=self.n_jobs, verbose=self.verbose, callbacks=callbacks
@@ -173,7 +163,7 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
     def _rows(self, samples: Samples, settings: TrainingSettings) -> PhasedSet:
         """Rows as they are, for the part that ``plan_`` lets change."""
         return plain_set(
-            samples, self.plan_, backbone=self._trunk, settings=settings, frozen_features=self._frozen_features
+            samples, self.plan_, backbone=self.backbone_, settings=settings, frozen_features=self._frozen.features
         )
 
     def _dealt(self, samples: Samples, settings: TrainingSettings) -> Iterator[Batch]:
@@ -185,18 +175,26 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
 
     def _learn(self, module: TunedModule, samples: Samples, reported: Any, *, weight: float, callbacks=()) -> None:
         """Train `module`; `weight` is that of a row in the loss of labels, which `callbacks` have to give."""
-        job = TrainingJob(self, self._settings(), previous=SimpleNamespace(module_=module))
         targets = Targets(np.zeros(len(samples), dtype=np.int64), np.full(len(samples), weight))
-        job.run((samples, targets), None, reported=reported, callbacks=callbacks)
+        checkpoint, seed = self._start()
+        self._train(
+            self.backbone_,
+            (samples, targets),
+            settings=self._settings(),
+            checkpoint=checkpoint,
+            seed=seed,
+            earlier=Earlier(module, self.plan_),
+            reported=reported,
+            callbacks=callbacks,
+        )
 
     @property
     def _batch_size(self):
         return self.batch_size
 
-    @property
-    def _frozen(self):
+    def _frozen_of(self, backbone):
         return FrozenPart(
-            self.backbone_,
+            backbone,
             batch_size=self.batch_size,
             device=self.device,
             precision=self.precision,
@@ -290,7 +288,7 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = False
-        if getattr(self.estimator, "backbone_", "") is None:
+        if getattr(self.estimator, "_takes_tables", False) and means_table(getattr(self.estimator, "backbone", "")):
             tags.input_tags.three_d_array = tags.input_tags.string = False
         return tags
 

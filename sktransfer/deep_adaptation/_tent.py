@@ -177,12 +177,12 @@ class TENTClassifier(SourceFreeClassifier):
 
     def _plan_adaptation(self, neck):
         try:
-            return plan_training(self._trunk, "norm")
+            return plan_training(self.backbone_, "norm")
         except ValueError as error:
             if len(neck):
-                return plan_training(self._trunk, "head")
+                return plan_training(self.backbone_, "head")
             raise ValueError(
-                f"{self._trunk.name} has no normalisation layers, whose scale and shift TENTClassifier trains. Use "
+                f"{self.backbone_.name} has no normalisation layers, whose scale and shift TENTClassifier trains. Use "
                 "SHOTClassifier, or a source model with such layers: another backbone or a bottleneck."
             ) from error
 

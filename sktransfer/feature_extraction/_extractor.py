@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from sktransfer.backbones import ImageBackbone
+    from sktransfer.modalities import Samples
 
 __all__ = ["PretrainedFeatureExtractor"]
 
@@ -215,12 +216,10 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
         check_is_fitted(self)
         if is_lazy(X):
             return transform_lazily(self, X)
-        return self._features(self._samples(X, reset=False))
+        return self._features(self._samples(X))
 
-    def _samples(self, X, *, reset):
-        """Open X as the network says, which `fit` loads first."""
-        if not reset:
-            return self.backbone_.modality.open(self, X, reset=False)
+    def _open(self, X: Any) -> Samples:
+        """Load the network, and open X as it says."""
         from sktransfer.backbones import describe
 
         description = describe(self)
@@ -229,8 +228,12 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
         self.backbone_ = description.fitted(backbone, samples)
         return samples
 
+    def _samples(self, X: Any) -> Samples:
+        """Open X as `fit` did."""
+        return self.backbone_.modality.open(self, X, reset=False)
+
     def _fit(self, X):
-        samples = self._samples(first_rows(X) if is_lazy(X) else X, reset=True)
+        samples = self._open(first_rows(X) if is_lazy(X) else X)
         layers = self.layer if isinstance(self.layer, list | tuple | np.ndarray) else [self.layer]
         if not len(layers) or (self.pooling is None and len(layers) > 1):
             raise ValueError(

@@ -116,7 +116,7 @@ def _features(extractor, pictures):
     from sktransfer._frozen import freed_memory_kept
 
     with freed_memory_kept():
-        return extractor._features(extractor._samples(pictures, reset=False))
+        return extractor._features(extractor._samples(pictures))
 
 
 def _as_frame(extractor, features, like):

@@ -70,11 +70,20 @@ class BaseFineTuned(NetEstimator):
         self.regularizer_ = regularizer
         return regularizer.make_penalty()
 
-    def _read(self, X, y, sample_weight, *, reset):
-        """Give the samples of X that can be read, with their labels and weights."""
-        samples = self._samples(X, reset=reset)
+    def _read(self, samples, y, sample_weight):
+        """Give the samples that can be read, with their labels and weights."""
         check_consistent_length(samples, y)
         return self._readable(samples, y, self._weights(sample_weight, len(samples)))
+
+    @property
+    def _trained_before(self):
+        return hasattr(self, "net_")
+
+    def _earlier(self):
+        """Give what an earlier training left."""
+        from sktransfer._nets import Earlier
+
+        return Earlier(self.net_.module_, self.plan_, getattr(self.net_, "optimizer_", None))
 
     def _weights(self, sample_weight, n):
         """Weights of the rows, float64 of shape (n,)."""
@@ -87,25 +96,48 @@ class BaseFineTuned(NetEstimator):
         """Weights by which training rows are drawn, or None for each row once an epoch."""
         return None
 
-    def _fit(self, samples, values, weights, *, reported, valid=None, stratify=False):
-        """Train on `samples`, anew or from where the last training ended."""
-        from sktransfer._nets import Targets, TrainingJob
+    def _begin_fit(self, X):
+        """Open X by a network anew, or by that which a warm start goes on with: ``(samples, what _fit needs)``."""
+        checkpoint, seed = self._start()
+        warm = self.warm_start and self._trained_before
+        backbone, samples = self._open(X, seed, anew=not warm)
+        return samples, {"backbone": backbone, "checkpoint": checkpoint, "seed": seed, "warm": warm}
 
-        previous = self.net_ if self.warm_start and hasattr(self, "net_") else None
-        job = TrainingJob(self, self._settings(), previous=previous)
+    def _fit(self, samples, values, weights, *, backbone, checkpoint, seed, warm, reported, valid=None, stratify=False):
+        """Train on `samples`, anew or from where the last training ended."""
+        from sktransfer._nets import Targets
+
         samples, values, weights = _counted(samples, values, weights)
         if valid is None and self.early_stopping:
-            rows, held_out = self._split(len(samples), values if stratify else None, job.seed)
+            rows, held_out = self._split(len(samples), values if stratify else None, seed)
             valid = samples.take(held_out), values[held_out], weights[held_out]
             samples, values, weights = samples.take(rows), values[rows], weights[rows]
-        train = samples, Targets(values, weights / weights.mean(), self._draw(values))
-        valid = None if valid is None else (valid[0], Targets(valid[1], valid[2] / valid[2].mean()))
-        return self._train(job, train, valid, reported=reported)
+        self._train(
+            backbone,
+            (samples, Targets(values, weights / weights.mean(), self._draw(values))),
+            None if valid is None else (valid[0], Targets(valid[1], valid[2] / valid[2].mean())),
+            settings=self._settings(),
+            checkpoint=checkpoint,
+            seed=seed,
+            earlier=self._earlier() if warm else None,
+            reported=reported,
+        )
+        return self._end(*reported)
 
-    def _partial_fit(self, samples, values, weights):
-        """Train one epoch from where the network is."""
-        from sktransfer._nets import Targets, TrainingJob
+    def _begin_pass(self, X):
+        """Open X for one pass, by a network anew in the first: ``(samples, what _partial_fit needs)``."""
+        epochs_before = len(self.history_) if self._trained_before else 0
+        self._check_pass()
+        checkpoint, seed = self._start(epochs_before)
+        if self._trained_before:
+            backbone, samples = self.backbone_, self._samples(X)
+        else:
+            backbone, samples = self._open(X, seed)
+        told = {"backbone": backbone, "checkpoint": checkpoint, "seed": seed, "epochs_before": epochs_before}
+        return samples, told
 
+    def _check_pass(self):
+        """Refuse what one pass over some of the samples cannot do."""
         self._take_recipe()
         for of, switches in ((self, _NOT_IN_PARTIAL_FIT), (self.recipe_, _NOT_IN_ITS_RECIPE)):
             for name, off in switches.items():
@@ -116,23 +148,32 @@ class BaseFineTuned(NetEstimator):
                     )
         if self.recipe_.lr == "auto":
             raise ValueError("partial_fit does not support lr='auto': pass a number, e.g. lr_ of an earlier fit.")
+
+    def _partial_fit(self, samples, values, weights, *, backbone, checkpoint, seed, epochs_before):
+        """Train one epoch from where the network is."""
+        from sktransfer._nets import Targets
+
         recipe = Recipe(**{**self.recipe_.get_params(deep=False), "max_epochs": 1})
-        one_pass = replace(self._settings(), recipe=recipe)
         samples, values, weights = _counted(samples, values, weights)
-        epochs_before = len(getattr(self, "history_", ()))
-        job = TrainingJob(self, one_pass, previous=getattr(self, "net_", None), epochs_before=epochs_before)
-        targets = Targets(values, weights / weights.mean(), self._draw(values))
-        job.run((samples, targets), None, reported=None)
+        self._train(
+            backbone,
+            (samples, Targets(values, weights / weights.mean(), self._draw(values))),
+            settings=replace(self._settings(), recipe=recipe),
+            checkpoint=checkpoint,
+            seed=seed,
+            earlier=self._earlier() if self._trained_before else None,
+            epochs_before=epochs_before,
+        )
         return self
 
-    def _held_out(self, X_val, y_val):
-        """Read the user's own validation pictures: samples, values and weights, or None."""
+    def _held_out(self, backbone, X_val, y_val):
+        """Read the user's own validation samples: samples, values and weights, or None."""
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val belong together: pass both or none.")
         if X_val is None:
             return None
         values, weights = self._held_out_targets(y_val)
-        samples = self._samples(X_val, reset=False)
+        samples = backbone.modality.open(self, X_val, reset=False)
         check_consistent_length(samples, values)
         samples, values, weights = self._readable(samples, values, weights, name="X_val")
         return _counted(samples, values, weights, name="X_val, y_val")

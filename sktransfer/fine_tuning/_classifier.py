@@ -253,7 +253,8 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         """
         self._begin_training(X, y)
         y = check_labels(self, y)
-        samples, y, sample_weight = self._read(X, y, sample_weight, reset=True)
+        samples, told = self._begin_fit(X)
+        samples, y, sample_weight = self._read(samples, y, sample_weight)
         classes = learn_classes(self, y)
         if self.warm_start and hasattr(self, "net_") and not np.array_equal(classes, self.classes_):
             raise ValueError(
@@ -266,9 +267,10 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
             samples,
             encode(self, y),
             self._row_weights(sample_weight, y),
-            valid=self._held_out(X_val, y_val),
+            valid=self._held_out(told["backbone"], X_val, y_val),
             stratify=not self._multilabel,
             reported=(X, y),
+            **told,
         )
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -291,13 +293,13 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         FineTunedClassifier
             The classifier itself.
         """
-        first = not hasattr(self, "net_")
         y = check_labels(self, y)
-        samples, y, sample_weight = self._read(X, y, sample_weight, reset=first)
-        if first:
+        samples, told = self._begin_pass(X)
+        samples, y, sample_weight = self._read(samples, y, sample_weight)
+        if not self._trained_before:
             self._multilabel = y.ndim == 2
             self.classes_ = learn_classes(self, y if classes is None else column_or_1d(classes))
-        return self._partial_fit(samples, encode(self, y), self._row_weights(sample_weight, y))
+        return self._partial_fit(samples, encode(self, y), self._row_weights(sample_weight, y), **told)
 
     def _row_weights(self, sample_weight, y):
         weights = self._weights(sample_weight, len(y))

@@ -232,10 +232,12 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         """
         self._begin_training(X, y)
         y = self._targets(y)
-        samples, y, sample_weight = self._read(X, y, sample_weight, reset=True)
+        samples, told = self._begin_fit(X)
+        samples, y, sample_weight = self._read(samples, y, sample_weight)
         weights = self._weights(sample_weight, len(samples))
         self._learn_scale(y, weights)
-        return self._fit(samples, self._scaled(y), weights, valid=self._held_out(X_val, y_val), reported=(X, y))
+        valid = self._held_out(told["backbone"], X_val, y_val)
+        return self._fit(samples, self._scaled(y), weights, valid=valid, reported=(X, y), **told)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> FineTunedRegressor:
@@ -257,13 +259,13 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         FineTunedRegressor
             The regressor itself.
         """
-        first = not hasattr(self, "net_")
         y = self._targets(y)
-        samples, y, sample_weight = self._read(X, y, sample_weight, reset=first)
+        samples, told = self._begin_pass(X)
+        samples, y, sample_weight = self._read(samples, y, sample_weight)
         weights = self._weights(sample_weight, len(samples))
-        if first:
+        if not self._trained_before:
             self._learn_scale(y, weights)
-        return self._partial_fit(samples, self._scaled(y), weights)
+        return self._partial_fit(samples, self._scaled(y), weights, **told)
 
     def _targets(self, y):
         kind = np.asarray(y).dtype.kind

@@ -40,6 +40,7 @@ class Images(Modality):
     """
 
     noun = "picture"
+    spec_type = InputSpec
 
     def __init__(
         self,
@@ -100,6 +101,21 @@ class Images(Modality):
         if channels == 1:
             return read, (lambda picture: transform(picture.convert("L")))
         return read, transform
+
+    def check_spec(self, spec: InputSpec, n_columns: int | None) -> None:
+        """Refuse a specification that is none; see :meth:`Modality.check_spec`."""
+        shape = spec.image_shape or ()
+        fits = bool(shape) or spec.kind == "pictures"
+        fits = fits and spec.kind in ("pictures", "arrays", "flattened") and spec.channel_axis in (None, 0, 2)
+        fits = fits and len(shape) in (0, 3) and all(isinstance(side, int) and side > 0 for side in shape)
+        if spec.kind == "flattened":
+            fits = fits and spec.n_features == prod(shape) == n_columns
+        for low_high in (spec.value_range, spec.stated_range):
+            fits = fits and (low_high is None or (len(low_high) == 2 and low_high[0] < low_high[1]))
+        chosen = () if spec.select in (None, "all") else spec.select
+        fits = fits and spec.resize in ("fast", "exact") and all(isinstance(number, int) for number in chosen)
+        if not fits:
+            raise ValueError(f"input_spec_ is {spec}, with {n_columns} columns")
 
     def mixed(self, mixup: float, cutmix: float) -> Callable[[Any], Any]:
         """Give timm's mixer of a batch; see :meth:`Modality.mixed`."""

@@ -25,9 +25,12 @@ class Modality(ABC):
     ----------
     noun : str
         What one sample is called, in messages.
+    spec_type : type or None
+        Data class of what is learned about X (``input_spec_``), where there is something.
     """
 
     noun = "sample"
+    spec_type: type | None = None
 
     @abstractmethod
     def open(self, estimator: Any, X: Any, *, reset: bool, **told: Any) -> Samples:
@@ -79,6 +82,14 @@ class Modality(ABC):
         if seed is None:
             return torch.zeros(shape)
         return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+    def check_spec(self, spec: Any, n_columns: int | None) -> None:  # noqa: B027 - there may be nothing to check
+        """Refuse an ``input_spec_``, read from a file, by which nothing could be opened.
+
+        Raises
+        ------
+        ValueError
+        """
 
     @property
     def input_key(self) -> str:

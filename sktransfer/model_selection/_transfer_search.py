@@ -18,6 +18,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import validate_data
 
 from sktransfer._frozen import FeatureCache
+from sktransfer.backbones import describe, means_table
 from sktransfer.base import LabelledScoreMixin
 from sktransfer.domains import (
     Domains,
@@ -35,7 +36,6 @@ from sktransfer.domains import (
 )
 from sktransfer.exceptions import NegativeTransferWarning
 from sktransfer.metrics import evidence_of_models
-from sktransfer.modalities import open_images
 from sktransfer.model_selection._halving import Candidate, Clock, lead, tabulate
 from sktransfer.model_selection._neighborhood_scorer import TransferEvidenceScorer
 from sktransfer.model_selection._race import run_race
@@ -307,20 +307,20 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         return check_domains(sample_domain, y, target_domain=self.target_domain, n_samples=len(y))
 
     def _check_rows(self, X: Any, *, reset: bool) -> Any:
-        if self.backbone is None:
+        if means_table(self.backbone):
             return validate_data(self, X, reset=reset)
-        from sktransfer.backbones import describe
-
-        open_images(self, X, reset=reset, **(describe(self).reading if reset else {}))
+        description = describe(self)
+        told = description.reading if reset else {}
+        description.load().modality.open(self, X, reset=reset, **told)
         return X
 
     @property
     def _reading(self) -> dict[str, Any] | None:
         """Parameters of the extractor, None for tables."""
-        return None if self.backbone is None else {name: getattr(self, name) for name in _READING}
+        return None if means_table(self.backbone) else {name: getattr(self, name) for name in _READING}
 
     def _candidates(self, with_target: bool, seed: int) -> list[Candidate]:
-        if self.backbone is None and not with_target:
+        if means_table(self.backbone) and not with_target:
             raise ValueError(
                 "backbone=None searches among ways to adapt tables to a target domain, but there is none. Pass "
                 "sample_domain (pack_domains builds it), or a backbone for pictures."
@@ -430,5 +430,5 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = tags.input_tags.string = self.backbone is not None
+        tags.input_tags.three_d_array = tags.input_tags.string = not means_table(self.backbone)
         return tags

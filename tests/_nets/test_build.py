@@ -199,7 +199,7 @@ def network(samples, backbone, valid=None, seed=0, **changes):
                 cache[id(part), start] = backbone.boundary(pictures, start).numpy()
         return cache[id(part), start]
 
-    hand = ("previous", "optimizer_state", "callbacks", "penalty")
+    hand = ("module", "optimizer_state", "callbacks", "penalty")
     options = {key: changes.pop(key) for key in hand if key in changes}
     with isolated_rng(seed):
         return train_network(
@@ -326,7 +326,7 @@ class TestTrainNetwork:
                 seen.append(state(net.module_))
 
         before = state(first.net.module_)
-        second = network(samples, backbone, trainable=1, max_epochs=1, previous=first.net, callbacks=(Begin(),))
+        second = network(samples, backbone, trainable=1, max_epochs=1, module=first.net.module_, callbacks=(Begin(),))
         assert_same_bits(seen[0], before)
         assert second.plan == first.plan
 
@@ -442,7 +442,7 @@ class TestLayout:
         options = {"trainable": "all", "optimizer": "adamw", "max_epochs": 1}
         first = network(samples, backbone, **options).net
         moments = copy.deepcopy(first.optimizer_.state_dict())
-        network(samples, backbone, **options, previous=first, optimizer_state=moments, callbacks=(layouts,))
+        network(samples, backbone, **options, module=first.module_, optimizer_state=moments, callbacks=(layouts,))
         assert layouts.weights == layouts.moments == {True}
 
     def test_module_of_an_earlier_fit_is_restored_after_an_error(self, samples):
@@ -454,7 +454,7 @@ class TestLayout:
                 raise KeyError
 
         with pytest.raises(KeyError):
-            network(samples, backbone, trainable="all", max_epochs=1, previous=first.net, callbacks=(Fail(),))
+            network(samples, backbone, trainable="all", max_epochs=1, module=first.net.module_, callbacks=(Fail(),))
         assert all(tensor.is_contiguous() for tensor in first.net.module_.state_dict().values())
         assert not first.net.module_.channels_last
 

@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
 from torch import nn
 
 from sktransfer import FineTunedClassifier, Recipe
+from sktransfer._frozen import FrozenPart
 from sktransfer._nets import (
     NetEstimator,
-    TableRows,
     Targets,
-    TrainingJob,
     TrainingSettings,
     WeightedLoss,
     cross_entropy,
@@ -28,6 +27,7 @@ TINY = {"backbone": "test_resnet", "weights": None, "image_size": 32, "random_st
 class OnTable(NetEstimator):
     """The least that trains: classes 0, 1, ... of a table."""
 
+    _takes_tables = True
     weights = image_size = image_shape = None
     device, precision, random_state, on_error, verbose, n_jobs = "cpu", "float32", 0, "raise", 0, None
 
@@ -53,23 +53,18 @@ class OnTable(NetEstimator):
     def _penalty(self):
         return None
 
-    def _load_backbone(self, seed, samples):
-        return None
-
-    def _samples(self, X, *, reset):
-        return TableRows(validate_data(self, X, reset=reset))
-
     def _answers(self):
         return None
 
-    def _frozen_features(self, samples, start, on_error="raise"):
-        return samples.values
+    def _frozen_of(self, backbone):
+        return FrozenPart(backbone)
 
     def fit(self, X, y):
-        samples = self._samples(X, reset=True)
-        return self._train(
-            TrainingJob(self, self._settings()), (samples, Targets(y, np.ones(len(y)))), None, reported=(X, y)
-        )
+        checkpoint, seed = self._start()
+        backbone, samples = self._open(X, seed)
+        told = {"settings": self._settings(), "checkpoint": checkpoint, "seed": seed, "reported": (X, y)}
+        self._train(backbone, (samples, Targets(y, np.ones(len(y)))), **told)
+        return self._end(X, y)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +100,6 @@ class TestOnATable:
         X, y = table
         model = OnTable(bottleneck=bottleneck).fit(X, y)
         again = pickle.loads(pickle.dumps(model))
-        assert again.backbone_ is None
         assert_array_equal(again._outputs(X, "scores"), model._outputs(X, "scores"))
 
     def test_file_without_a_backbone(self, table, tmp_path):

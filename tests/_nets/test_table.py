@@ -1,48 +1,46 @@
-"""Tables in place of pictures."""
+"""Tables: no network, but for the new layers."""
 
 import numpy as np
 import pytest
 import torch
 from common_nets import N_CLASSES, training
 from numpy.testing import assert_array_equal
+from sklearn.base import BaseEstimator
 
-from sktransfer._nets import (
-    Table,
-    TableRows,
-    Targets,
-    TunedModule,
-    WeightedLoss,
-    cross_entropy,
-    plan_training,
-    train_network,
-)
+from sktransfer._nets import Targets, TunedModule, WeightedLoss, cross_entropy, plan_training, train_network
+from sktransfer.backbones import columns_as_features
+from sktransfer.modalities import Tables
 from sktransfer.utils._random import isolated_rng
 
 ROWS = np.arange(12.0).reshape(4, 3)
 
 
-class TestTableRows:
+def opened(X):
+    return Tables().open(BaseEstimator(), X, reset=True)
+
+
+class TestRows:
     def test_rows_are_taken_by_number(self):
-        rows = TableRows(ROWS)
+        rows = opened(ROWS)
         assert len(rows) == 4
-        assert rows.values.dtype == np.float32
-        assert_array_equal(rows.take([2, 0]).values, ROWS[[2, 0]])
+        assert Tables().columns(rows).dtype == np.float32
+        assert_array_equal(Tables().columns(rows.take([2, 0])), ROWS[[2, 0]])
 
     def test_digest_tells_rows_apart_by_their_values(self):
-        rows, other = TableRows(ROWS), TableRows(ROWS[::-1])
+        rows, other = opened(ROWS), opened(ROWS[::-1])
         assert [rows.digest(i) for i in range(4)] == [other.digest(3 - i) for i in range(4)]
         assert len({rows.digest(i) for i in range(4)}) == 4
 
 
 class TestTable:
     def test_only_the_head_can_learn(self):
-        plan = plan_training(Table(3), "head")
-        module = TunedModule(Table(3), plan, 2, neck=(4,))
+        plan = plan_training(columns_as_features(3), "head")
+        module = TunedModule(columns_as_features(3), plan, 2, neck=(4,))
         assert {name.split(".")[0] for name, p in module.named_parameters() if p.requires_grad} == {"neck", "head"}
         assert module.eval()(torch.ones(5, 3)).scores.shape == (5, 2)
         for trainable in (1, "norm", ["layer1"]):
             with pytest.raises(ValueError, match="table"):
-                plan_training(Table(3), trainable)
+                plan_training(columns_as_features(3), trainable)
 
     @pytest.mark.parametrize("bottleneck", [None, 8])
     def test_a_head_learns_classes_from_columns(self, bottleneck):
@@ -50,13 +48,13 @@ class TestTable:
         X = np.eye(N_CLASSES)[y] + np.random.default_rng(1).normal(scale=0.1, size=(60, N_CLASSES))
         with isolated_rng(0):
             trained = train_network(
-                Table(N_CLASSES),
-                (TableRows(X), Targets(y, np.ones(60))),
+                columns_as_features(N_CLASSES),
+                (opened(X), Targets(y, np.ones(60))),
                 None,
                 training(max_epochs=20, bottleneck=bottleneck),
                 n_outputs=N_CLASSES,
                 criterion=WeightedLoss(cross_entropy),
-                frozen_features=lambda rows, start: rows.values,
+                frozen_features=lambda rows, start: Tables().columns(rows),
             )
-        scores = trained.net.run(TableRows(X).values, torch.device("cpu"), None)
+        scores = trained.net.run(X.astype(np.float32), torch.device("cpu"), None)
         assert (scores.argmax(1) == y).mean() > 0.95

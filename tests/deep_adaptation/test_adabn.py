@@ -76,7 +76,7 @@ class TestAdaBNClassifier:
             if isinstance(layer, nn.BatchNorm2d):
                 layer.momentum = None
                 layer.reset_running_stats()
-        samples, prepare = source._samples(X, reset=False), source.backbone_.modality.preprocessor()
+        samples, prepare = source._samples(X), source.backbone_.modality.preprocessor()
         x = torch.stack([torch.from_numpy(prepare(samples.read(row))) for row in range(len(X))])
         with torch.no_grad():
             reference.train()(x)

@@ -9,7 +9,8 @@ from skorch.callbacks import Callback
 from torch.nn import functional
 
 from sktransfer import Recipe, make_domain_shift
-from sktransfer._nets import PenaltySetup, Rows, Table, TunedModule, plan_training
+from sktransfer._nets import PenaltySetup, Rows, TunedModule, plan_training
+from sktransfer.backbones import columns_as_features
 from sktransfer.deep_adaptation._adda import _ADDA, ADDAClassifier, fooling_loss
 from sktransfer.deep_adaptation._alignment import discriminator, domain_loss, ramp
 
@@ -50,7 +51,7 @@ def same(a, b):
 def step(progress, trade_off=0.5, dtype=torch.float64):
     """A module on a batch at a time of the training: its loss, and what made it."""
     torch.manual_seed(0)
-    table = Table(4)
+    table = columns_as_features(4)
     module = TunedModule(table, plan_training(table, "head"), 3, neck=[5])
     method = _ADDA((6,), 0.5, trade_off=trade_off, trade_off_schedule="constant", separate=False)
     method.attach(module, PenaltySetup(table, torch.zeros(1), 3, None, None, 1))

@@ -3,7 +3,8 @@ import pytest
 import torch
 from common_deep import side, two_sides
 
-from sktransfer._nets import Outputs, PenaltySetup, Rows, Table, TunedModule, plan_training
+from sktransfer._nets import Outputs, PenaltySetup, Rows, TunedModule, plan_training
+from sktransfer.backbones import columns_as_features
 from sktransfer.deep_adaptation._alignment import Alignment, discriminator, domain_loss, ramp, reverse_gradient
 
 
@@ -68,7 +69,7 @@ class Mean(Alignment):
 
 def step(alignment, domain, progress=0.5, n_sources=2):
     """One call on features that tell their row."""
-    table = Table(2)
+    table = columns_as_features(2)
     module = TunedModule(table, plan_training(table, "head"), 3)
     alignment.attach(module, PenaltySetup(table, torch.zeros(1), 3, None, None, n_sources))
     module.progress = progress
