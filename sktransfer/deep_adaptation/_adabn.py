@@ -129,8 +129,8 @@ class AdaBNClassifier(SourceFreeClassifier):
         Threads that decode pictures ahead of the network.
     on_error : {"raise", "drop"}, default="raise"
         What is done about pictures that cannot be read: an error that names the row, or, with ``"drop"``, :meth:`fit`
-        leaves them out with a warning (every picture is read once more for that), :meth:`predict_proba` and
-        :meth:`transform` give them rows of NaN, and :meth:`predict`, as no class is NaN, names the first.
+        leaves them out with a warning (every picture is read once more for that), probabilities, numbers and features
+        are NaN for them, and where a class has to be predicted the first is named.
     verbose : int, default=0
         Show progress bars if not 0.
 
@@ -140,7 +140,7 @@ class AdaBNClassifier(SourceFreeClassifier):
         The labels, those of `estimator`.
     minus_one_is_missing_ : bool
         Whether -1 in integer labels means "no label" in :meth:`score`; not where it is one of the classes.
-    backbone_ : Backbone or None
+    backbone_ : Backbone
         The network of the source model.
     net_ : skorch.NeuralNet
         Holds the adapted part.

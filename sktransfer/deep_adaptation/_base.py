@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
-from sktransfer._frozen import FeatureCache
 from sktransfer._nets import (
     NetEstimator,
-    Recipe,
     Targets,
     TrainingSettings,
     WeightedLoss,
@@ -27,7 +23,6 @@ from sktransfer._nets import (
 from sktransfer.backbones import means_table
 from sktransfer.base import LabelledScoreMixin
 from sktransfer.deep_adaptation._alignment import Alignment
-from sktransfer.deep_adaptation._shared_parameters import share_parameters
 from sktransfer.domains import (
     Domains,
     check_class_labels,
@@ -48,7 +43,7 @@ from sktransfer.utils._compat import Interval, StrOptions, fit_context, with_cal
 from sktransfer.utils._scaling import ScaledTargetsMixin
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 __all__ = ["DeepClassifier", "DeepRegressor"]
 
@@ -68,7 +63,8 @@ _FOR_PICTURES_IN_RECIPES = {
 class _BaseDeepAdapted(NetEstimator):
     """Samples of source and target to scores.
 
-    A subclass stores its own parameters, passes the others on as ``**training``, and writes ``_alignment(**options)``.
+    A subclass stores its parameters, of which ``tools/shared_parameters.py`` writes those that all have, and writes
+    ``_alignment(**options)``.
     """
 
     __metadata_request__fit = {"sample_domain": True}
@@ -87,64 +83,9 @@ class _BaseDeepAdapted(NetEstimator):
     _needs_learning_features = True  # False where the answers of the head are what is adapted
     _looks_at_source = True  # False where the method compares nothing with the source
 
-    def __init_subclass__(cls, **kwargs: Any):
-        super().__init_subclass__(**kwargs)
-        share_parameters(cls)
-
-    def __init__(
-        self,
-        backbone: str | nn.Module | BaseEstimator | None = "resnet18",
-        *,
-        trade_off: float = 1.0,
-        trade_off_schedule: str = "ramp",
-        bottleneck: int | Sequence[int] | None = 256,
-        sources: str = "pooled",
-        use_target_labels: bool = False,
-        target_domain: Any = "target",
-        weights: str | os.PathLike[str] | None = "pretrained",
-        recipe: str | Recipe = "auto",
-        trainable: str | int | Sequence[str] | None = None,
-        max_epochs: int | None = None,
-        batch_size: int | None = None,
-        lr: float | str | None = None,
-        augment: str | Callable | None = None,
-        checkpoint_dir: str | os.PathLike[str] | None = None,
-        image_size: int | tuple[int, int] | None = None,
-        image_shape: tuple[int, ...] | None = None,
-        device: Any = "auto",
-        precision: str = "auto",
-        cache: str | os.PathLike[str] | FeatureCache | None = "memory",
-        n_jobs: int | None = None,
-        on_error: str = "raise",
-        random_state: int | np.random.RandomState | None = None,
-        verbose: int = 0,
-        callbacks: Sequence[Any] | None = None,
-    ):
-        self.backbone = backbone
-        self.trade_off = trade_off
-        self.trade_off_schedule = trade_off_schedule
-        self.bottleneck = bottleneck
-        self.sources = sources
-        self.use_target_labels = use_target_labels
-        self.target_domain = target_domain
-        self.weights = weights
-        self.recipe = recipe
-        self.trainable = trainable
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.augment = augment
-        self.checkpoint_dir = checkpoint_dir
-        self.image_size = image_size
-        self.image_shape = image_shape
-        self.device = device
-        self.precision = precision
-        self.cache = cache
-        self.n_jobs = n_jobs
-        self.on_error = on_error
-        self.random_state = random_state
-        self.verbose = verbose
-        self.callbacks = callbacks
+    @abstractmethod
+    def __init__(self):
+        """Store the parameters."""
 
     @abstractmethod
     def _alignment(self, **options: Any) -> Alignment:
@@ -306,16 +247,6 @@ class DeepClassifier(LabelledScoreMixin, ClassifierMixin, _BaseDeepAdapted):
         "class_weight": [StrOptions({"balanced"}), dict, None],
     }
     _multilabel = False
-
-    def __init__(
-        self,
-        backbone: str | nn.Module | BaseEstimator | None = "resnet18",
-        *,
-        class_weight: Mapping[Any, float] | str | None = None,
-        **training: Any,
-    ):
-        super().__init__(backbone, **training)
-        self.class_weight = class_weight
 
     def _minus_one_is_missing(self, labels):
         return not holds_minus_one(labels)

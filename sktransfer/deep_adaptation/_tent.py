@@ -65,7 +65,9 @@ class TENTClassifier(SourceFreeClassifier):
     weight_decay : float, default=0.0
         Pull of the weights to zero; normalisation layers are exempt, so that it changes nothing with most optimizers.
     checkpoint_dir : path-like or None, default=None
-        Folder from which a fit that was killed goes on when it is called again.
+        Folder that takes the state of the training after each epoch. A fit that was killed and is called again with the
+        same parameters and data goes on from there; one that had ended gives its result at once. A folder belongs to
+        one training: leave it None in searches and cross-validation.
     device : str or torch.device, default="auto"
         ``"auto"`` takes cuda, mps or cpu, whichever there is.
     precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
@@ -74,15 +76,16 @@ class TENTClassifier(SourceFreeClassifier):
         Threads that decode pictures ahead of the network.
     on_error : {"raise", "drop"}, default="raise"
         What is done about pictures that cannot be read: an error that names the row, or, with ``"drop"``, :meth:`fit`
-        leaves them out with a warning (every picture is read once more for that), :meth:`predict_proba` and
-        :meth:`transform` give them rows of NaN, and :meth:`predict`, as no class is NaN, names the first.
+        leaves them out with a warning (every picture is read once more for that), probabilities, numbers and features
+        are NaN for them, and where a class has to be predicted the first is named.
     random_state : int, RandomState instance or None, default=None
-        Draws the order of the rows. The same seed gives the same model on a CPU.
+        Draws the new layers, the order of the rows, the augmentation and the held-out part, as far as there are any.
+        The same seed gives the same model on a CPU; global random states are left alone.
     verbose : int, default=0
         Show progress bars if not 0.
     callbacks : list of skorch callbacks or None, default=None
         Called during training as skorch calls them, alone or in pairs of a name and a callback; copies are used. One
-        that could not do here what it is for is refused by name.
+        that could not do here what it is for is refused by name. For scikit-learn's own see ``set_callbacks``.
 
     Attributes
     ----------
@@ -90,7 +93,7 @@ class TENTClassifier(SourceFreeClassifier):
         The labels, those of `estimator`.
     minus_one_is_missing_ : bool
         Whether -1 in integer labels means "no label" in :meth:`score`; not where it is one of the classes.
-    backbone_ : Backbone or None
+    backbone_ : Backbone
         The network of the source model.
     net_ : skorch.NeuralNet
         Holds the adapted part.

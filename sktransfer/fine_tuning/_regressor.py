@@ -35,14 +35,20 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         own (copied, never changed), a fitted sktransfer estimator, or the path of a file that :meth:`save` wrote; see
         :func:`~sktransfer.load_backbone`. An :class:`~sktransfer.ImageBackbone` says of these what their channels and
         values mean, too.
+    regularizer : {"l2-sp", "delta", "bss", "stochnorm", "lwf", "rkd"}, object or None, default=None
+        Pull to the source, see :ref:`regularizers`: an object (e.g. ``L2SP(alpha=0.1)``) has parameters of its own,
+        which a search reaches as ``regularizer__alpha``.
+    loss : {"squared_error", "huber"}, default="squared_error"
+        Of targets scaled to mean 0 and standard deviation 1; ``"huber"`` is linear for errors above 1.
     weights : str, path-like or None, default="pretrained"
         ``"pretrained"``, the path of a ``.safetensors`` or ``.pth`` file, or None for random weights.
     recipe : {"auto", "head", "full", "lp-ft", "gradual", "lora"} or Recipe, default="auto"
         How the network is trained, by name or in every particular; see :class:`Recipe`. What was taken is in
-        ``recipe_``.
+        ``recipe_``. What is said by the next five parameters comes before it; None there is "as the recipe says".
     trainable : {"head", "all", "norm", "bias", "lora"}, int, list of str or None, default=None
-        What learns beside the new head, as in :class:`Recipe`: nothing, everything, the last k stages, or the
-        parameters whose timm names fit a pattern. None here and below: as the recipe says.
+        What learns beside what is new: nothing, everything, the normalisation layers, the biases, low-rank additions;
+        the last k stages; or the parameters whose timm names fit one of the patterns. With ``"head"`` and with the last
+        stages everything before runs once per picture.
     max_epochs : int or None, default=None
         Passes over the training pictures after the probe; fewer with `early_stopping`.
     batch_size : int or None, default=None
@@ -51,21 +57,17 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         Learning rate; ``"auto"`` finds it by a range test, whose curve is kept in ``lr_range_``.
     augment : {"light", "default", "trivial", "randaug", "none"}, callable or None, default=None
         Random changes of the training pictures, as in :class:`Recipe`; ``"none"`` for none where the recipe has some.
-    regularizer : {"l2-sp", "delta", "bss", "stochnorm", "lwf", "rkd"}, object or None, default=None
-        Pull to the source, see :ref:`regularizers`: an object (e.g. ``L2SP(alpha=0.1)``) has parameters of its own,
-        which a search reaches as ``regularizer__alpha``.
-    loss : {"squared_error", "huber"}, default="squared_error"
-        Of targets scaled to mean 0 and standard deviation 1; ``"huber"`` is linear for errors above 1.
     validation_fraction : float, default=0.1
-        Share of the training pictures held out where `early_stopping` and no `X_val` is passed to :meth:`fit`.
+        Share of the training pictures held out, of each class alike, where `early_stopping` and no `X_val` is passed to
+        :meth:`fit`.
     early_stopping : bool, default=False
         Stop when the loss on held-out pictures no longer falls, and restore the weights at its lowest.
     n_iter_no_change : int, default=10
         Epochs without a lower held-out loss before training stops.
     checkpoint_dir : path-like or None, default=None
-        Folder that takes the state of the training after each epoch. A fit that was killed and is called again with
-        the same parameters and data goes on from there; one that had ended gives its result at once. A folder belongs
-        to one training: leave it None in searches and cross-validation.
+        Folder that takes the state of the training after each epoch. A fit that was killed and is called again with the
+        same parameters and data goes on from there; one that had ended gives its result at once. A folder belongs to
+        one training: leave it None in searches and cross-validation.
     warm_start : bool, default=False
         Begin the next :meth:`fit` with the weights of the last.
     image_size : int, tuple of int or None, default=None
@@ -84,11 +86,11 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         Threads that decode pictures ahead of the network.
     on_error : {"raise", "drop"}, default="raise"
         What is done about pictures that cannot be read: an error that names the row, or, with ``"drop"``, :meth:`fit`
-        leaves them out with a warning (every picture is read once more for that), and :meth:`predict` and
-        :meth:`transform` give them NaN.
+        leaves them out with a warning (every picture is read once more for that), probabilities, numbers and features
+        are NaN for them, and where a class has to be predicted the first is named.
     random_state : int, RandomState instance or None, default=None
-        Draws the head, the order of the pictures, the augmentation and the validation part. The same seed gives the
-        same model on a CPU; global random states are left alone.
+        Draws the new layers, the order of the rows, the augmentation and the held-out part, as far as there are any.
+        The same seed gives the same model on a CPU; global random states are left alone.
     verbose : int, default=0
         Show progress bars if not 0.
     callbacks : list of skorch callbacks or None, default=None
@@ -97,32 +99,32 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
 
     Attributes
     ----------
+    regularizer_ : object
+        The regularizer that was used, with what it learned, where there is one.
     target_mean_, target_scale_ : ndarray of shape (n_outputs,)
         Mean and standard deviation of the targets, weighted like the pictures.
     backbone_ : Backbone
-        The network as it was before training.
+        The network as it was before training; where X is a table, what hands on its columns.
     net_ : skorch.NeuralNet
         Holds the trained part.
     plan_ : TrainingPlan
-        Where training begins, and the names of the parameters that learned.
+        Where training begins, and the names of the backbone's parameters that learned.
+    recipe_ : Recipe
+        How the network was trained, in every particular.
     history_ : list of dict
         One entry an epoch: ``epoch``, ``phase`` ("probe", "unfreeze k" or "train"), ``trained_parameters``,
-        ``train_loss``, ``penalty`` (what the regularizer adds, part of ``train_loss``), ``valid_loss`` where there are
-        held-out pictures, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
+        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``), ``valid_loss``
+        where there are held-out pictures, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
     n_iter_ : int
         Epochs run.
     lr_ : float
         Learning rate.
     lr_range_ : dict of ndarray
         ``"lr"`` and ``"loss"`` of the range test, where ``lr="auto"``.
-    regularizer_ : object
-        The regularizer that was used, with what it learned, where there is one.
-    recipe_ : Recipe
-        How the network was trained, in every particular.
     input_spec_ : InputSpec
-        What was learned about the input.
+        What was learned about the input, where it is pictures.
     n_features_in_ : int
-        Number of columns, where the pictures came flattened.
+        Number of columns, where X was a table or the pictures came flattened.
     feature_names_in_ : ndarray of str
         Names of the columns, where X was a data frame with string names.
 
@@ -155,6 +157,8 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         self,
         backbone: str | nn.Module | BaseEstimator = "resnet18",
         *,
+        regularizer: str | BaseEstimator | None = None,
+        loss: str = "squared_error",
         weights: str | os.PathLike[str] | None = "pretrained",
         recipe: str | Recipe = "auto",
         trainable: str | int | Sequence[str] | None = None,
@@ -162,8 +166,6 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         batch_size: int | None = None,
         lr: float | str | None = None,
         augment: str | Callable | None = None,
-        regularizer: str | BaseEstimator | None = None,
-        loss: str = "squared_error",
         validation_fraction: float = 0.1,
         early_stopping: bool = False,
         n_iter_no_change: int = 10,
@@ -181,6 +183,8 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         callbacks: Sequence[Any] | None = None,
     ):
         self.backbone = backbone
+        self.regularizer = regularizer
+        self.loss = loss
         self.weights = weights
         self.recipe = recipe
         self.trainable = trainable
@@ -188,8 +192,6 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         self.batch_size = batch_size
         self.lr = lr
         self.augment = augment
-        self.regularizer = regularizer
-        self.loss = loss
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
         self.n_iter_no_change = n_iter_no_change

@@ -40,22 +40,6 @@ from sktransfer.utils._threads import small_algebra
 __all__ = ["BackboneSearch"]
 
 
-class _ParameterAndMethod:
-    """The method `score` of an estimator that also has a parameter `score`: reading the attribute gives the method.
-
-    Setting it keeps the parameter in the instance's dictionary, from where ``get_params`` takes it.
-    """
-
-    def __init__(self, method):
-        self.method = method
-
-    def __get__(self, instance, owner=None):
-        return self.method.__get__(instance, owner)
-
-    def __set__(self, instance, value):
-        vars(instance)["score"] = value
-
-
 class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseEstimator):
     """Choose a backbone by the score of its frozen features, and fit an estimator on those of the winner.
 
@@ -70,7 +54,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         Classifier or regressor of features; None takes ``LogisticRegression(max_iter=1000)``.
     backbones : list or dict, default=("sktransfer_mini",)
         Backbones as :func:`load_backbone` takes them, or pairs ``(backbone, weights)``. A dict gives them names.
-    score : str or callable, default="logme"
+    ranking_score : str or callable, default="logme"
         What ranks: "logme", "h_score", "nleep", "transrate", "parc", "gbc", "sfda", "leep", "nce", or a callable
         ``(features, y) -> float``; see :func:`rank_backbones`. Regressors take "logme" or a callable.
     refine : int, default=3
@@ -162,7 +146,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
     _parameter_constraints = {
         "estimator": [EstimatorOf(("classifier", "regressor")), None],
         "backbones": "no_validation",  # read_backbones says more than a type list could
-        "score": [StrOptions(set(SCORES)), callable],
+        "ranking_score": [StrOptions(set(SCORES)), callable],
         "refine": [Interval(Integral, 0, None, closed="left")],
         "cv": ["cv_object"],
         "scoring": [str, callable, None],
@@ -179,7 +163,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         estimator: Any = None,
         backbones: Sequence[Any] | Mapping[str, Any] = ("sktransfer_mini",),
         *,
-        score: str | Callable[[np.ndarray, np.ndarray], float] = "logme",
+        ranking_score: str | Callable[[np.ndarray, np.ndarray], float] = "logme",
         refine: int = 3,
         cv: Any = 5,
         scoring: str | Callable | None = None,
@@ -200,7 +184,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
     ):
         self.estimator = estimator
         self.backbones = backbones
-        self.score = score
+        self.ranking_score = ranking_score
         self.refine = refine
         self.cv = cv
         self.scoring = scoring
@@ -218,21 +202,6 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         self.error_score = error_score
         self.random_state = random_state
         self.verbose = verbose
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Get the parameters of this estimator.
-
-        Parameters
-        ----------
-        deep : bool, default=True
-            Whether to give those of `estimator` too.
-
-        Returns
-        -------
-        params : dict
-            Parameters by name.
-        """
-        return {**super().get_params(deep), "score": vars(self)["score"]}
 
     @fit_context(prefer_skip_nested_validation=False)
     @small_algebra
@@ -269,7 +238,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
             self._extractor,
             X,
             y,
-            score=vars(self)["score"],
+            score=self.ranking_score,
             task="classification" if is_classifier(estimator) else "regression",
             on_error=self.on_error,
             random_state=self.random_state,
@@ -326,7 +295,6 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
     def _given(self):
         return LogisticRegression(max_iter=1000) if self.estimator is None else self.estimator
 
-    @_ParameterAndMethod
     def score(self, X: Any, y: Any) -> float:
         """Score predictions of the winner.
 

@@ -51,7 +51,7 @@ def test_cross_validation_may_overrule_the_score():
     def worst_first(features, y):
         return -cross_val_score(LogisticRegression(), features, y, cv=3).mean()
 
-    settings = {"score": worst_first, **OPTIONS}
+    settings = {"ranking_score": worst_first, **OPTIONS}
     chosen = BackboneSearch(LogisticRegression(), NAMES, refine=0, **settings).fit(X, Y)
     assert chosen.best_index_ == 0
     assert np.isnan(chosen.ranking_.cv_score).all()
@@ -83,12 +83,12 @@ def test_every_picture_passes_every_network_once(cache):
         assert sum(seen) == 0
 
 
-def test_score_is_a_parameter_and_a_method(search):
-    assert search.get_params()["score"] == "logme"
-    other = clone(search).set_params(score="parc", estimator__C=3.0)
-    assert other.get_params()["score"] == "parc"
+def test_the_score_is_a_parameter(search):
+    assert search.get_params()["ranking_score"] == "logme"
+    other = clone(search).set_params(ranking_score="parc", estimator__C=3.0)
+    assert other.get_params()["ranking_score"] == "parc"
     assert other.get_params()["estimator__C"] == 3.0
-    assert "score='parc'" in repr(other)
+    assert "ranking_score='parc'" in repr(other)
     assert other.fit(X, Y).score(X, Y) > 0.5
     assert other.ranking_.score.tolist() == rank_backbones(NAMES, X, Y, score="parc", **TINY).score.tolist()
     assert not hasattr(clone(search), "ranking_")
@@ -103,15 +103,17 @@ def test_scoring():
 def test_pickle(search):
     again = pickle.loads(pickle.dumps(search))
     np.testing.assert_array_equal(again.predict_proba(X), search.predict_proba(X))
-    assert again.get_params()["score"] == "logme"
+    assert again.get_params()["ranking_score"] == "logme"
     assert len(pickle.dumps(search)) < 30_000
 
 
 def test_in_searches_and_cross_validation(search):
     assert cross_validate(search, X, Y, cv=2)["test_score"].shape == (2,)
-    grid = GridSearchCV(clone(search).set_params(refine=0), {"estimator__C": [0.1, 10.0], "score": ["logme", "parc"]})
+    grid = GridSearchCV(
+        clone(search).set_params(refine=0), {"estimator__C": [0.1, 10.0], "ranking_score": ["logme", "parc"]}
+    )
     grid.set_params(cv=2).fit(X, Y)
-    assert set(grid.best_params_) == {"estimator__C", "score"}
+    assert set(grid.best_params_) == {"estimator__C", "ranking_score"}
     assert grid.predict(X).shape == (30,)
 
 
@@ -134,7 +136,7 @@ def test_regression():
     both = BackboneSearch(Ridge(), NAMES, refine=0, **TINY).fit(X, np.column_stack([numbers, -numbers]))
     assert both.predict(X).shape == (30, 2)
     with pytest.raises(ValueError, match="score='parc' is of classes"):
-        BackboneSearch(Ridge(), NAMES, score="parc", **TINY).fit(X, numbers)
+        BackboneSearch(Ridge(), NAMES, ranking_score="parc", **TINY).fit(X, numbers)
 
 
 def test_methods_are_those_of_the_estimator():
@@ -168,7 +170,7 @@ def test_backbones_that_cannot_be_loaded():
 @pytest.mark.filterwarnings("ignore:.*is left out:UserWarning")
 def test_a_backbone_without_a_score_comes_before_one_that_is_not_there():
     backbones = {"gone": ("test_resnet", "nowhere.safetensors"), "there": ("test_resnet", None)}
-    options = {"score": lambda features, y: np.nan, "refine": 0, "on_error": "skip", "image_size": 32}
+    options = {"ranking_score": lambda features, y: np.nan, "refine": 0, "on_error": "skip", "image_size": 32}
     fitted = BackboneSearch(None, backbones, **options).fit(X, Y)
     assert fitted.ranking_.backbone == ["there", "gone"]
     assert fitted.best_backbone_ == "there"
@@ -178,7 +180,7 @@ def test_a_backbone_without_a_score_comes_before_one_that_is_not_there():
     ("options", "message"),
     [
         ({"refine": -1}, "'refine' parameter of BackboneSearch must be an int"),
-        ({"score": "best"}, "'score' parameter of BackboneSearch must be"),
+        ({"ranking_score": "best"}, "'ranking_score' parameter of BackboneSearch must be"),
         ({"pooling": None}, "'pooling' parameter of BackboneSearch must be"),
         ({"backbones": []}, "backbones is empty"),
         ({"backbones": ["test_resnet", "test_resnet"]}, "more than one named 'test_resnet'"),
