@@ -19,7 +19,8 @@ test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n auto
 
 # Every dependency at its declared lower bound, on the oldest Python declared. Fills 6.2 gigabytes of disk: old releases of
-# torch come with CUDA's libraries. Not green yet: some tests of tests/_frozen fail there.
+# torch come with CUDA's libraries. Not green yet: the tests of what trains and computes are, some of tables, sparse matrices
+# and drawings ask for newer scikit-learn, numpy, scipy and matplotlib.
 test-oldest:
 	test -x .venv-oldest/bin/python || $(OLDEST_PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[test]" \
