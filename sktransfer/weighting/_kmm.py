@@ -291,8 +291,8 @@ class KMMWeighter(BaseWeighter):
     >>> from sktransfer.weighting import KMMWeighter
     >>> X, y, sample_domain = make_domain_shift(random_state=0)
     >>> weighter = KMMWeighter(B=10).fit(X, sample_domain=sample_domain)
-    >>> weighter.weights_.shape, round(weighter.weights_.mean(), 6)
-    ((100,), np.float64(1.0))
+    >>> weighter.weights_.shape, round(weighter.weights_.mean().item(), 6)
+    ((100,), 1.0)
     """
 
     _parameter_constraints: dict = {

@@ -4,7 +4,7 @@ from functools import partial
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy import linalg, stats
+from scipy import integrate, linalg, stats
 from sklearn.covariance import ledoit_wolf
 
 from sktransfer.metrics import (
@@ -263,7 +263,7 @@ class TestGbc:
         X, y = np.array([[-1.0], [1.0], [0.0], [4.0]]), [0, 0, 1, 1]
         grid = np.linspace(-40, 40, 200001)
         densities = [stats.norm(0, 1).pdf(grid), stats.norm(2, 2).pdf(grid)]
-        assert_allclose(gbc_score(X, y), -2 * np.trapezoid(np.sqrt(densities[0] * densities[1]), grid))
+        assert_allclose(gbc_score(X, y), -2 * integrate.trapezoid(np.sqrt(densities[0] * densities[1]), grid))
 
     def test_class_of_one_row_takes_the_variance_within_the_others(self):
         X, y = np.array([[-1.0], [1.0], [8.0], [12.0], [5.0]]), [0, 0, 1, 1, 2]
