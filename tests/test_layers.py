@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 import sys
 from pathlib import Path
 
@@ -91,6 +92,39 @@ def test_upward_imports_are_found():
     tree = ast.parse("def f():\n    from sktransfer.fine_tuning import X\nfrom sktransfer import metrics\n")
     assert upward_imports(tree, "modalities") == ["line 3: sktransfer.metrics", "line 2: sktransfer.fine_tuning"]
     assert upward_imports(tree, "inspection") == []
+
+
+# Where pictures are meant: everywhere else a sample is of any kind.
+OF_PICTURES = (
+    *("modalities/", "picture_adaptation/", "inspection/_grad_cam", "datasets/", "exceptions.py"),
+    *("backbones/_image.py", "backbones/_timm.py", "backbones/_channels.py"),
+)
+PICTURE_WORDS = re.compile("picture|image|pixel", re.IGNORECASE)
+STANDING = re.compile("image_size|image_shape|InvalidImage\\w+|ImageBackbone|make_image_domains|picture_adaptation")
+PICTURE_NAMES = {
+    ("backbones/_backbone.py", "image_modality"),  # a network of timm's is one for pictures unless it says otherwise
+    ("utils/_linalg.py", "image"),  # of a linear map
+}
+
+
+def picture_names(tree):
+    """Names of a file that say picture, image or pixel, but for those that are public and stay."""
+    for node in ast.walk(tree):
+        names = [getattr(node, field, None) for field in ("name", "id", "arg", "attr")]
+        for name in names:
+            if isinstance(name, str) and PICTURE_WORDS.search(STANDING.sub("", name)):
+                yield name
+
+
+@pytest.mark.parametrize("file", FILES, ids=_name)
+def test_only_rooms_of_pictures_say_picture(file):
+    if not _name(file).startswith(OF_PICTURES):
+        assert {(_name(file), name) for name in picture_names(_tree(file))} <= PICTURE_NAMES
+
+
+def test_names_of_pictures_are_found():
+    tree = ast.parse("def crop_pixels(image_size, picture): ...")
+    assert set(picture_names(tree)) == {"crop_pixels", "picture"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=_name)

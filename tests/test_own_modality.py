@@ -12,7 +12,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from sktransfer import DANNClassifier, FineTunedClassifier, PretrainedFeatureExtractor, Recipe, clear_cache
+from sktransfer import (
+    AdaBNClassifier,
+    DANNClassifier,
+    DeepJDOTClassifier,
+    FineTunedClassifier,
+    FixMatchClassifier,
+    MCDClassifier,
+    PretrainedFeatureExtractor,
+    Recipe,
+    SHOTClassifier,
+    TENTClassifier,
+    clear_cache,
+)
 from sktransfer.exceptions import InvalidSampleError, InvalidSampleWarning
 
 HERE = Path(__file__).parent
@@ -107,6 +119,24 @@ def test_adapted(waves, trainable, tmp_path):
     assert model.score([X[i] for i in target], y[target]) > 0.7
     model.save(tmp_path / "model")
     assert_array_equal(DANNClassifier.load(tmp_path / "model").predict_proba(X), model.predict_proba(X))
+
+
+@pytest.mark.parametrize("method", [DeepJDOTClassifier, FixMatchClassifier, MCDClassifier])
+@pytest.mark.parametrize("trainable", [1, "all"])
+def test_other_methods(waves, method, trainable):
+    X, y, domain = waves
+    model = method(SeriesBackbone(), trainable=trainable, bottleneck=8, max_epochs=2, random_state=0)
+    assert model.fit(X, y, sample_domain=domain).predict_proba(X).shape == (80, 2)
+
+
+def test_without_source_rows(waves):
+    X, y, _ = waves
+    source = FineTunedClassifier(SeriesBackbone(), trainable="all", max_epochs=2, random_state=0).fit(X, y)
+    adapted = SHOTClassifier(source, trainable="all", max_epochs=1, random_state=0).fit(X)
+    assert adapted.predict_proba(X).shape == (80, 2)
+    for method in (AdaBNClassifier, TENTClassifier):
+        with pytest.raises(ValueError, match=r"series has no .*(BatchNorm|normalisation)"):
+            method(source).fit(X)
 
 
 def test_parameters_of_pictures_have_no_meaning(waves):

@@ -22,7 +22,7 @@ from sktransfer.utils._optional import import_optional
 
 __all__ = ["OnnxLayers", "graph_folder", "onnx_layers"]
 
-_ROWS = 4  # pictures at once: more make activations that are slower to reach
+_ROWS = 4  # samples at once: more make activations that are slower to reach
 _KEEP = 4  # sessions kept; each holds the weights once more
 _TOLERANCE = 1e-4  # of the largest feature, between the graph and the network
 _SEAL_BYTES = 16
@@ -57,7 +57,7 @@ class OnnxLayers(NamedTuple):
         return self.layers.shape()
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Compute the features of a batch of preprocessed pictures."""
+        """Compute the features of a batch of prepared samples."""
         return torch.from_numpy(self._session().run(None, {"pictures": x.numpy()})[0])
 
     def _session(self):
@@ -139,8 +139,8 @@ class _Network(nn.Module):
         show = [tap.where for tap in layers.taps if tap.kind == "module"]
         self.network = layers.backbone.module_on(torch.device("cpu"), show=show)
 
-    def forward(self, pictures):
-        return self.layers(pictures)
+    def forward(self, x):
+        return self.layers(x)
 
 
 def _seal(content, name):

@@ -193,7 +193,7 @@ def training_set(
     recipe = settings.recipe
 
     def build(phase: Phase):
-        changes = learns and settings.changes_pictures and not phase.is_probe
+        changes = learns and settings.changes_samples and not phase.is_probe
         if phase.plan.has_frozen_prefix and not changes:
             return FeatureSet(frozen_features(samples, phase.plan.start), targets)
         augment = recipe.augment if changes else None
@@ -251,11 +251,11 @@ def plain_set(
 def _prefix(backbone, start, settings):
     boundary = functools.partial(backbone.boundary, start=start)
 
-    def prefix(pictures):
+    def prefix(batch):
         return torch.from_numpy(
             forward_in_micro_batches(
                 boundary,
-                pictures,
+                batch,
                 batch_size=settings.recipe.batch_size,
                 device=settings.device,
                 precision=settings.precision,

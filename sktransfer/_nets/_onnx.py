@@ -39,10 +39,10 @@ def write_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
 def _model(estimator):
 
     network = _whole_network(estimator).eval()
-    # Two pictures: the size 1 would be taken for a constant.
-    pictures = estimator.backbone_.modality.example(2)
+    # Two samples: the size 1 would be taken for a constant.
+    example = estimator.backbone_.modality.example(2)
     output = "probabilities" if is_classifier(estimator) else "predictions"
-    return to_onnx(network, pictures, output=output, any_batch=True, caller=f"{type(estimator).__name__}.export_onnx")
+    return to_onnx(network, example, output=output, any_batch=True, caller=f"{type(estimator).__name__}.export_onnx")
 
 
 def _whole_network(estimator):
@@ -57,8 +57,8 @@ def _whole_network(estimator):
             self.frozen = backbone.module_on(torch.device("cpu")) if plan.has_frozen_prefix else None
             self.trained = trained
 
-        def forward(self, pictures):
-            x = backbone.boundary(pictures, plan.start) if plan.has_frozen_prefix else pictures
+        def forward(self, x):
+            x = backbone.boundary(x, plan.start) if plan.has_frozen_prefix else x
             return outcome(self.trained(x).scores)
 
     if is_classifier(estimator):

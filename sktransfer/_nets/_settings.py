@@ -62,8 +62,8 @@ class TrainingSettings:
         return cls(recipe, found, resolve_precision(precision, found), neck=widths, **others)
 
     @property
-    def changes_pictures(self) -> bool:
-        """Whether the network sees other pictures in every epoch."""
+    def changes_samples(self) -> bool:
+        """Whether the network sees other samples in every epoch."""
         return self.recipe.augment is not None or self.recipe.mixup > 0 or self.recipe.cutmix > 0
 
     @property

@@ -41,7 +41,6 @@ def describe(estimator: Any, *, or_table: bool = False) -> BackboneDescription:
         description = given
     else:
         description = ImageBackbone(given, **short)
-    description.check(estimator)
     return description
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from sklearn.base import BaseEstimator
@@ -50,7 +51,7 @@ class BackboneHolderMixin:
         super().__setstate__(state)
 
 
-class BackboneDescription(BackboneHolderMixin, BaseEstimator):
+class BackboneDescription(BackboneHolderMixin, BaseEstimator, ABC):
     """A network and how it reads its samples, as plain parameters; a clone shares the network and nothing else.
 
     A kind of data has one. It is passed as ``backbone``, or stands for what is.
@@ -63,6 +64,7 @@ class BackboneDescription(BackboneHolderMixin, BaseEstimator):
         """What :meth:`Modality.open` is told in ``fit``."""
         return {}
 
+    @abstractmethod
     def load(self, *, random_state: int = 0) -> Backbone:
         """Load the network.
 
@@ -71,7 +73,6 @@ class BackboneDescription(BackboneHolderMixin, BaseEstimator):
         random_state : int, default=0
             Seed of random weights.
         """
-        raise NotImplementedError
 
     def fitted(self, backbone: Backbone, samples: Samples) -> Backbone:
         """Give the network for the samples that it is to see, once they were opened.
@@ -84,9 +85,6 @@ class BackboneDescription(BackboneHolderMixin, BaseEstimator):
             Those of ``fit``.
         """
         return backbone
-
-    def check(self, estimator: Any) -> None:
-        """Refuse parameters of an estimator that have no meaning for such a network."""
 
 
 def _new(_preamble, cls):

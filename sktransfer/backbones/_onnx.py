@@ -15,14 +15,14 @@ __all__ = ["to_onnx"]
 _BATCH = "batch"
 
 
-def to_onnx(network: nn.Module, pictures: torch.Tensor, *, output: str, any_batch: bool, caller: str) -> Any:
+def to_onnx(network: nn.Module, example: torch.Tensor, *, output: str, any_batch: bool, caller: str) -> Any:
     """Export a network.
 
     Parameters
     ----------
     network : torch.nn.Module
         In eval mode.
-    pictures : torch.Tensor of shape (n, channels, height, width)
+    example : torch.Tensor of shape (n, ...)
         An input of the size that it takes.
     output : str
         Name of the output; the input's is "pictures".
@@ -45,7 +45,7 @@ def to_onnx(network: nn.Module, pictures: torch.Tensor, *, output: str, any_batc
         warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.|onnxscript")
         program: Any = torch.onnx.export(
             network,
-            (pictures,),
+            (example,),
             input_names=["pictures"],
             output_names=[output],
             # With a bound, since torch 2.6 takes a number of pictures that is infinite for one that it must exclude.

@@ -205,13 +205,13 @@ def _watch(module, name, input_size):
         with torch.no_grad():
             return calls, module(x)
     except _RUNS_WRONG as error:
-        raise ValueError(_not_for_pictures(module, name, input_size, error)) from error
+        raise ValueError(_not_taken(module, name, input_size, error)) from error
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _not_for_pictures(module, name, input_size, error):
+def _not_taken(module, name, input_size, error):
     parts = list(module.modules())
     linear = next((part for part in parts if isinstance(part, nn.Linear)), None)
     if linear is not None and not any(isinstance(part, nn.Conv2d) for part in parts):

@@ -57,8 +57,8 @@ if TYPE_CHECKING:
 __all__ = ["DeepClassifier", "DeepRegressor"]
 
 # What has no meaning for a table, and the value that says nothing.
-_FOR_PICTURES = {"weights": "pretrained", "image_size": None, "image_shape": None, "on_error": "raise"}
-_FOR_PICTURES_IN_RECIPES = {
+_FOR_NETWORKS = {"weights": "pretrained", "image_size": None, "image_shape": None, "on_error": "raise"}
+_FOR_NETWORKS_IN_RECIPES = {
     "trainable": "head",
     "probe_epochs": 0,
     "unfreeze_every": None,
@@ -170,7 +170,7 @@ class _BaseDeepAdapted(NetEstimator):
 
     def _check_settings(self):
         if means_table(self.backbone):
-            for of, silences in ((self, _FOR_PICTURES), (self.recipe_, _FOR_PICTURES_IN_RECIPES)):
+            for of, silences in ((self, _FOR_NETWORKS), (self.recipe_, _FOR_NETWORKS_IN_RECIPES)):
                 for name, silent in silences.items():
                     if getattr(of, name) != silent:
                         raise ValueError(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sktransfer._frozen import FeatureCache
     from sktransfer._nets import Recipe
 
-__all__ = ["FixMatchClassifier", "adaptive_thresholds", "fixmatch_loss", "perturbed_pictures", "perturbed_rows"]
+__all__ = ["FixMatchClassifier", "adaptive_thresholds", "fixmatch_loss", "perturbed_maps", "perturbed_rows"]
 
 
 def fixmatch_loss(
@@ -86,12 +86,12 @@ def adaptive_thresholds(threshold: float, certainty: torch.Tensor, frequency: to
     return threshold * certainty * frequency / frequency.max()
 
 
-def perturbed_pictures(pictures: torch.Tensor, noise: float) -> torch.Tensor:
+def perturbed_maps(maps: torch.Tensor, noise: float) -> torch.Tensor:
     """Move pictures at random, change their brightness and contrast, and paint a rectangle over.
 
     Parameters
     ----------
-    pictures : torch.Tensor of shape (n, channels, height, width)
+    maps : torch.Tensor of shape (n, channels, height, width)
     noise : float
         Sides of the rectangle, as a share of those of the picture; contrast changes by up to this share, brightness by
         up to this share of the standard deviation of the picture, and moves are up to a quarter of this share.
@@ -100,23 +100,21 @@ def perturbed_pictures(pictures: torch.Tensor, noise: float) -> torch.Tensor:
     -------
     torch.Tensor of shape (n, channels, height, width)
     """
-    n, _, height, width = pictures.shape
+    n, _, height, width = maps.shape
 
     def draw(low, high):
-        return torch.empty_like(pictures[:, :1, :1, :1]).uniform_(low, high)
+        return torch.empty_like(maps[:, :1, :1, :1]).uniform_(low, high)
 
     # The grid that pictures are sampled at is 2 wide; where it leaves them, their edge is repeated.
     moves = torch.stack([draw(-noise / 2, noise / 2).view(n) for _ in range(2)], dim=1)
-    upright = torch.eye(2).to(pictures).expand(n, 2, 2)
-    grid = functional.affine_grid(
-        torch.cat([upright, moves[:, :, None]], dim=2), list(pictures.shape), align_corners=False
-    )
-    views = functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    upright = torch.eye(2).to(maps).expand(n, 2, 2)
+    grid = functional.affine_grid(torch.cat([upright, moves[:, :, None]], dim=2), list(maps.shape), align_corners=False)
+    views = functional.grid_sample(maps, grid, padding_mode="border", align_corners=False)
     mean = views.mean((1, 2, 3), keepdim=True)
     deviation = views.std((1, 2, 3), correction=0, keepdim=True)
     views = mean + (views - mean) * (1 + draw(-noise, noise)) + deviation * draw(-noise, noise)
-    rows = torch.linspace(0, 1, height).to(pictures).view(1, 1, height, 1)
-    columns = torch.linspace(0, 1, width).to(pictures).view(1, 1, 1, width)
+    rows = torch.linspace(0, 1, height).to(maps).view(1, 1, height, 1)
+    columns = torch.linspace(0, 1, width).to(maps).view(1, 1, 1, width)
     covered = ((rows - draw(0, 1)).abs() < noise / 2) & ((columns - draw(0, 1)).abs() < noise / 2)
     return torch.where(covered, mean, views)
 
@@ -178,7 +176,7 @@ class _FixMatch(Alignment):
             proba = target.scores.detach().float().softmax(1)
             certainty = part["certainty"].update(proba.max(1).values.mean(0, keepdim=True))
             thresholds = adaptive_thresholds(thresholds, certainty, part["frequency"].update(proba.mean(0)))
-        perturb = perturbed_pictures if module.entry == 0 else perturbed_rows
+        perturb = perturbed_maps if module.entry == 0 and target.inputs.ndim == 4 else perturbed_rows
         # Beside source rows, as in the pass before and in prediction: BatchNorm would else take the domain away.
         inputs = torch.cat([source.inputs, perturb(target.inputs, self.noise)])
         with _kept_statistics(module):

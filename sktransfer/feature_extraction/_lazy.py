@@ -96,8 +96,8 @@ def _pack(extractor):
 
 
 def _rows(partition, parcel):
-    pictures = list(partition)
-    return list(_features(_unpack(parcel), pictures)) if pictures else []
+    rows = list(partition)
+    return list(_features(_unpack(parcel), rows)) if rows else []
 
 
 def _frame(partition, parcel):
@@ -112,11 +112,11 @@ def _unpack(parcel):
     return unpack(parcel)[0]
 
 
-def _features(extractor, pictures):
+def _features(extractor, rows):
     from sktransfer._frozen import freed_memory_kept
 
     with freed_memory_kept():
-        return extractor._features(extractor._samples(pictures))
+        return extractor._features(extractor._samples(rows))
 
 
 def _as_frame(extractor, features, like):

@@ -82,7 +82,7 @@ def _linear() -> LogisticRegression:
 
 def _to_new_classes(reading):
     return {
-        "no_transfer": make_pipeline(_pixels(reading), StandardScaler(), _linear()),
+        "no_transfer": make_pipeline(_thumbnails(reading), StandardScaler(), _linear()),
         "frozen_linear": make_pipeline(features_of(reading), StandardScaler(), _linear()),
         "frozen_knn": make_pipeline(features_of(reading), KNeighborsClassifier(metric="cosine", weights="distance")),
     }
@@ -114,7 +114,7 @@ def _tuned(training, with_target):
     }
 
 
-def _pixels(reading):
+def _thumbnails(reading):
     """Read the pixels of thumbnails: what is known of pictures without any other data."""
     from torch import nn
 

@@ -278,7 +278,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         if len(set(labels.tolist())) < 2:
             raise ValueError(f"y holds one class only, {labels[0]!r}: a search needs labels of at least two classes.")
         self.minus_one_is_missing_ = not holds_minus_one(labels)
-        X = self._check_rows(X, reset=True)
+        X = self._check_rows(X)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         candidates = self._candidates(domains is not None, seed)
         self.baseline_, baseline = candidates[0].name, candidates[0]
@@ -306,12 +306,11 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
             return None
         return check_domains(sample_domain, y, target_domain=self.target_domain, n_samples=len(y))
 
-    def _check_rows(self, X: Any, *, reset: bool) -> Any:
+    def _check_rows(self, X: Any) -> Any:
         if means_table(self.backbone):
-            return validate_data(self, X, reset=reset)
+            return validate_data(self, X)
         description = describe(self)
-        told = description.reading if reset else {}
-        description.load().modality.open(self, X, reset=reset, **told)
+        description.load().modality.open(self, X, reset=True, **description.reading)
         return X
 
     @property

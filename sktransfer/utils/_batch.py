@@ -1,11 +1,11 @@
 """Batches: a tensor, or tensors by name of which each has a row a sample."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
-__all__ = ["Batch", "device_of", "filled_up", "joined", "map_tensors", "n_rows_of", "take_rows_of", "to_device"]
+__all__ = ["Batch", "device_of", "filled_up", "map_tensors", "n_rows_of", "take_rows_of", "to_device"]
 
 Batch = torch.Tensor | Mapping[str, torch.Tensor]
 
@@ -47,10 +47,3 @@ def filled_up(batch: Any, n: int) -> Any:
     if missing <= 0:
         return batch
     return map_tensors(lambda tensor: torch.cat([tensor, tensor.new_zeros((missing, *tensor.shape[1:]))]), batch)
-
-
-def joined(batches: Sequence[Any]) -> Any:
-    """Put batches one behind the other."""
-    if isinstance(batches[0], Mapping):
-        return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
-    return torch.cat(list(batches))

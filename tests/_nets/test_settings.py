@@ -26,7 +26,7 @@ def test_device_and_precision_are_resolved():
     [({}, False), ({"augment": "light"}, True), ({"mixup": 0.2}, True), ({"cutmix": 1.0}, True)],
 )
 def test_pictures_change_where_they_are_augmented_or_mixed(changes, expected):
-    assert training(**changes).changes_pictures is expected
+    assert training(**changes).changes_samples is expected
 
 
 def test_probe_counts_among_the_epochs():

@@ -159,7 +159,7 @@ def test_every_estimator_with_a_network_takes_it():
 
 
 def test_augmentations_of_colours_refuse_bands():
-    with pytest.raises(ValueError, match=r"augment='light' .* 4\. Pass augment=None, or pick three"):
+    with pytest.raises(ValueError, match=r"augment='light' .* 4\. Pass augment='none', or pick three"):
         FineTunedClassifier(small("adapt"), augment="light", max_epochs=1).fit(bands(4), Y)
 
 

@@ -11,7 +11,7 @@ from sktransfer.deep_adaptation._fixmatch import (
     FixMatchClassifier,
     adaptive_thresholds,
     fixmatch_loss,
-    perturbed_pictures,
+    perturbed_maps,
     perturbed_rows,
 )
 
@@ -66,8 +66,8 @@ def test_views_of_pictures_are_moved_covered_and_other_in_brightness():
     pictures[:, :, 6:10, 10:14] = 1.0
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        views = perturbed_pictures(pictures, 0.4)
-        same = perturbed_pictures(pictures, 0.0)
+        views = perturbed_maps(pictures, 0.4)
+        same = perturbed_maps(pictures, 0.0)
     torch.testing.assert_close(same, pictures, atol=1e-5, rtol=0)
     assert views.shape == pictures.shape
     assert len(torch.unique(views[:, 0].flatten(1).argmax(1))) > 10
@@ -108,9 +108,9 @@ def test_pictures_that_enter_the_network_whole_are_perturbed_as_pictures(monkeyp
 
     def spy(pictures, noise):
         seen.append(pictures.shape)
-        return perturbed_pictures(pictures, noise)
+        return perturbed_maps(pictures, noise)
 
-    monkeypatch.setattr("sktransfer.deep_adaptation._fixmatch.perturbed_pictures", spy)
+    monkeypatch.setattr("sktransfer.deep_adaptation._fixmatch.perturbed_maps", spy)
     clf = FixMatchClassifier("sktransfer_mini", trainable="all", max_epochs=1, random_state=0)
     clf.fit(X, y, sample_domain=sample_domain)
     assert seen[0][:2] == (8, 3)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from common_nets import N_CLASSES, training
-from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator
 
 from sktransfer._nets import Targets, TunedModule, WeightedLoss, cross_entropy, plan_training, train_network
@@ -12,24 +11,9 @@ from sktransfer.backbones import columns_as_features
 from sktransfer.modalities import Tables
 from sktransfer.utils._random import isolated_rng
 
-ROWS = np.arange(12.0).reshape(4, 3)
-
 
 def opened(X):
     return Tables().open(BaseEstimator(), X, reset=True)
-
-
-class TestRows:
-    def test_rows_are_taken_by_number(self):
-        rows = opened(ROWS)
-        assert len(rows) == 4
-        assert Tables().columns(rows).dtype == np.float32
-        assert_array_equal(Tables().columns(rows.take([2, 0])), ROWS[[2, 0]])
-
-    def test_digest_tells_rows_apart_by_their_values(self):
-        rows, other = opened(ROWS), opened(ROWS[::-1])
-        assert [rows.digest(i) for i in range(4)] == [other.digest(3 - i) for i in range(4)]
-        assert len({rows.digest(i) for i in range(4)}) == 4
 
 
 class TestTable:
