@@ -14,7 +14,11 @@ from PIL import Image
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from sktransfer import FineTunedClassifier, PretrainedFeatureExtractor, clear_cache, load_backbone
 from sktransfer.exceptions import InvalidImageError, InvalidImageWarning, WeightsMismatchError, WeightsNotFoundError
@@ -106,6 +110,29 @@ def test_flattened_digits_give_the_features_of_the_digits_as_arrays():
     fitted = extractor().fit(digits)
     assert fitted.n_features_in_ == 64
     assert_array_equal(fitted.transform(digits), extractor().fit_transform(digits.reshape(-1, 8, 8)))
+
+
+def test_no_blank_picture_passes_where_all_features_are_cached():
+    seen = []
+
+    def look(module, inputs):
+        if isinstance(module, nn.Conv2d) and module.in_channels == 3:
+            seen.append(len(inputs[0]))
+
+    clear_cache()
+    X = make_pictures(20)
+    pipe = make_pipeline(PretrainedFeatureExtractor("test_resnet", weights=None, image_size=32), LogisticRegression())
+    hook = register_module_forward_pre_hook(look)
+    try:
+        search = GridSearchCV(pipe, {"logisticregression__C": [0.1, 1, 10, 100]}, cv=5).fit(X, np.arange(20) % 2)
+        # Pictures once each; the blanks and the noise by which the network is known come once a process.
+        assert sum(seen) <= 20 + 5
+        seen.clear()
+        search.predict(X)
+        clone(search.best_estimator_[0]).fit_transform(X)
+    finally:
+        hook.remove()
+    assert seen == []
 
 
 @pytest.mark.parametrize("layer", [None, 1, -1, "layer1.0.conv2", [0, "layer3", None]], ids=str)
