@@ -188,7 +188,7 @@ ESTIMATORS = [
     CheckedFeatureAugmentationAdapter(),
     CheckedEasyTLClassifier(),
     CheckedEasyTLClassifier(None, metric="cosine"),
-    CheckedMEDAClassifier(),
+    CheckedMEDAClassifier(n_iter=2),
     *([CheckedOTAdapter(), CheckedOTAdapter("emd"), CheckedOTAdapter("lpl1")] if find_spec("ot") else []),
     CheckedWeighter(),
     CheckedAdaptedClassifier(),

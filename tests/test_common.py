@@ -16,7 +16,7 @@ from sktransfer import FineTunedClassifier, FineTunedRegressor, OSBPClassifier
 ESTIMATORS = [*ADAPTERS, *DEEP, *PICTURES, *SEARCHES, *SOURCE_FREE]
 
 
-# They give pictures, arrays of four dimensions; tests/deep_adaptation show what of scikit-learn's contract holds.
+# They give pictures, arrays of four dimensions; tests/picture_adaptation show what of scikit-learn's contract holds.
 GIVE_PICTURES = {"FourierAdapter", "PixelAdapter"}
 BESIDE_THE_CLASSES = (
     "classes_ holds the label of the unknown beside those of y, and half of the target's probability goes to it"
@@ -31,7 +31,7 @@ def expected_to_fail(estimator):
             ["check_class_weight_classifiers", *(f"check_classifiers_{name}" for name in names)], BESIDE_THE_CLASSES
         )
     is_network = isinstance(estimator, (FineTunedClassifier, FineTunedRegressor))
-    if not is_network or (isinstance(estimator, FineTunedClassifier) and estimator.trainable == "head"):
+    if not is_network or (isinstance(estimator, FineTunedClassifier) and estimator.trainable is None):
         return {}
     return {
         "check_sample_weight_equivalence_on_dense_data": "mini-batches and BatchNorm count rows, whatever they weigh; "

@@ -87,7 +87,7 @@ def test_small_algebra_runs_in_one_thread(trial, limits):
 def test_small_algebra_runs_in_one_thread_in_every_adapter_and_weighter(base, limits):
     classes = [getattr(sktransfer, name) for name in sktransfer.__all__]
     classes = [cls for cls in classes if isinstance(cls, type) and issubclass(cls, base)]
-    classes = [cls for cls in classes if "deep_adaptation" not in cls.__module__]  # those of pictures
+    classes = [cls for cls in classes if "picture_adaptation" not in cls.__module__]  # those of pictures
     assert len(classes) > 4
     for cls in classes:
         limits.clear()
