@@ -47,7 +47,7 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/bench.py
 
 docs: $(VENV)/.installed-docs
-	$(BIN)/python -m sphinx -W --keep-going -b html docs build/docs
+	$(BIN)/python -m sphinx -W --keep-going $(SPHINXOPTS) -b html docs build/docs
 
 # One stamp an extra, so that a second run installs nothing.
 $(VENV)/.installed-%: setup.cfg pyproject.toml constraints.txt
