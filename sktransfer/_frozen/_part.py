@@ -36,8 +36,9 @@ class FrozenPart:
         """Compute something of all samples: ``(n, ...)`` float32; `keep` says whether the cache is asked and told."""
         from sktransfer._frozen._extract import extract
 
-        return extract(
-            samples,
+        parts = self.backbone.modality.parts(samples)
+        found = extract(
+            samples if parts is None else parts.samples,
             computation,
             self.backbone.modality,
             batch_size=self.batch_size,
@@ -48,6 +49,7 @@ class FrozenPart:
             on_error=on_error,
             verbose=self.verbose,
         )
+        return found if parts is None else parts.mean(found)
 
     def features(self, samples: Samples, start: int | None, on_error: str = "raise") -> np.ndarray:
         """Output of the backbone before stage `start`, or its pooled features for None: ``(n, ...)``."""

@@ -8,10 +8,10 @@ import torch
 from torch.utils.data import Dataset
 
 from sktransfer._nets._freezing import Phase
-from sktransfer.modalities import Samples, map_ahead, resolve_threads
+from sktransfer.modalities import Modality, Samples, map_ahead, resolve_threads
 from sktransfer.utils._batch import Batch
 
-__all__ = ["TARGET", "BatchIterator", "FeatureSet", "PhasedSet", "Rows", "SampleSet", "Targets", "cut"]
+__all__ = ["TARGET", "BatchIterator", "FeatureSet", "PhasedSet", "Rows", "SampleSet", "Targets", "cut", "in_parts"]
 
 TARGET = 0  # the domain of target rows; source domains are numbered from 1
 
@@ -114,6 +114,17 @@ class Targets:
         if self.draw is None:
             return torch.randperm(n).numpy()
         return torch.multinomial(torch.from_numpy(self.draw.astype(np.float64)), n, replacement=True).numpy()
+
+
+def in_parts(modality: Modality, samples: Samples, targets: Targets) -> tuple[Samples, Targets]:
+    """Take samples apart where they pass the network in parts: each learns the label of its sample."""
+    parts = modality.parts(samples)
+    if parts is None:
+        return samples, targets
+    weights = parts.shares(targets.weights)
+    draw = None if targets.draw is None else parts.shares(targets.draw)
+    domain = None if targets.domain is None else targets.domain[parts.owner]
+    return parts.samples, Targets(targets.values[parts.owner], weights, draw, domain)
 
 
 def _repeated(rows, n, shuffle):

@@ -213,8 +213,11 @@ class NetEstimator(
         `epochs_before` are those of earlier passes where this is another one, None for a whole training; `reported` are
         the X and y that scikit-learn's callbacks are told of.
         """
+        from sktransfer._nets._batches import in_parts
         from sktransfer._nets._job import Task, train
 
+        learned_from = in_parts(backbone.modality, *learned_from)
+        held_out = None if held_out is None else in_parts(backbone.modality, *held_out)
         stated = {**self.get_params(deep=False), **settings.recipe.get_params(deep=False)}
         task = Task(
             self._frozen_of(backbone),
@@ -320,10 +323,16 @@ class NetEstimator(
 
         With gaps and ``on_error="drop"``, rows that cannot be read are NaN; they raise otherwise.
         """
-        from sktransfer.utils._device import resolve_device
-
         check_is_fitted(self)
         samples = self._samples(X)
+        parts = self.backbone_.modality.parts(samples)
+        if parts is not None:
+            return parts.mean(self._outputs_of(parts.samples, output, with_gaps))
+        return self._outputs_of(samples, output, with_gaps)
+
+    def _outputs_of(self, samples, output, with_gaps):
+        from sktransfer.utils._device import resolve_device
+
         device = resolve_device(self.device)
         module, start = self.net_.module_, self.plan_.start
         on_error = "nan" if with_gaps and self.on_error == "drop" else "raise"

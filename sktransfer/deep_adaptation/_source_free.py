@@ -153,7 +153,8 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
                 f"{type(self).__name__} learns what target rows have in common and needs at least 2 of them; got 1 "
                 "sample. Pass more target rows; they need no labels."
             )
-        return samples
+        parts = source.backbone_.modality.parts(samples)
+        return samples if parts is None else parts.samples
 
     def _settings_of(self, recipe: Recipe, callbacks: Sequence[Any] | None = None) -> TrainingSettings:
         return TrainingSettings.on(

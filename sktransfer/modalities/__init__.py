@@ -11,6 +11,7 @@ _PLACES = {
     "InputSpec": "_spec",
     "LazyItems": "_samples",
     "Modality": "_modality",
+    "Parts": "_parts",
     "Samples": "_samples",
     "Tables": "_tables",
     "iter_batches": "_loaders",

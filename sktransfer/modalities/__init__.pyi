@@ -12,6 +12,7 @@ from sktransfer.modalities._loaders import (
     warning_of,
 )
 from sktransfer.modalities._modality import Modality
+from sktransfer.modalities._parts import Parts
 from sktransfer.modalities._preprocess import ImagePreprocessor
 from sktransfer.modalities._samples import LazyItems, Samples
 from sktransfer.modalities._spec import InputSpec
@@ -23,6 +24,7 @@ __all__ = [
     "InputSpec",
     "LazyItems",
     "Modality",
+    "Parts",
     "Samples",
     "Tables",
     "iter_batches",

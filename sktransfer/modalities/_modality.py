@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from sktransfer.modalities._parts import Parts
     from sktransfer.modalities._samples import Samples
     from sktransfer.utils._batch import Batch
 
@@ -95,6 +96,14 @@ class Modality(ABC):
     def input_key(self) -> str:
         """Name the form of what the network takes."""
         return "x".join(map(str, np.shape(self.blank())))
+
+    def parts(self, samples: Samples) -> Parts | None:
+        """Give the parts in which samples pass the network, one row each; None where each passes it whole.
+
+        Of features, scores and probabilities a sample has the mean of its parts. In a training each part learns the
+        label of its sample, and the parts of one sample weigh as much as a sample. Parts have no parts.
+        """
+        return None
 
     def columns(self, samples: Samples) -> np.ndarray | None:
         """Give the features ``(n, d)`` of samples that need no network; None where a network has to make them."""
