@@ -85,6 +85,8 @@ _ROOM_OF = {
     "TransferabilityDisplay": "inspection",
     "TransferEvidenceScorer": "model_selection",
     "TransferSearchCV": "model_selection",
+    "WeightedConformalClassifier": "weighting",
+    "WeightedConformalRegressor": "weighting",
     "class_conditional_distance": "metrics",
     "class_confusion_score": "metrics",
     "class_proportions": "metrics",

@@ -136,6 +136,8 @@ from sktransfer.weighting import (
     SourceSelector,
     TrAdaBoostClassifier,
     TrAdaBoostRegressor,
+    WeightedConformalClassifier,
+    WeightedConformalRegressor,
 )
 
 __version__: str
@@ -219,6 +221,8 @@ __all__ = [
     "TransferEvidenceScorer",
     "TransferSearchCV",
     "TransferabilityDisplay",
+    "WeightedConformalClassifier",
+    "WeightedConformalRegressor",
     "__version__",
     "class_conditional_distance",
     "class_confusion_score",

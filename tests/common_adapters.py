@@ -35,6 +35,8 @@ from sktransfer.weighting import (
     SourceSelector,
     TrAdaBoostClassifier,
     TrAdaBoostRegressor,
+    WeightedConformalClassifier,
+    WeightedConformalRegressor,
 )
 
 
@@ -141,6 +143,14 @@ class CheckedTrAdaBoostRegressor(_DomainSupplied, TrAdaBoostRegressor):
     """TrAdaBoostRegressor for scikit-learn's checks."""
 
 
+class CheckedWeightedConformalClassifier(_AdaptedDomainSupplied, WeightedConformalClassifier):
+    """WeightedConformalClassifier for scikit-learn's checks."""
+
+
+class CheckedWeightedConformalRegressor(_AdaptedDomainSupplied, WeightedConformalRegressor):
+    """WeightedConformalRegressor for scikit-learn's checks."""
+
+
 class CheckedCORALAdapter(_DomainSupplied, CORALAdapter):
     """CORALAdapter for scikit-learn's checks."""
 
@@ -212,6 +222,11 @@ ESTIMATORS = [
     CheckedTrAdaBoostClassifier(LogisticRegression(), n_estimators=5, target_share=0.5),
     CheckedTrAdaBoostRegressor(n_estimators=20),
     CheckedTrAdaBoostRegressor(two_stage=True, n_estimators=5, n_steps=3, cv=2),
+    CheckedWeightedConformalClassifier(),
+    CheckedWeightedConformalClassifier(weighter=LabelShiftWeighter(), method="aps", randomized=True),
+    CheckedWeightedConformalClassifier(use_target_labels=True),
+    CheckedWeightedConformalRegressor(),
+    CheckedWeightedConformalRegressor(weighter=MeanShiftWeighter(), spread_estimator=Ridge()),
 ]
 
 

@@ -61,5 +61,6 @@ def fitted(name):
 def answers(estimator, X):
     """What a fitted estimator says of X, by all of its methods."""
     # TrAdaBoost's wants the labels too.
-    names = ("predict", "predict_proba", "transform", *([] if hasattr(estimator, "predict") else ["predict_weights"]))
+    names = ("predict", "predict_proba", "predict_set", "predict_interval", "transform")
+    names += ("predict_weights",) if not hasattr(estimator, "predict") else ()
     return {name: np.asarray(getattr(estimator, name)(X)) for name in names if hasattr(estimator, name)}

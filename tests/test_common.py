@@ -40,6 +40,7 @@ def expected_to_fail(estimator):
 
 
 @pytest.mark.filterwarnings("ignore:No evidence that:sktransfer.exceptions.NegativeTransferWarning")
+@pytest.mark.filterwarnings("ignore:Coverage of 90%.*cannot be promised:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*check_(transformer_)?.*:sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_to_fail)
 def test_scikit_learn_contract(estimator, check):

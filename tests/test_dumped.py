@@ -69,6 +69,7 @@ def network_of_ones_own():
         return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, stride=4), torch.nn.ReLU())
 
 
+@pytest.mark.filterwarnings("ignore:Coverage of 90%:UserWarning")
 @pytest.mark.parametrize("name", NAMES)
 def test_every_fitted_estimator_is_dumped_and_loaded(name):
     estimator, X = fitted(name)

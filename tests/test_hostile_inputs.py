@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import sktransfer
@@ -174,6 +176,24 @@ def predictor(make, *, classes=True, weight=False, fit=None):
     return run
 
 
+def conformal(name, estimator=None):
+    """Sets hold classes, intervals have a lower end that is not above the upper."""
+
+    def run(g):
+        model = getattr(sktransfer, name)(estimator, random_state=0)
+        predictor(lambda: model, classes=name.endswith("Classifier"))(g)
+        if name.endswith("Classifier"):
+            sets = model.predict_set(g.X)
+            assert sets.shape == (n_rows(g.X), len(model.classes_))
+            assert sets.dtype == bool
+            return
+        lower, upper = model.predict_interval(g.X).T
+        assert len(lower) == n_rows(g.X)
+        assert (lower <= upper).all()
+
+    return run
+
+
 def rows_of(X, mask):
     return [row for row, kept in zip(X, mask, strict=False) if kept] if isinstance(X, list) else X[mask]
 
@@ -316,6 +336,8 @@ SUBJECTS = {
     "MEDAClassifier": predictor(sktransfer.MEDAClassifier),
     "TrAdaBoostClassifier": predictor(lambda: sktransfer.TrAdaBoostClassifier(n_estimators=3)),
     "TrAdaBoostRegressor": predictor(lambda: sktransfer.TrAdaBoostRegressor(n_estimators=3), classes=False),
+    "WeightedConformalClassifier": conformal("WeightedConformalClassifier"),
+    "WeightedConformalRegressor": conformal("WeightedConformalRegressor", make_pipeline(StandardScaler(), Ridge())),
     # distances
     **{
         name: distance(getattr(sktransfer, name))

@@ -90,6 +90,8 @@ CLASSES = (
     "TransferEvidenceScorer",
     "TransferSearchCV",
     "TransferabilityDisplay",
+    "WeightedConformalClassifier",
+    "WeightedConformalRegressor",
 )
 FUNCTIONS = (
     "class_conditional_distance",

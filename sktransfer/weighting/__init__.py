@@ -1,5 +1,7 @@
 """Instance weighting: source rows count as much as the target needs them."""
 
+from sktransfer.weighting._conformal_classifier import WeightedConformalClassifier
+from sktransfer.weighting._conformal_regressor import WeightedConformalRegressor
 from sktransfer.weighting._domain_classifier import DomainClassifierWeighter
 from sktransfer.weighting._kliep import KLIEPWeighter
 from sktransfer.weighting._kmm import KMMWeighter
@@ -20,4 +22,6 @@ __all__ = [
     "SourceSelector",
     "TrAdaBoostClassifier",
     "TrAdaBoostRegressor",
+    "WeightedConformalClassifier",
+    "WeightedConformalRegressor",
 ]
