@@ -20,6 +20,7 @@ _ROOM_OF = {
     "CircularValidationScorer": "model_selection",
     "ClassConfusionScorer": "model_selection",
     "CoTuning": "fine_tuning",
+    "CoverageDisplay": "inspection",
     "DANClassifier": "deep_adaptation",
     "DANNClassifier": "deep_adaptation",
     "DANNRegressor": "deep_adaptation",

@@ -67,6 +67,7 @@ from sktransfer.fine_tuning import (
     StochNorm,
 )
 from sktransfer.inspection import (
+    CoverageDisplay,
     DomainShiftDisplay,
     GradCAMDisplay,
     LabelEfficiencyDisplay,
@@ -159,6 +160,7 @@ __all__ = [
     "CircularValidationScorer",
     "ClassConfusionScorer",
     "CoTuning",
+    "CoverageDisplay",
     "DANClassifier",
     "DANNClassifier",
     "DANNRegressor",

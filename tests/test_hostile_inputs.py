@@ -445,7 +445,8 @@ NOT_OF_TABLES = {
     **dict.fromkeys(("clear_cache", "keep_freed_memory", "list_backbones", "load_backbone"), "takes no rows"),
     **dict.fromkeys(("FeatureCache", "ImageBackbone", "Recipe", "make_domain_shift"), "takes no rows"),
     **dict.fromkeys(
-        ("DomainShiftDisplay", "LabelEfficiencyDisplay", "LearningHistoryDisplay"), "draws: tests/inspection"
+        ("CoverageDisplay", "DomainShiftDisplay", "LabelEfficiencyDisplay", "LearningHistoryDisplay"),
+        "draws: tests/inspection",
     ),
     **dict.fromkeys(("NegativeTransferDisplay", "TransferabilityDisplay"), "draws: tests/inspection"),
     **dict.fromkeys(("TransferSearchCV", "negative_transfer_report"), "fits the estimators above by the dozen"),

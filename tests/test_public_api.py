@@ -25,6 +25,7 @@ CLASSES = (
     "CircularValidationScorer",
     "ClassConfusionScorer",
     "CoTuning",
+    "CoverageDisplay",
     "DANClassifier",
     "DANNClassifier",
     "DANNRegressor",

@@ -1,5 +1,6 @@
 """Explanations, reports and plots."""
 
+from sktransfer.inspection._coverage_display import CoverageDisplay
 from sktransfer.inspection._domain_shift_display import DomainShiftDisplay
 from sktransfer.inspection._grad_cam import grad_cam
 from sktransfer.inspection._grad_cam_display import GradCAMDisplay
@@ -10,6 +11,7 @@ from sktransfer.inspection._negative_transfer_display import NegativeTransferDis
 from sktransfer.inspection._transferability_display import TransferabilityDisplay
 
 __all__ = [
+    "CoverageDisplay",
     "DomainShiftDisplay",
     "GradCAMDisplay",
     "LabelEfficiencyDisplay",
