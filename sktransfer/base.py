@@ -17,6 +17,7 @@ from sktransfer.domains import (
     as_labels,
     check_domains,
     labelled_rows,
+    n_rows,
     plain_labels,
     refuse_pipeline,
     take_rows,
@@ -38,7 +39,7 @@ class _DomainEstimator(BaseEstimator):
 
     def _read_domains(self, X: Any, y: Any, sample_domain: Any) -> Domains:
         """Return the roles of the training rows."""
-        return check_domains(sample_domain, y, target_domain=self.target_domain, n_samples=len(X))
+        return check_domains(sample_domain, y, target_domain=self.target_domain, n_samples=n_rows(X))
 
     def _fit_domains(self, X: Any, y: Any, sample_domain: Any) -> tuple[np.ndarray, Domains]:
         X = check_table_of(self, X, min_rows=2)
@@ -51,9 +52,17 @@ class _DomainEstimator(BaseEstimator):
         check_is_fitted(self)
         return check_table_of(self, X, reset=False)
 
+    def _dense_reason(self) -> str | None:
+        """Say why the parameters as they are allow no sparse matrix; None where they allow it.
+
+        Tag and error are made of it. A subclass that takes a CSR array wherever an ndarray comes overrides it.
+        """
+        return "it computes with every entry of X"
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = False
+        tags.input_tags.sparse = self._dense_reason() is None
         return tags
 
 
@@ -79,7 +88,7 @@ class BaseAdapter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _DomainEsti
 
     def _transform_domains(self, X: np.ndarray, domains: Domains | None) -> np.ndarray:
         """Map validated rows; without `domains`, all are target rows."""
-        return self._transform_rows(X, np.ones(len(X), dtype=bool) if domains is None else domains.is_target)
+        return self._transform_rows(X, np.ones(X.shape[0], dtype=bool) if domains is None else domains.is_target)
 
     def _adapt_training_rows(self, X: np.ndarray, domains: Domains) -> np.ndarray:
         return self._transform_domains(X, domains)
@@ -91,8 +100,8 @@ class BaseAdapter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _DomainEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows of all domains.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows of all domains. Who takes no sparse matrix says why, and what to put before.
         y : array-like of shape (n_samples,) or None, default=None
             Labels; without `sample_domain`, rows with a missing label (NaN, None, or -1 for integers) are the target.
         sample_domain : array-like of shape (n_samples,) or None, default=None
@@ -118,7 +127,7 @@ class BaseAdapter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _DomainEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows of all domains.
         y : array-like of shape (n_samples,) or None, default=None
             Labels, as in :meth:`fit`.
@@ -127,8 +136,8 @@ class BaseAdapter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _DomainEsti
 
         Returns
         -------
-        Z : ndarray of shape (n_samples, n_features_out)
-            Adapted rows, in the order of `X`.
+        Z : {ndarray, CSR array} of shape (n_samples, n_features_out)
+            Adapted rows, in the order of `X`; what comes of a sparse matrix say the notes of the class.
         """
         refuse_pipeline(self, y, sample_domain)
         X, domains = self._fit_domains(X, y, sample_domain)
@@ -140,21 +149,21 @@ class BaseAdapter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _DomainEsti
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
         sample_domain : array-like of shape (n_samples,) or None, default=None
             Domain label of each row; None takes all rows for target rows.
 
         Returns
         -------
-        Z : ndarray of shape (n_samples, n_features_out)
+        Z : {ndarray, CSR array} of shape (n_samples, n_features_out)
             Adapted rows.
         """
         X = self._check_rows(X)
         domains = None
         if sample_domain is not None:
             domains = check_domains(
-                sample_domain, target_domain=self.target_domain, n_samples=len(X), require_both=False
+                sample_domain, target_domain=self.target_domain, n_samples=X.shape[0], require_both=False
             )
         return self._transform_domains(X, domains)
 
@@ -190,8 +199,8 @@ class BaseWeighter(_DomainEstimator, metaclass=ABCMeta):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows of all domains.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows of all domains. Who takes no sparse matrix says why, and what to put before.
         y : array-like of shape (n_samples,) or None, default=None
             Labels; without `sample_domain`, rows with a missing label (NaN, None, or -1 for integers) are the target.
         sample_domain : array-like of shape (n_samples,) or None, default=None
@@ -216,7 +225,7 @@ class BaseWeighter(_DomainEstimator, metaclass=ABCMeta):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Source rows.
 
         Returns

@@ -7,6 +7,7 @@ and so on, so that the checks run the real code; the public classes never invent
 from importlib.util import find_spec
 
 import numpy as np
+from scipy import sparse
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.tree import DecisionTreeClassifier
 
@@ -51,7 +52,7 @@ class _DomainSupplied:
     def _read_domains(self, X, y, sample_domain):
         if sample_domain is None:
             target = getattr(self, "target_domain", "target")
-            sample_domain = np.where(two_and_two(len(X)) == "target", target, "source")
+            sample_domain = np.where(two_and_two(X.shape[0]) == "target", target, "source")
         domains = super()._read_domains(X, y, sample_domain)
         self._source_rows = X[domains.source_rows]
         return domains
@@ -59,9 +60,13 @@ class _DomainSupplied:
     def _transform_domains(self, X, domains):
         if domains is None:
             # What the row was in fit, so that fit_transform and transform of all rows, some or one can be compared.
-            was_source = (X[:, np.newaxis] == self._source_rows).all(axis=2).any(axis=1)
+            rows, known = (Z.toarray() if sparse.issparse(Z) else Z for Z in (X, self._source_rows))
+            was_source = (rows[:, np.newaxis] == known).all(axis=2).any(axis=1)
             domains = check_domains(
-                np.where(was_source, "source", "target"), target_domain="target", n_samples=len(X), require_both=False
+                np.where(was_source, "source", "target"),
+                target_domain="target",
+                n_samples=len(rows),
+                require_both=False,
             )
         return super()._transform_domains(X, domains)
 

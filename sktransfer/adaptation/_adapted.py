@@ -45,9 +45,11 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
     ----------
     estimator : classifier or None, default=None
         Any classifier; None takes ``LogisticRegression(max_iter=1000)``.
-    adapter : adapter, weighter or None, default=None
-        Feature-level adapter or instance weighter; None takes ``MMDAdapter()``. With a weighter, an estimator whose
-        ``fit`` takes no `sample_weight` is fitted on source rows resampled by weight, with a warning.
+    adapter : adapter, weighter, pipeline or None, default=None
+        Feature-level adapter, instance weighter, or a pipeline that ends in an adapter, such as
+        ``make_pipeline(TruncatedSVD(n_components=100), CORALAdapter())`` for sparse rows; None takes ``MMDAdapter()``.
+        With a weighter, an estimator whose ``fit`` takes no `sample_weight` is fitted on source rows resampled by
+        weight, with a warning.
     use_target_labels : bool, default=False
         Whether target rows that have a label also teach the estimator, and the adapter may read them.
     guard : bool, default=False
@@ -124,7 +126,7 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
             for name in ("evidence_", "fell_back_"):
                 self.__dict__.pop(name, None)
             return
-        if as_table(take_rows(X, domains.target_rows)) is None:
+        if as_table(take_rows(X, domains.target_rows), keep_sparse=True) is None:
             raise ValueError(
                 f"guard=True compares rows of numbers with their neighbours, but X holds {type(X).__name__}. Put a "
                 "PretrainedFeatureExtractor before this estimator, or set guard=False."
@@ -144,9 +146,7 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
         self.fell_back_ = self.evidence_.disagreement > 0 and not self.evidence_.helps
         if self.fell_back_:
             warnings.warn(_fell_back(self.adapter_, self.evidence_), NegativeTransferWarning, stacklevel=caller_level())
-            unchanged = DomainStandardizer(
-                with_mean=False, with_std=False, target_domain=getattr(self.adapter_, "target_domain", "target")
-            )
+            unchanged = DomainStandardizer(with_mean=False, with_std=False, target_domain=self._target_domain)
             self.estimator_, self.adapter_ = baseline, unchanged.fit(X, sample_domain=domains.names)
 
     def _default_estimator(self) -> LogisticRegression:
@@ -179,9 +179,11 @@ class AdaptedRegressor(AdaptedMixin, RegressorMixin, BaseEstimator):
     ----------
     estimator : regressor or None, default=None
         Any regressor of one output; None takes ``Ridge()``.
-    adapter : adapter, weighter or None, default=None
-        Feature-level adapter or instance weighter; None takes ``MMDAdapter()``. With a weighter, an estimator whose
-        ``fit`` takes no `sample_weight` is fitted on source rows resampled by weight, with a warning.
+    adapter : adapter, weighter, pipeline or None, default=None
+        Feature-level adapter, instance weighter, or a pipeline that ends in an adapter, such as
+        ``make_pipeline(TruncatedSVD(n_components=100), CORALAdapter())`` for sparse rows; None takes ``MMDAdapter()``.
+        With a weighter, an estimator whose ``fit`` takes no `sample_weight` is fitted on source rows resampled by
+        weight, with a warning.
     use_target_labels : bool, default=False
         Whether target rows that have a label also teach the estimator, and the adapter may read them.
     random_state : int, RandomState or None, default=None

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn import get_config
 from sklearn.base import MetaEstimatorMixin, clone
+from sklearn.pipeline import Pipeline
 from sklearn.utils import TransformerTags, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
@@ -16,8 +17,10 @@ from sktransfer.adaptation._weighted_fit import fit_weighted
 from sktransfer.domains import (
     Domains,
     as_labels,
+    call_by_domain,
     check_domains,
     check_length,
+    domain_parameters,
     labelled_rows,
     labels_of_fit,
     mask_labels,
@@ -31,6 +34,8 @@ from sktransfer.domains import (
     take_rows,
 )
 from sktransfer.utils._compat import HasMethods, fit_context
+from sktransfer.utils._sparse import inner_dense_reason
+from sktransfer.utils._tables import refuse_sparse
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["AdaptedMixin"]
@@ -87,7 +92,7 @@ class AdaptedMixin(MetaEstimatorMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows of all domains; whatever the adapter takes.
         y : array-like of shape (n_samples,)
             Labels. Those of target rows are not read, unless ``use_target_labels=True``. Without `sample_domain`, rows
@@ -110,6 +115,7 @@ class AdaptedMixin(MetaEstimatorMixin):
         """
         y = labels_of_fit(y, caller=type(self).__name__)
         check_length(y, n_rows(X), name="y")
+        refuse_sparse(self, X)
         self._refuse_wrapper(y, sample_domain)
         fit_params = self._route(fit_params)
         domains = self._read_domains(X, y, sample_domain)
@@ -143,7 +149,14 @@ class AdaptedMixin(MetaEstimatorMixin):
 
     @property
     def _target_domain(self) -> Any:
-        return getattr(self._current("adapter", fitted=False), "target_domain", "target")
+        adapter = self._current("adapter", fitted=False)
+        parts = [step for _, step in adapter.steps] if isinstance(adapter, Pipeline) else [adapter]
+        return next((part.target_domain for part in parts if hasattr(part, "target_domain")), "target")
+
+    def _dense_reason(self) -> str | None:
+        adapter, estimator = (self._current(role, fitted=False) for role in ("adapter", "estimator"))
+        # Behind an adapter, the estimator gets what that makes of the rows.
+        return inner_dense_reason(adapter, estimator if hasattr(adapter, "predict_weights") else None)
 
     def _refuse_wrapper(self, y: np.ndarray, sample_domain: Any) -> None:
         inner, adapter = (type(self._current(role, fitted=False)).__name__ for role in ("estimator", "adapter"))
@@ -183,7 +196,15 @@ class AdaptedMixin(MetaEstimatorMixin):
         # What the adapter never gets, it cannot read.
         y = y if self.use_target_labels else mask_labels(y, domains.is_target)
         if not hasattr(self.adapter_, "predict_weights"):
-            Z = self.adapter_.fit_transform(X, y, sample_domain=domains.names)
+            params = {"sample_domain": domains.names}
+            if isinstance(self.adapter_, Pipeline):
+                params = domain_parameters(self.adapter_, domains.names)
+                if not params:
+                    raise ValueError(
+                        f"No step of the pipeline given as adapter knows domains: {self.adapter_!r}. End it in an "
+                        "adapter, e.g. make_pipeline(TruncatedSVD(n_components=100), CORALAdapter())."
+                    )
+            Z = self.adapter_.fit_transform(X, y, **params)
             return take_rows(Z, rows), None
         self.adapter_.fit(X, y, sample_domain=domains.names)
         weights = np.ones(len(y))
@@ -210,6 +231,8 @@ class AdaptedMixin(MetaEstimatorMixin):
         check_is_fitted(self)
         if hasattr(self.adapter_, "predict_weights"):
             return X
+        if isinstance(self.adapter_, Pipeline):
+            return call_by_domain(self.adapter_, "transform", X, sample_domain)
         return self.adapter_.transform(X, sample_domain=sample_domain)
 
     @small_algebra
@@ -218,7 +241,7 @@ class AdaptedMixin(MetaEstimatorMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
         sample_domain : array-like of shape (n_samples,) or None, default=None
             Domain label of each row; None takes all rows for target rows.
@@ -241,7 +264,7 @@ class AdaptedMixin(MetaEstimatorMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
         sample_domain : array-like of shape (n_samples,) or None, default=None
             Domain label of each row; None takes all rows for target rows.
@@ -259,7 +282,7 @@ class AdaptedMixin(MetaEstimatorMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
         sample_domain : array-like of shape (n_samples,) or None, default=None
             Domain label of each row; None takes all rows for target rows.
@@ -277,7 +300,7 @@ class AdaptedMixin(MetaEstimatorMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
         sample_domain : array-like of shape (n_samples,) or None, default=None
             Domain label of each row; None takes all rows for target rows.
@@ -295,14 +318,14 @@ class AdaptedMixin(MetaEstimatorMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
         sample_domain : array-like of shape (n_samples,) or None, default=None
             Domain label of each row; None takes all rows for target rows.
 
         Returns
         -------
-        Z : ndarray of shape (n_samples, n_features_out)
+        Z : {ndarray, CSR array} of shape (n_samples, n_features_out)
             Adapted rows.
         """
         return self._adapt(X, sample_domain)
@@ -313,7 +336,7 @@ class AdaptedMixin(MetaEstimatorMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows of all domains.
         y : array-like of shape (n_samples,)
             Labels, as in :meth:`fit`.
@@ -324,7 +347,7 @@ class AdaptedMixin(MetaEstimatorMixin):
 
         Returns
         -------
-        Z : ndarray of shape (n_samples, n_features_out)
+        Z : {ndarray, CSR array} of shape (n_samples, n_features_out)
             Adapted rows.
         """
         return self.fit(X, y, sample_domain=sample_domain, **fit_params).transform(X, sample_domain=sample_domain)
@@ -351,7 +374,7 @@ class AdaptedMixin(MetaEstimatorMixin):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
         y : array-like of shape (n_samples,)
             Labels; rows where they are missing (NaN, None, or -1 for integers, unless -1 was a source label) are left
@@ -398,6 +421,7 @@ class AdaptedMixin(MetaEstimatorMixin):
         adapter = self._current("adapter", fitted=False)
         adapter_tags = get_tags(adapter)
         tags.input_tags = adapter_tags.input_tags
+        tags.input_tags.sparse = self._dense_reason() is None
         if hasattr(adapter, "transform"):
             tags.transformer_tags = adapter_tags.transformer_tags or TransformerTags()
         return tags

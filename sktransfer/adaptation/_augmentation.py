@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.base import BaseAdapter
@@ -12,12 +13,12 @@ from sktransfer.utils._compat import check_feature_names_in
 __all__ = ["FeatureAugmentationAdapter", "augment_features"]
 
 
-def augment_features(X: np.ndarray, blocks: np.ndarray, n_blocks: int) -> np.ndarray:
+def augment_features(X: Any, blocks: np.ndarray, n_blocks: int) -> Any:
     """Return [x, 0, ..., x, ..., 0] for each row x: the features, and once more, with a 1, in the block of the row.
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
+    X : {ndarray, CSR array} of shape (n_samples, n_features)
         Rows.
     blocks : ndarray of int of shape (n_samples,)
         Block of each row; -1 for none.
@@ -26,10 +27,19 @@ def augment_features(X: np.ndarray, blocks: np.ndarray, n_blocks: int) -> np.nda
 
     Returns
     -------
-    Z : ndarray of shape (n_samples, n_features + n_blocks * (n_features + 1))
-        In the dtype of `X`.
+    Z : {ndarray, CSR array} of shape (n_samples, n_features + n_blocks * (n_features + 1))
+        In the dtype of `X`, sparse where `X` is.
     """
     n, d = X.shape
+    if sparse.issparse(X):
+        parts = [X]
+        for block in range(n_blocks):
+            own = (blocks == block).astype(X.dtype)
+            kept = X.copy()
+            kept.data *= np.repeat(own, np.diff(X.indptr))
+            kept.eliminate_zeros()
+            parts += [kept, sparse.csr_array(own[:, np.newaxis])]
+        return sparse.hstack(parts, format="csr")
     own = np.zeros((n, n_blocks, d + 1), dtype=X.dtype)
     rows = np.flatnonzero(blocks >= 0)
     own[rows, blocks[rows], :d] = X[rows]
@@ -71,6 +81,8 @@ class FeatureAugmentationAdapter(BaseAdapter):
     Output features are named by their block and their feature: ``common__age``, ``clinic_a__age``, ``target__age``, and
     ``target__intercept`` for the ones; a target of several domains is named by all, as in ``a+b__age``.
 
+    A sparse matrix comes back as a CSR array, of twice the entries and one more for each row.
+
     Rows of a source domain that was not in the training data keep the common block only. Without labelled target rows
     the block of the target learns nothing, and predictions are those of the common block.
 
@@ -89,7 +101,10 @@ class FeatureAugmentationAdapter(BaseAdapter):
     def __init__(self, *, target_domain: Any = "target") -> None:
         self.target_domain = target_domain
 
-    def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
+    def _dense_reason(self) -> str | None:
+        return None
+
+    def _fit_rows(self, X: Any, domains: Domains, y: Any) -> None:
         d = X.shape[1]
         self.n_features_out_ = d + (len(domains.source_names) + 1) * (d + 1)
         self._target_names_ = list(domains.target_names)
@@ -114,11 +129,11 @@ class FeatureAugmentationAdapter(BaseAdapter):
             names += [f"{domain}__{feature}" for feature in (*features, "intercept")]
         return np.asarray(_all_different(names), dtype=object)
 
-    def _transform_rows(self, X: np.ndarray, is_target: np.ndarray) -> np.ndarray:
+    def _transform_rows(self, X: Any, is_target: np.ndarray) -> Any:
         n_sources = len(self.source_domains_)
         return augment_features(X, np.where(is_target, n_sources, -1), n_sources + 1)
 
-    def _transform_domains(self, X: np.ndarray, domains: Domains | None) -> np.ndarray:
+    def _transform_domains(self, X: Any, domains: Domains | None) -> Any:
         if domains is None:
             return super()._transform_domains(X, domains)
         n_sources = len(self.source_domains_)

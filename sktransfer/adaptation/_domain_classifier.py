@@ -49,7 +49,7 @@ class DomainClassifier(ClassifierMixin, _DomainEstimator, metaclass=ABCMeta):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows of all domains.
         y : array-like of shape (n_samples,)
             Labels; without `sample_domain`, rows with a missing label (NaN, None, or -1 for integers) are the target.
@@ -92,7 +92,7 @@ class DomainClassifier(ClassifierMixin, _DomainEstimator, metaclass=ABCMeta):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Target rows; new ones need no refitting.
 
         Returns
@@ -108,7 +108,7 @@ class DomainClassifier(ClassifierMixin, _DomainEstimator, metaclass=ABCMeta):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Target rows; new ones need no refitting.
 
         Returns
@@ -124,7 +124,7 @@ class DomainClassifier(ClassifierMixin, _DomainEstimator, metaclass=ABCMeta):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows, all taken for target rows.
         y : array-like of shape (n_samples,)
             Labels; rows where they are missing (NaN, None, or -1 for integers, unless -1 was a source label) are left

@@ -12,6 +12,8 @@ from sktransfer.adaptation._coral import apply_power, covariance_power
 from sktransfer.adaptation._domain_classifier import DomainClassifier
 from sktransfer.domains import Domains
 from sktransfer.utils._compat import Interval, StrOptions
+from sktransfer.utils._kernels import squared_distances
+from sktransfer.utils._sparse import column_means
 
 __all__ = ["EasyTLClassifier", "class_prices", "intra_domain_programming"]
 
@@ -150,6 +152,8 @@ class EasyTLClassifier(DomainClassifier):
     of the dual programme: the same rule that the optimal labels of the training rows obey, so that predicting these
     gives the same labels, and one row never depends on the others in the call.
 
+    A sparse matrix is taken as it is; class centres are dense.
+
     Every class is taken to occur in the target. Where one does not, one row is forced into it. With fewer target rows
     than classes, this demand is dropped.
 
@@ -188,10 +192,13 @@ class EasyTLClassifier(DomainClassifier):
         self.reg = reg
         self.target_domain = target_domain
 
-    def _fit_classes(self, X: np.ndarray, domains: Domains, codes: np.ndarray) -> None:
+    def _dense_reason(self) -> str | None:
+        return None
+
+    def _fit_classes(self, X: Any, domains: Domains, codes: np.ndarray) -> None:
         Xs, Xt = X[domains.is_source], X[domains.is_target]
         n_classes = len(self.classes_)
-        means = np.stack([Xs[codes == code].mean(axis=0) for code in range(n_classes)])
+        means = np.stack([column_means(Xs[codes == code]) for code in range(n_classes)])
         if self.alignment == "coral":
             # The map is linear, so means of mapped rows are mapped means.
             means = apply_power(means, covariance_power(Xs, -0.5, reg=self.reg))
@@ -202,8 +209,10 @@ class EasyTLClassifier(DomainClassifier):
         self.prices_ = class_prices(D, labels)
         self.labels_ = self.classes_[labels]
 
-    def _distances(self, X: np.ndarray) -> np.ndarray:
+    def _distances(self, X: Any) -> np.ndarray:
+        if sparse.issparse(X) and self.metric == "sqeuclidean":
+            return squared_distances(X, self.centers_)
         return pairwise_distances(X, self.centers_, metric=self.metric)
 
-    def _class_scores(self, X: np.ndarray) -> np.ndarray:
+    def _class_scores(self, X: Any) -> np.ndarray:
         return self.prices_ - self._distances(X)

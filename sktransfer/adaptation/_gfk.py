@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from sktransfer.adaptation._subspace import principal_subspaces
+from sktransfer.adaptation._subspace import around, principal_subspaces
 from sktransfer.base import BaseAdapter
 from sktransfer.domains import Domains
 from sktransfer.utils._compat import Interval, StrOptions
@@ -94,6 +94,10 @@ class GFKAdapter(BaseAdapter):
     SubspaceAlignmentAdapter : Goes from one subspace to the other in one step.
     MEDAClassifier : Learns a classifier on these features.
 
+    Notes
+    -----
+    A sparse matrix is taken as it is, also one of far more features than rows; what comes back is a dense array.
+
     References
     ----------
     .. [1] B. Gong, Y. Shi, F. Sha, K. Grauman, "Geodesic Flow Kernel for Unsupervised Domain Adaptation", CVPR 2012.
@@ -120,7 +124,10 @@ class GFKAdapter(BaseAdapter):
         self.center = center
         self.target_domain = target_domain
 
-    def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
+    def _dense_reason(self) -> str | None:
+        return None
+
+    def _fit_rows(self, X: Any, domains: Domains, y: Any) -> None:
         rows = X.astype(np.float64, copy=False)
         self.source_mean_, self.target_mean_, Ps, Pt = principal_subspaces(
             rows[domains.is_source], rows[domains.is_target], self.n_components
@@ -131,7 +138,9 @@ class GFKAdapter(BaseAdapter):
         self.coef_ = geodesic_flow_map(Ps, Pt)
         self.n_features_out_ = self.coef_.shape[1]
 
-    def _transform_rows(self, X: np.ndarray, is_target: np.ndarray) -> np.ndarray:
+    def _transform_rows(self, X: Any, is_target: np.ndarray) -> np.ndarray:
         rows = X.astype(np.float64, copy=False)
-        means = np.where(is_target[:, np.newaxis], self.target_mean_, self.source_mean_)
-        return ((rows - means) @ self.coef_).astype(X.dtype, copy=False)
+        Z = np.empty((X.shape[0], self.n_features_out_), dtype=X.dtype)
+        Z[is_target] = around(rows[is_target], self.target_mean_, self.coef_)
+        Z[~is_target] = around(rows[~is_target], self.source_mean_, self.coef_)
+        return Z

@@ -12,7 +12,7 @@ from sklearn.preprocessing import normalize
 from sktransfer.adaptation._domain_classifier import DomainClassifier
 from sktransfer.adaptation._gfk import geodesic_flow_map
 from sktransfer.adaptation._pseudo_labels import balance_factor, domain_distance, mean_differences, nearest_neighbor
-from sktransfer.adaptation._subspace import principal_subspaces
+from sktransfer.adaptation._subspace import around, principal_subspaces
 from sktransfer.domains import Domains
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions
 from sktransfer.utils._kernels import kernel_blocks, pairwise_kernel, resolve_gamma
@@ -166,6 +166,7 @@ class MEDAClassifier(DomainClassifier):
     Notes
     -----
     Time grows with the cube, memory with the square, of n_samples. The published comparisons standardise each domain.
+    A sparse matrix is taken as it is; what it is mapped to is dense.
 
     References
     ----------
@@ -226,7 +227,10 @@ class MEDAClassifier(DomainClassifier):
         self.n_iter = n_iter
         self.target_domain = target_domain
 
-    def _fit_classes(self, X: np.ndarray, domains: Domains, codes: np.ndarray) -> None:
+    def _dense_reason(self) -> str | None:
+        return None
+
+    def _fit_classes(self, X: Any, domains: Domains, codes: np.ndarray) -> None:
         is_source, is_target = domains.is_source, domains.is_target
         self.source_mean_, self.target_mean_, Ps, Pt = principal_subspaces(
             X[is_source], X[is_target], self.n_components
@@ -234,12 +238,14 @@ class MEDAClassifier(DomainClassifier):
         if not self.center:
             self.source_mean_ = self.target_mean_ = np.zeros(X.shape[1])
         self.map_ = geodesic_flow_map(Ps, Pt)
-        mapped = (X - np.where(is_target[:, np.newaxis], self.target_mean_, self.source_mean_)) @ self.map_
+        mapped = np.empty((X.shape[0], self.map_.shape[1]))
+        mapped[is_source] = around(X[is_source], self.source_mean_, self.map_)
+        mapped[is_target] = around(X[is_target], self.target_mean_, self.map_)
         self.X_fit_ = normalize(mapped)
         self.gamma_ = resolve_gamma(self.gamma, self.X_fit_, kernel=self.kernel)
         estimator = nearest_neighbor() if self.estimator is None else self.estimator
         guess = clone(estimator).fit(self.X_fit_[is_source], self.classes_[codes]).predict(self.X_fit_[is_target])
-        labels = np.empty(len(X), dtype=int)
+        labels = np.empty(len(mapped), dtype=int)
         labels[is_source], labels[is_target] = codes, np.searchsorted(self.classes_, guess)
         self._align(mapped, labels, is_target)
         self.pseudo_labels_ = self.classes_[labels[is_target]]
@@ -266,9 +272,9 @@ class MEDAClassifier(DomainClassifier):
                 break
             labels[is_target] = guess
 
-    def _class_scores(self, X: np.ndarray) -> np.ndarray:
-        Z = normalize((X - self.target_mean_) @ self.map_)
-        scores = np.empty((len(X), len(self.classes_)))
+    def _class_scores(self, X: Any) -> np.ndarray:
+        Z = normalize(around(X, self.target_mean_, self.map_))
+        scores = np.empty((len(Z), len(self.classes_)))
         for rows, K in kernel_blocks(Z, self.X_fit_, **self._kernel_params()):
             scores[rows] = K @ self.coef_
         return scores

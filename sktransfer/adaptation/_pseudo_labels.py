@@ -6,22 +6,23 @@ import numpy as np
 from sklearn.linear_model import RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import Normalizer, StandardScaler
+from sklearn.preprocessing import Normalizer
 from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer.domains import Domains, as_labels, check_length, read_source_labels
 from sktransfer.metrics import proxy_a_distance
+from sktransfer.utils._deviations import ColumnScaler
 
 __all__ = ["balance_factor", "domain_distance", "mean_differences", "nearest_neighbor", "read_classes"]
 
 
-def read_classes(X: np.ndarray, y: Any, domains: Domains, *, caller: str) -> tuple[np.ndarray, np.ndarray]:
+def read_classes(X: Any, y: Any, domains: Domains, *, caller: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the classes of the source rows, and the class number of each; target labels are not looked at.
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
+    X : {ndarray, CSR array} of shape (n_samples, n_features)
         Rows.
     y : array-like of shape (n_samples,)
         Labels.
@@ -45,7 +46,7 @@ def read_classes(X: np.ndarray, y: Any, domains: Domains, *, caller: str) -> tup
     if y is None:
         raise ValueError(f"{caller} requires y to be passed, but the target y is None: it needs labels of source rows.")
     y = as_labels(y, name="y")
-    check_length(y, len(X), name="y")
+    check_length(y, X.shape[0], name="y")
     labels, _ = read_source_labels(y, domains)
     if labels.dtype.kind == "f":
         assert_all_finite(labels, input_name="y")
@@ -167,5 +168,5 @@ def domain_distance(Zs: np.ndarray, Zt: np.ndarray, *, seed: int = 0) -> float:
     """Return the A-distance by a ridge classifier; the largest, 2, where a domain has one row only."""
     if min(len(Zs), len(Zt)) < 2:
         return 2.0
-    classifier = make_pipeline(StandardScaler(), RidgeClassifier(class_weight="balanced"))
+    classifier = make_pipeline(ColumnScaler(), RidgeClassifier(class_weight="balanced"))
     return proxy_a_distance(Zs, Zt, estimator=classifier, random_state=seed)

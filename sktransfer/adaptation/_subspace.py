@@ -4,19 +4,21 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from sktransfer.base import BaseAdapter
 from sktransfer.domains import Domains
 from sktransfer.utils._compat import Interval, StrOptions
-from sktransfer.utils._linalg import center_rows, fix_signs, principal_axes
+from sktransfer.utils._linalg import centered_axes, fix_signs, span_of_axes
+from sktransfer.utils._sparse import column_means
 
-__all__ = ["SubspaceAlignmentAdapter", "choose_subspace_dimension", "principal_subspaces"]
+__all__ = ["SubspaceAlignmentAdapter", "around", "choose_subspace_dimension", "principal_subspaces"]
 
 # Beyond so many dimensions the disagreement measure has long reached its largest value.
 _MAX_DIMENSION = 200
 
 
-def choose_subspace_dimension(Xs: np.ndarray, Xt: np.ndarray, *, tol: float = 0.005) -> int:
+def choose_subspace_dimension(Xs: Any, Xt: Any, *, tol: float = 0.005) -> int:
     """Return the dimension at which principal subspaces stop agreeing: the subspace disagreement measure [1]_.
 
     D(d) = (sin a_d + sin b_d) / 2, with a_d and b_d the largest principal angles between the d-dimensional principal
@@ -24,10 +26,10 @@ def choose_subspace_dimension(Xs: np.ndarray, Xt: np.ndarray, *, tol: float = 0.
 
     Parameters
     ----------
-    Xs : ndarray of shape (n_source, n_features)
-        Source rows around their mean.
-    Xt : ndarray of shape (n_target, n_features)
-        Target rows around their mean.
+    Xs : {ndarray, CSR array} of shape (n_source, n_features)
+        Source rows; subspaces are those around their mean.
+    Xt : {ndarray, CSR array} of shape (n_target, n_features)
+        Target rows, likewise.
     tol : float, default=0.005
         How close to 1 the measure must come; published code rounds it to two digits.
 
@@ -41,9 +43,10 @@ def choose_subspace_dimension(Xs: np.ndarray, Xt: np.ndarray, *, tol: float = 0.
     ----------
     .. [1] B. Gong, Y. Shi, F. Sha, K. Grauman, "Geodesic Flow Kernel for Unsupervised Domain Adaptation", CVPR 2012.
     """
-    Ps, Pt, Pst = (principal_axes(rows)[1] for rows in (Xs, Xt, np.concatenate([Xs, Xt])))
-    largest = min(max(1, Xs.shape[1] // 2), _MAX_DIMENSION, Ps.shape[1], Pt.shape[1], Pst.shape[1])
-    cosines = [P[:, :largest].T @ Pst[:, :largest] for P in (Ps, Pt)]
+    axes = [centered_axes(*parts)[1] for parts in ([Xs], [Xt], [Xs, Xt])]
+    largest = min(max(1, Xs.shape[1] // 2), _MAX_DIMENSION, *(R.shape[1] for R in axes))
+    Ps, Pt, Pst = (_leading(R, largest) for R in axes)
+    cosines = [P.T @ Pst for P in (Ps, Pt)]
     best, best_value = 1, -1.0
     for d in range(1, largest + 1):
         smallest = np.array([np.linalg.svd(C[:d, :d], compute_uv=False)[-1] for C in cosines])
@@ -56,16 +59,20 @@ def choose_subspace_dimension(Xs: np.ndarray, Xt: np.ndarray, *, tol: float = 0.
     return best
 
 
+def _leading(R: Any, k: int) -> np.ndarray:
+    return R[:, :k] if isinstance(R, np.ndarray) else span_of_axes(R, np.eye(R.shape[1], k))
+
+
 def principal_subspaces(
-    Xs: np.ndarray, Xt: np.ndarray, n_components: int | str
+    Xs: Any, Xt: Any, n_components: int | str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the means of both domains and orthonormal bases of their principal subspaces.
 
     Parameters
     ----------
-    Xs : ndarray of shape (n_source, n_features)
+    Xs : {ndarray, CSR array} of shape (n_source, n_features)
         Source rows.
-    Xt : ndarray of shape (n_target, n_features)
+    Xt : {ndarray, CSR array} of shape (n_target, n_features)
         Target rows.
     n_components : int or "auto"
         Dimension at most; "auto" asks :func:`choose_subspace_dimension`.
@@ -81,12 +88,15 @@ def principal_subspaces(
     Pt : ndarray of shape (n_features, n_kept)
         Basis of the target.
     """
-    source_mean, target_mean = Xs.mean(axis=0), Xt.mean(axis=0)
-    Xs, Xt = center_rows(Xs), center_rows(Xt)
     k = choose_subspace_dimension(Xs, Xt) if n_components == "auto" else n_components
-    Ps, Pt = principal_axes(Xs)[1], principal_axes(Xt)[1]
-    k = min(k, Ps.shape[1], Pt.shape[1])
-    return source_mean, target_mean, fix_signs(Ps[:, :k]), fix_signs(Pt[:, :k])
+    Rs, Rt = centered_axes(Xs)[1], centered_axes(Xt)[1]
+    k = min(k, Rs.shape[1], Rt.shape[1])
+    return column_means(Xs), column_means(Xt), fix_signs(_leading(Rs, k)), fix_signs(_leading(Rt, k))
+
+
+def around(X: Any, mean: np.ndarray, coef: np.ndarray) -> np.ndarray:
+    """Return (x - m) C for rows `X`, an ndarray or CSR, and `coef` C of shape (n_features, k); sparse rows stay so."""
+    return X @ coef - mean @ coef if sparse.issparse(X) else (X - mean) @ coef
 
 
 class SubspaceAlignmentAdapter(BaseAdapter):
@@ -126,6 +136,10 @@ class SubspaceAlignmentAdapter(BaseAdapter):
     --------
     GFKAdapter : Goes through all subspaces between the two.
 
+    Notes
+    -----
+    A sparse matrix is taken as it is, also one of far more features than rows; what comes back is a dense array.
+
     References
     ----------
     .. [1] B. Fernando, A. Habrard, M. Sebban, T. Tuytelaars, "Unsupervised Visual Domain Adaptation Using Subspace
@@ -150,7 +164,10 @@ class SubspaceAlignmentAdapter(BaseAdapter):
         self.n_components = n_components
         self.target_domain = target_domain
 
-    def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
+    def _dense_reason(self) -> str | None:
+        return None
+
+    def _fit_rows(self, X: Any, domains: Domains, y: Any) -> None:
         rows = X.astype(np.float64, copy=False)
         self.source_mean_, self.target_mean_, Ps, Pt = principal_subspaces(
             rows[domains.is_source], rows[domains.is_target], self.n_components
@@ -158,9 +175,9 @@ class SubspaceAlignmentAdapter(BaseAdapter):
         self.source_coef_, self.target_coef_ = Ps @ (Ps.T @ Pt), Pt
         self.n_features_out_ = Pt.shape[1]
 
-    def _transform_rows(self, X: np.ndarray, is_target: np.ndarray) -> np.ndarray:
+    def _transform_rows(self, X: Any, is_target: np.ndarray) -> np.ndarray:
         rows = X.astype(np.float64, copy=False)
-        Z = np.empty((len(X), self.n_features_out_), dtype=X.dtype)
-        Z[is_target] = (rows[is_target] - self.target_mean_) @ self.target_coef_
-        Z[~is_target] = (rows[~is_target] - self.source_mean_) @ self.source_coef_
+        Z = np.empty((X.shape[0], self.n_features_out_), dtype=X.dtype)
+        Z[is_target] = around(rows[is_target], self.target_mean_, self.target_coef_)
+        Z[~is_target] = around(rows[~is_target], self.source_mean_, self.source_coef_)
         return Z

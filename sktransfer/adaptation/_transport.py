@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
+from scipy import sparse
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances, pairwise_distances_argmin
@@ -19,6 +20,7 @@ from sktransfer.utils._compat import Interval, StrOptions
 from sktransfer.utils._kernels import move_rows, row_blocks, squared_distances
 from sktransfer.utils._messages import caller_level
 from sktransfer.utils._optional import import_optional
+from sktransfer.utils._sparse import column_means, stack_rows
 
 __all__ = ["OTAdapter", "barycenters", "transport_plan"]
 
@@ -97,8 +99,15 @@ def transport_plan(
     return plan
 
 
-def barycenters(plan: np.ndarray, Xt: np.ndarray) -> np.ndarray:
-    """Return the mean of `Xt`, shape (n_target, n_features), as each row of the plan weighs it."""
+def barycenters(plan: np.ndarray, Xt: Any) -> Any:
+    """Return the mean of `Xt`, shape (n_target, n_features), as each row of the plan weighs it.
+
+    Sparse rows stay sparse where the plan carries to few of them, as an exact one does.
+    """
+    if sparse.issparse(Xt):
+        shares = plan / plan.sum(axis=1, keepdims=True)
+        few = np.count_nonzero(shares) <= shares.shape[0] + shares.shape[1]
+        return sparse.csr_array(shares) @ Xt if few else shares @ Xt
     # Around the mean, rows lose no digits to a plan in single precision.
     origin = Xt.mean(axis=0)
     return plan @ move_rows(Xt, origin, plan.dtype) / plan.sum(axis=1, keepdims=True) + origin
@@ -129,9 +138,9 @@ class OTAdapter(OneToOneFeatureMixin, BaseAdapter):
 
     Attributes
     ----------
-    X_source_ : ndarray of shape (n_source, n_features)
+    X_source_ : {ndarray, CSR array} of shape (n_source, n_features)
         Source rows of the training data.
-    shift_ : ndarray of shape (n_source, n_features)
+    shift_ : {ndarray, CSR array} of shape (n_source, n_features)
         How each of them moves.
     cost_ : float
         Total cost of the plan, in units of the metric.
@@ -152,6 +161,9 @@ class OTAdapter(OneToOneFeatureMixin, BaseAdapter):
     -----
     Memory grows with n_source times n_target. "sinkhorn" works in single precision from a million pairs on, unless
     costs of more than 80 times `reg` occur.
+
+    Of a sparse matrix costs are computed as it is. "emd" carries a source row to few target rows, and gives a CSR array
+    back; the other methods carry it to nearly all of them, and give a dense one.
 
     References
     ----------
@@ -194,12 +206,15 @@ class OTAdapter(OneToOneFeatureMixin, BaseAdapter):
         self.cost_scale = cost_scale
         self.target_domain = target_domain
 
-    def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
+    def _dense_reason(self) -> str | None:
+        return None
+
+    def _fit_rows(self, X: Any, domains: Domains, y: Any) -> None:
         by_class = self.method in _CLASS_METHODS
         codes = read_classes(X, y, domains, caller=f"OTAdapter(method={self.method!r})")[1] if by_class else None
         rows = X.astype(np.float64, copy=False)
         Xs, Xt = rows[domains.is_source], rows[domains.is_target]
-        single = self.method == "sinkhorn" and len(Xs) * len(Xt) >= _MANY_PAIRS
+        single = self.method == "sinkhorn" and Xs.shape[0] * Xt.shape[0] >= _MANY_PAIRS
         cost, scale = self._costs(Xs, Xt, np.float32 if single else np.float64)
         if single and cost.max() > _MAX_SINGLE_EXPONENT * self.reg:
             cost, scale = self._costs(Xs, Xt, np.float64)
@@ -209,13 +224,13 @@ class OTAdapter(OneToOneFeatureMixin, BaseAdapter):
         self.shift_ = barycenters(plan, Xt) - Xs
         self.n_features_out_ = X.shape[1]
 
-    def _costs(self, Xs: np.ndarray, Xt: np.ndarray, dtype: DTypeLike) -> tuple[np.ndarray, float]:
+    def _costs(self, Xs: Any, Xt: Any, dtype: DTypeLike) -> tuple[np.ndarray, float]:
         """Return the scaled costs and their scale."""
-        cost = np.empty((len(Xs), len(Xt)), dtype=dtype)
+        cost = np.empty((Xs.shape[0], Xt.shape[0]), dtype=dtype)
         measure: Callable[[np.ndarray, np.ndarray], np.ndarray] = partial(pairwise_distances, metric=self.metric)
         if self.metric == "sqeuclidean":
             # pairwise_distances would go through it pair by pair, at ten times the time of products.
-            origin, measure = Xt.mean(axis=0), squared_distances
+            origin, measure = column_means(Xt), squared_distances
             Xs, Xt = move_rows(Xs, origin, dtype), move_rows(Xt, origin, dtype)
         for rows in row_blocks(*cost.shape):
             cost[rows] = measure(Xs[rows], Xt)
@@ -230,12 +245,16 @@ class OTAdapter(OneToOneFeatureMixin, BaseAdapter):
         # Where half of the pairs are of equal rows, the median says nothing.
         return scale if scale > 0 else float(np.max(cost)) or 1.0
 
-    def _transform_rows(self, X: np.ndarray, is_target: np.ndarray) -> np.ndarray:
-        Z = X.copy()
-        is_source = ~is_target
-        if is_source.any():
-            rows = X[is_source].astype(np.float64, copy=False)
-            Z[is_source] = rows + self.shift_[pairwise_distances_argmin(rows, self.X_source_)]
+    def _transform_rows(self, X: Any, is_target: np.ndarray) -> Any:
+        source_rows = np.flatnonzero(~is_target)
+        rows = X[source_rows].astype(np.float64, copy=False)
+        if len(source_rows):
+            rows = rows + self.shift_[pairwise_distances_argmin(rows, self.X_source_)]
+        if sparse.issparse(self.shift_) and sparse.issparse(X):
+            order = np.argsort(np.concatenate([np.flatnonzero(is_target), source_rows]))
+            return stack_rows(X[is_target], sparse.csr_array(rows).astype(X.dtype))[order]
+        Z = X.toarray() if sparse.issparse(X) else X.copy()
+        Z[source_rows] = rows.toarray() if sparse.issparse(rows) else rows
         return Z
 
     def __sklearn_tags__(self):

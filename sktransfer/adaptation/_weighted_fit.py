@@ -50,7 +50,7 @@ def fit_weighted(
     ----------
     estimator : estimator
         A scikit-learn estimator; it is fitted in place.
-    X : array-like of shape (n_samples, n_features)
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Rows.
     y : ndarray of shape (n_samples,)
         Labels.

@@ -2,7 +2,7 @@
 
 from sktransfer.domains._callers import refuse_pipeline, refuse_scoring, refuse_wrapper
 from sktransfer.domains._domains import Domains, check_domains, read_source_labels
-from sktransfer.domains._estimators import domain_parameters, fit_on_domains
+from sktransfer.domains._estimators import call_by_domain, domain_parameters, fit_on_domains, last_step
 from sktransfer.domains._evaluation import Evaluator, seeded_clone, without_domains
 from sktransfer.domains._folds import domain_folds, split_rows
 from sktransfer.domains._labels import (
@@ -27,6 +27,7 @@ __all__ = [
     "Domains",
     "Evaluator",
     "as_labels",
+    "call_by_domain",
     "check_class_labels",
     "check_class_weight",
     "check_domains",
@@ -41,6 +42,7 @@ __all__ = [
     "label_kind",
     "labelled_rows",
     "labels_of_fit",
+    "last_step",
     "mask_labels",
     "missing_labels",
     "n_rows",

@@ -11,7 +11,7 @@ from sklearn.utils.validation import has_fit_parameter
 from sktransfer.domains._domains import Domains, read_source_labels
 from sktransfer.domains._rows import take_rows
 
-__all__ = ["domain_parameters", "fit_on_domains"]
+__all__ = ["call_by_domain", "domain_parameters", "fit_on_domains", "last_step"]
 
 
 def domain_parameters(estimator: Any, names: np.ndarray) -> dict:
@@ -72,3 +72,43 @@ def fit_on_domains(estimator: Any, X: Any, y: np.ndarray, domains: Domains) -> A
         return estimator.fit(X, y, **parameters)
     labels, rows = read_source_labels(y, domains)
     return estimator.fit(take_rows(X, rows), labels)
+
+
+def call_by_domain(estimator: Any, method: str, X: Any, names: np.ndarray) -> Any:
+    """Call a method with the domain labels of the rows, as far as the estimator or its parts take them.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted. Of a pipeline every step that takes domain labels gets them, of a search its best estimator.
+    method : str
+        One that takes rows: ``"predict"``, ``"transform"``, ...
+    X : samples
+        Rows.
+    names : ndarray of shape (n_samples,) or None
+        Their domain labels; None leaves the rows for what each step takes them for, target rows.
+
+    Returns
+    -------
+    result : Any
+        What the method returns; where nothing takes domain labels, all rows are what it takes them for, target rows.
+    """
+    if isinstance(estimator, Pipeline):
+        # Step by step: a pipeline passes nothing to its transformers but by metadata routing, which may be off.
+        for _, step in estimator.steps[:-1]:
+            if step is not None and step != "passthrough":
+                X = call_by_domain(step, "transform", X, names)
+        last = last_step(estimator)
+        return X if last is None and method == "transform" else call_by_domain(last, method, X, names)
+    bound = getattr(estimator, method)
+    if names is not None and "sample_domain" in inspect.signature(bound).parameters:
+        return bound(X, sample_domain=names)
+    if hasattr(estimator, "best_estimator_"):
+        return call_by_domain(estimator.best_estimator_, method, X, names)
+    return bound(X)
+
+
+def last_step(pipeline: Pipeline) -> Any:
+    """Return the last step of a pipeline, None where it passes its rows through."""
+    last = pipeline.steps[-1][1]
+    return None if isinstance(last, str) else last

@@ -8,8 +8,8 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
+from sktransfer.utils._deviations import ColumnScaler
 from sktransfer.utils._kernels import kernel_blocks, kernel_frame, move_rows
 from sktransfer.utils._seeds import set_random_states
 
@@ -146,11 +146,11 @@ def predict_class_shares(classifier: Any, X: np.ndarray, *, n_classes: int, soft
     shares : ndarray of shape (n_samples, n_classes)
         Rows sum to one.
     """
-    shares = np.zeros((len(X), n_classes))
+    shares = np.zeros((X.shape[0], n_classes))
     if soft:
         shares[:, classifier.classes_] = classifier.predict_proba(X)
     else:
-        shares[np.arange(len(X)), classifier.predict(X).astype(int)] = 1.0
+        shares[np.arange(X.shape[0]), classifier.predict(X).astype(int)] = 1.0
     return shares
 
 
@@ -197,8 +197,8 @@ def cross_fit_confusion(
     if folds < 2:
         splits = [(np.arange(len(codes)), np.arange(len(codes)))]
     else:
-        splits = StratifiedKFold(folds, shuffle=True, random_state=rng.randint(2**31 - 1)).split(Xs, codes)
-    base = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)) if estimator is None else estimator
+        splits = StratifiedKFold(folds, shuffle=True, random_state=rng.randint(2**31 - 1)).split(codes, codes)
+    base = make_pipeline(ColumnScaler(), LogisticRegression(max_iter=1000)) if estimator is None else estimator
     C, mu, classifiers = np.zeros((k, k)), np.zeros(k), []
     for train, test in splits:
         classifier = set_random_states(clone(base), rng).fit(Xs[train], codes[train])

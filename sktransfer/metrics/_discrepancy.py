@@ -4,17 +4,19 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, check_cv, cross_val_predict
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from sktransfer.metrics._permutation import mmd_permutation_pvalue
 from sktransfer.metrics._validation import check_pair
+from sktransfer.utils._deviations import ColumnScaler
 from sktransfer.utils._kernels import default_gamma, kernel_blocks, kernel_frame, move_rows, row_blocks
 from sktransfer.utils._messages import unknown_option
+from sktransfer.utils._sparse import CenteredRows, column_means, distances_from_mean, stack_rows
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["coral_distance", "mmd_distance", "proxy_a_distance"]
@@ -45,9 +47,9 @@ def mmd_distance(
 
     Parameters
     ----------
-    Xs : array-like of shape (n_source, n_features)
+    Xs : {array-like, sparse matrix} of shape (n_source, n_features)
         Source rows.
-    Xt : array-like of shape (n_target, n_features)
+    Xt : {array-like, sparse matrix} of shape (n_target, n_features)
         Target rows.
     kernel : {"rbf", "linear", "poly"}, default="rbf"
         exp(-gamma |x - z|^2), x'z, or (gamma x'z + coef0)^degree.
@@ -116,10 +118,11 @@ def mmd_distance(
     if kernel not in _KERNELS:
         raise ValueError(unknown_option("kernel", kernel, _KERNELS))
     Xs, Xt = check_pair(Xs, Xt, min_rows=2 if unbiased else 1)
-    X, n = np.concatenate([Xs, Xt]), len(Xs)
+    X, n = stack_rows(Xs, Xt), Xs.shape[0]
     if kernel == "linear":
-        # The same from any origin; around the mean fewer digits go.
-        X -= X.mean(axis=0)
+        if not sparse.issparse(X):
+            # The same from any origin; around the mean fewer digits go.
+            X -= X.mean(axis=0)
         kernels: list[dict[str, Any]] = [{"kernel": "linear"}]
         value = _linear_mmd(X[:n], X[n:], unbiased=unbiased)
     else:
@@ -140,18 +143,19 @@ def mmd_distance(
 
 
 def _linear_mmd(Xs: np.ndarray, Xt: np.ndarray, *, unbiased: bool) -> float:
-    difference = Xs.mean(axis=0) - Xt.mean(axis=0)
+    difference = column_means(Xs) - column_means(Xt)
     value = float(difference @ difference)
     if unbiased:
         # |mean|^2 counts each row with itself; what that adds in expectation is the variance of the mean.
-        value -= float(Xs.var(axis=0, ddof=1).sum() / len(Xs) + Xt.var(axis=0, ddof=1).sum() / len(Xt))
+        for X in (Xs, Xt):
+            value -= float(distances_from_mean(X).sum()) / (X.shape[0] - 1) / X.shape[0]
     return value
 
 
 def _kernel_mmd(Xs: np.ndarray, Xt: np.ndarray, *, unbiased: bool, **kernel_params: Any) -> float:
     within = sum(_mean_within(X, without_diagonal=unbiased, **kernel_params) for X in (Xs, Xt))
     across = sum(float(K.sum(dtype=np.float64)) for _, K in kernel_blocks(Xs, Xt, **kernel_params))
-    return within - 2.0 * across / (len(Xs) * len(Xt))
+    return within - 2.0 * across / (Xs.shape[0] * Xt.shape[0])
 
 
 def _mean_within(X: np.ndarray, *, without_diagonal: bool, **kernel_params: Any) -> float:
@@ -161,7 +165,8 @@ def _mean_within(X: np.ndarray, *, without_diagonal: bool, **kernel_params: Any)
         total += 2.0 * float(K.sum(dtype=np.float64)) - float(K[:, : len(K)].sum(dtype=np.float64))
         if without_diagonal:
             total -= float(np.trace(K, dtype=np.float64))
-    return total / (len(X) * (len(X) - 1 if without_diagonal else len(X)))
+    n = X.shape[0]
+    return total / (n * (n - 1 if without_diagonal else n))
 
 
 def _resolve_gammas(gamma: Any, X: np.ndarray, *, kernel: str) -> list[float]:
@@ -179,9 +184,9 @@ def coral_distance(Xs: Any, Xt: Any) -> float:
 
     Parameters
     ----------
-    Xs : array-like of shape (n_source, n_features)
+    Xs : {array-like, sparse matrix} of shape (n_source, n_features)
         Source rows, at least two.
-    Xt : array-like of shape (n_target, n_features)
+    Xt : {array-like, sparse matrix} of shape (n_target, n_features)
         Target rows, at least two.
 
     Returns
@@ -212,6 +217,8 @@ def coral_distance(Xs: Any, Xt: Any) -> float:
     """
     Xs, Xt = check_pair(Xs, Xt, min_rows=2)
     d = Xs.shape[1]
+    if sparse.issparse(Xs):
+        return _sparse_coral_distance(Xs, Xt)
     Zs = (Xs - Xs.mean(axis=0)) / np.sqrt(len(Xs) - 1)
     Zt = (Xt - Xt.mean(axis=0)) / np.sqrt(len(Xt) - 1)
     if d <= len(Xs) + len(Xt):
@@ -219,6 +226,16 @@ def coral_distance(Xs: Any, Xt: Any) -> float:
     # tr(Cs^2), tr(Ct^2) and tr(Cs Ct) are sums of squared inner products of rows: no d x d matrix is needed.
     value = _sum_of_squared_products(Zs, Zs) + _sum_of_squared_products(Zt, Zt)
     return max(value - 2.0 * _sum_of_squared_products(Zs, Zt), 0.0) / (4.0 * d**2)
+
+
+def _sparse_coral_distance(Xs: Any, Xt: Any) -> float:
+    n, m, d = Xs.shape[0], Xt.shape[0], Xs.shape[1]
+    if d <= n + m:
+        difference = CenteredRows(Xs).scatter() / (n - 1) - CenteredRows(Xt).scatter() / (m - 1)
+        return float(np.sum(difference**2)) / (4.0 * d**2)
+    # Each domain around its own mean; the signs of the three sums are those of the square of a difference.
+    sizes = np.repeat([1.0 / (n - 1), -1.0 / (m - 1)], [n, m])
+    return max(float(sizes @ CenteredRows(Xs, Xt).gram() ** 2 @ sizes), 0.0) / (4.0 * d**2)
 
 
 def _sum_of_squared_products(X: np.ndarray, Y: np.ndarray) -> float:
@@ -238,9 +255,9 @@ def proxy_a_distance(
 
     Parameters
     ----------
-    Xs : array-like of shape (n_source, n_features)
+    Xs : {array-like, sparse matrix} of shape (n_source, n_features)
         Source rows.
-    Xt : array-like of shape (n_target, n_features)
+    Xt : {array-like, sparse matrix} of shape (n_target, n_features)
         Target rows.
     estimator : classifier or None, default=None
         Classifier of the domains; None takes a logistic regression on standardised features.
@@ -279,12 +296,12 @@ def proxy_a_distance(
     2.0
     """
     Xs, Xt = check_pair(Xs, Xt, min_rows=2)
-    X = np.concatenate([Xs, Xt])
-    is_target = np.repeat([0, 1], [len(Xs), len(Xt)])
+    X = stack_rows(Xs, Xt)
+    is_target = np.repeat([0, 1], [Xs.shape[0], Xt.shape[0]])
     if estimator is None:
-        estimator = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, class_weight="balanced"))
+        estimator = make_pipeline(ColumnScaler(), LogisticRegression(max_iter=1000, class_weight="balanced"))
     if isinstance(cv, Integral):
-        n_splits = min(int(cv), len(Xs), len(Xt))
+        n_splits = min(int(cv), Xs.shape[0], Xt.shape[0])
         cv = StratifiedKFold(n_splits, shuffle=True, random_state=check_random_state(random_state))
     predicted = cross_val_predict(clone(estimator), X, is_target, cv=check_cv(cv, is_target, classifier=True))
     wrong = predicted != is_target

@@ -5,7 +5,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils import check_random_state
 
@@ -14,6 +14,7 @@ from sktransfer.metrics._validation import check_pair
 from sktransfer.utils._kernels import row_blocks
 from sktransfer.utils._messages import unknown_option
 from sktransfer.utils._optional import import_optional
+from sktransfer.utils._sparse import CenteredRows, column_means, stack_rows
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["class_conditional_distance", "energy_distance", "frechet_distance", "wasserstein_distance"]
@@ -31,9 +32,9 @@ def frechet_distance(Xs: Any, Xt: Any, *, squared: bool = True) -> float:
 
     Parameters
     ----------
-    Xs : array-like of shape (n_source, n_features)
+    Xs : {array-like, sparse matrix} of shape (n_source, n_features)
         Source rows, at least two.
-    Xt : array-like of shape (n_target, n_features)
+    Xt : {array-like, sparse matrix} of shape (n_target, n_features)
         Target rows, at least two.
     squared : bool, default=True
         Whether to return the square, as is usual, or the distance itself, which is the 2-Wasserstein distance of the
@@ -75,12 +76,25 @@ def frechet_distance(Xs: Any, Xt: Any, *, squared: bool = True) -> float:
     9.0
     """
     Xs, Xt = check_pair(Xs, Xt, min_rows=2)
-    difference = Xs.mean(axis=0) - Xt.mean(axis=0)
+    difference = column_means(Xs) - column_means(Xt)
+    if sparse.issparse(Xs):
+        root, spread = _sparse_root(Xs, Xt)
+        value = float(difference @ difference) + max(spread - 2.0 * root, 0.0)
+        return value if squared else float(np.sqrt(value))
     Zs, Zt = (_triangle((X - X.mean(axis=0)) / np.sqrt(len(X) - 1)) for X in (Xs, Xt))
     root = linalg.svd(Zs @ Zt.T, compute_uv=False, check_finite=False).sum()
     spread = float(np.sum(Zs**2) + np.sum(Zt**2))
     value = float(difference @ difference) + max(spread - 2.0 * float(root), 0.0)
     return value if squared else float(np.sqrt(value))
+
+
+def _sparse_root(Xs: Any, Xt: Any) -> tuple[float, float]:
+    """Return the trace of the root and the sum of both traces, from inner products of rows."""
+    n, m = Xs.shape[0], Xt.shape[0]
+    sizes = np.repeat([1.0 / (n - 1), 1.0 / (m - 1)], [n, m])
+    G = CenteredRows(Xs, Xt).gram()
+    root = linalg.svd(G[:n, n:] / np.sqrt((n - 1) * (m - 1)), compute_uv=False, check_finite=False).sum()
+    return float(root), float(np.diag(G) @ sizes)
 
 
 def _triangle(Z: np.ndarray) -> np.ndarray:
@@ -102,9 +116,9 @@ def wasserstein_distance(
 
     Parameters
     ----------
-    Xs : array-like of shape (n_source, n_features)
+    Xs : {array-like, sparse matrix} of shape (n_source, n_features)
         Source rows.
-    Xt : array-like of shape (n_target, n_features)
+    Xt : {array-like, sparse matrix} of shape (n_target, n_features)
         Target rows.
     method : {"sliced", "exact"}, default="sliced"
         "sliced": the mean of the p-th powers of the one-dimensional distances along random directions, to the power
@@ -156,19 +170,18 @@ def wasserstein_distance(
     if not isinstance(n_projections, Integral) or n_projections < 1:
         raise ValueError(f"n_projections must be an integer of at least 1, got {n_projections!r}.")
     Xs, Xt = check_pair(Xs, Xt, min_rows=1)
-    center = np.concatenate([Xs, Xt]).mean(axis=0)
-    Xs, Xt = Xs - center, Xt - center
+    Xs, Xt = _around_mean(Xs, Xt)
     if method == "exact":
         ot = import_optional("ot", extra="transport", caller="wasserstein_distance(method='exact')")
         cost = euclidean_distances(Xs, Xt) ** p
-        value = float(ot.emd2(np.full(len(Xs), 1 / len(Xs)), np.full(len(Xt), 1 / len(Xt)), cost, numItermax=10**7))
+        value = float(ot.emd2(*(np.full(n, 1 / n) for n in cost.shape), cost, numItermax=10**7))
         return max(value, 0.0) ** (1 / p)
     if Xs.shape[1] == 1:
         directions = np.ones((1, 1))
     else:
         directions = check_random_state(random_state).normal(size=(Xs.shape[1], n_projections))
         directions /= np.linalg.norm(directions, axis=0)
-    blocks = row_blocks(directions.shape[1], len(Xs) + len(Xt))
+    blocks = row_blocks(directions.shape[1], Xs.shape[0] + Xt.shape[0])
     powers = [_line_transport(Xs @ directions[:, block], Xt @ directions[:, block], p) for block in blocks]
     return float(np.mean(np.concatenate(powers)) ** (1 / p))
 
@@ -194,9 +207,9 @@ def energy_distance(Xs: Any, Xt: Any, *, squared: bool = True) -> float:
 
     Parameters
     ----------
-    Xs : array-like of shape (n_source, n_features)
+    Xs : {array-like, sparse matrix} of shape (n_source, n_features)
         Source rows.
-    Xt : array-like of shape (n_target, n_features)
+    Xt : {array-like, sparse matrix} of shape (n_target, n_features)
         Target rows.
     squared : bool, default=True
         Whether to return D^2, as the literature mostly does, or D, as :func:`scipy.stats.energy_distance` does.
@@ -228,21 +241,28 @@ def energy_distance(Xs: Any, Xt: Any, *, squared: bool = True) -> float:
     6.0
     """
     Xs, Xt = check_pair(Xs, Xt, min_rows=1)
-    center = np.concatenate([Xs, Xt]).mean(axis=0)
-    Xs, Xt = Xs - center, Xt - center
+    Xs, Xt = _around_mean(Xs, Xt)
     value = max(2.0 * _mean_distance(Xs, Xt) - _mean_distance(Xs, Xs) - _mean_distance(Xt, Xt), 0.0)
     return value if squared else float(np.sqrt(value))
 
 
-def _mean_distance(X: np.ndarray, Y: np.ndarray) -> float:
+def _around_mean(Xs: Any, Xt: Any) -> tuple[Any, Any]:
+    """Return the rows around the mean of all, where distances lose fewer digits; sparse ones stay where they are."""
+    if sparse.issparse(Xs):
+        return Xs, Xt
+    center = column_means(stack_rows(Xs, Xt))
+    return Xs - center, Xt - center
+
+
+def _mean_distance(X: Any, Y: Any) -> float:
     total = 0.0
-    for rows in row_blocks(len(X), len(Y)):
+    for rows in row_blocks(X.shape[0], Y.shape[0]):
         distances = euclidean_distances(X[rows], Y)
         if X is Y:
             # A row is at no distance from itself; the expansion of the square leaves rounding noise there.
             distances[np.arange(len(distances)), np.arange(rows.start, rows.start + len(distances))] = 0.0
         total += float(distances.sum())
-    return total / (len(X) * len(Y))
+    return total / (X.shape[0] * Y.shape[0])
 
 
 @small_algebra
@@ -255,11 +275,11 @@ def class_conditional_distance(
     ----------
     distance : callable
         Any distance of this module, or another ``f(Xs, Xt, **params)``.
-    Xs : array-like of shape (n_source, n_features)
+    Xs : {array-like, sparse matrix} of shape (n_source, n_features)
         Source rows.
     ys : array-like of shape (n_source,)
         Their labels; rows whose label is NaN or None are left out.
-    Xt : array-like of shape (n_target, n_features)
+    Xt : {array-like, sparse matrix} of shape (n_target, n_features)
         Target rows.
     yt : array-like of shape (n_target,)
         Their labels, or labels that a classifier predicted for them.

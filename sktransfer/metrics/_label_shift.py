@@ -30,11 +30,11 @@ def class_proportions(
 
     Parameters
     ----------
-    Xs : array-like of shape (n_source, n_features)
+    Xs : {array-like, sparse matrix} of shape (n_source, n_features)
         Source rows.
     ys : array-like of shape (n_source,)
         Their classes.
-    Xt : array-like of shape (n_target, n_features)
+    Xt : {array-like, sparse matrix} of shape (n_target, n_features)
         Target rows; their labels are not needed.
     estimator : classifier or None, default=None
         Any classifier; None takes a logistic regression on standardised features.
@@ -92,11 +92,11 @@ def label_shift_distance(
 
     Parameters
     ----------
-    Xs : array-like of shape (n_source, n_features)
+    Xs : {array-like, sparse matrix} of shape (n_source, n_features)
         Source rows.
     ys : array-like of shape (n_source,)
         Their classes.
-    Xt : array-like of shape (n_target, n_features)
+    Xt : {array-like, sparse matrix} of shape (n_target, n_features)
         Target rows; their labels are not needed.
     estimator : classifier or None, default=None
         As in :func:`class_proportions`.
@@ -134,7 +134,7 @@ def label_shift_distance(
 
 def _estimate_shares(Xs, ys, Xt, estimator, cv, soft, random_state):
     Xs, Xt = check_pair(Xs, Xt, min_rows=1)
-    codes = check_labels(ys, n_rows=len(Xs), name="ys", of="Xs")
+    codes = check_labels(ys, n_rows=Xs.shape[0], name="ys", of="Xs")
     classes = np.unique(plain_labels(as_labels(ys, name="ys")))
     source = np.bincount(codes) / len(codes)
     if len(classes) == 1:

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from sktransfer.utils._kernels import pairwise_kernel, row_blocks
+from sktransfer.utils._sparse import stack_rows
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["mmd_permutation_pvalue"]
@@ -58,7 +59,7 @@ def mmd_permutation_pvalue(
     if not isinstance(n_permutations, Integral) or n_permutations < 1:
         raise ValueError(f"n_permutations must be an integer of at least 1, got {n_permutations!r}.")
     rng = check_random_state(random_state)
-    X, n, m = np.concatenate([Xs, Xt]), len(Xs), len(Xt)
+    X, n, m = stack_rows(Xs, Xt), Xs.shape[0], Xt.shape[0]
     given = np.zeros((n + m, 1))
     given[:n] = 1.0
     observed, not_smaller = None, 1
@@ -75,9 +76,9 @@ def mmd_permutation_pvalue(
 
 def _discrepancies(X, A, kernels, n, m, *, unbiased):
     """Return the squared discrepancy for each indicator in the columns of `A`."""
-    within, across, total, diagonal = np.zeros(A.shape[1]), np.zeros(A.shape[1]), 0.0, np.empty(len(X))
+    within, across, total, diagonal = np.zeros(A.shape[1]), np.zeros(A.shape[1]), 0.0, np.empty(X.shape[0])
     A_kept = A.astype(X.dtype, copy=False)
-    for rows in row_blocks(len(X), len(X)):
+    for rows in row_blocks(X.shape[0], X.shape[0]):
         K = np.mean([pairwise_kernel(X[rows], X, **params) for params in kernels], axis=0)
         diagonal[rows] = K[np.arange(len(K)), np.arange(rows.start, rows.start + len(K))]
         sums = K.sum(axis=1, dtype=np.float64)

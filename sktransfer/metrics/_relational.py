@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from sktransfer.domains import as_labels
 from sktransfer.metrics._classes import center_features, class_sums
 from sktransfer.metrics._validation import check_labelled, check_labels
+from sktransfer.utils._deviations import column_statistics
 from sktransfer.utils._kernels import row_blocks
 from sktransfer.utils._linalg import principal_axes
 from sktransfer.utils._messages import unknown_option
@@ -300,9 +301,7 @@ def parc_score(features: Any, y: Any) -> float:
     -0.828
     """
     X, codes, _ = check_labelled(features, y)
-    X = center_features(X)
-    spread = X.std(axis=0)
-    X /= np.where(spread > 0, spread, 1.0)
+    X = center_features(X) / column_statistics(X)[1]
     X -= X.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(X, axis=1, keepdims=True)
     # With one feature a row less its mean is nothing but rounding.

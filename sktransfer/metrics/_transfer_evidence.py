@@ -4,15 +4,17 @@ import warnings
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler, normalize
+from sklearn.preprocessing import normalize
 from sklearn.utils import Bunch
 
 from sktransfer.domains import Domains, as_labels, read_source_labels, take_rows
 from sktransfer.metrics._validation import check_labels, check_pair
+from sktransfer.utils._deviations import ColumnScaler, column_statistics
 from sktransfer.utils._tables import check_table
 from sktransfer.utils._threads import small_algebra
 
@@ -35,7 +37,7 @@ def neighborhood_agreement_score(X: Any, y_pred: Any, *, n_neighbors: int = 5) -
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Rows whose true classes are not known, as they were before any adaptation.
     y_pred : array-like of shape (n_samples,)
         Predicted classes.
@@ -74,8 +76,8 @@ def neighborhood_agreement_score(X: Any, y_pred: Any, *, n_neighbors: int = 5) -
     >>> neighborhood_agreement_score(X, ["a", "b", "a", "b"], n_neighbors=1)
     -1.0
     """
-    X = check_table(X, name="X", min_rows=2)
-    codes = check_labels(y_pred, n_rows=len(X), name="y_pred", of="X")
+    X = check_table(X, name="X", min_rows=2, accept_sparse=True)
+    codes = check_labels(y_pred, n_rows=X.shape[0], name="y_pred", of="X")
     if n_neighbors < 1:
         raise ValueError(f"n_neighbors must be at least 1, got {n_neighbors!r}.")
     return _beyond_chance(*_agreement(_neighbors(X, n_neighbors), codes))
@@ -90,11 +92,11 @@ def return_accuracy_score(Xs: Any, ys: Any, Xt: Any, y_pred: Any) -> float:
 
     Parameters
     ----------
-    Xs : array-like of shape (n_source, n_features)
+    Xs : {array-like, sparse matrix} of shape (n_source, n_features)
         Source rows, before any adaptation.
     ys : array-like of shape (n_source,)
         Their classes.
-    Xt : array-like of shape (n_target, n_features)
+    Xt : {array-like, sparse matrix} of shape (n_target, n_features)
         Target rows, before any adaptation.
     y_pred : array-like of shape (n_target,)
         Predicted classes of the target rows.
@@ -130,17 +132,29 @@ def return_accuracy_score(Xs: Any, ys: Any, Xt: Any, y_pred: Any) -> float:
     (1.0, 0.0)
     """
     Xs, Xt = check_pair(Xs, Xt, min_rows=2)
-    check_labels(ys, n_rows=len(Xs), name="ys", of="Xs")
-    check_labels(y_pred, n_rows=len(Xt), name="y_pred", of="Xt")
+    check_labels(ys, n_rows=Xs.shape[0], name="ys", of="Xs")
+    check_labels(y_pred, n_rows=Xt.shape[0], name="y_pred", of="Xt")
     ys, labels = as_labels(ys, name="ys"), as_labels(y_pred, name="y_pred")
     if len(set(labels.tolist())) == 1:
         return float(np.mean(ys == labels[0]))
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200))
+    model = make_pipeline(ColumnScaler(), LogisticRegression(C=0.1, max_iter=200))
     with warnings.catch_warnings():
         # It is compared with one that stopped as early.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(Xt, labels)
-    return float(np.mean(model[-1].predict(StandardScaler().fit_transform(Xs)) == ys))
+    return float(np.mean(_predict_standardised(model, Xs, Xt) == ys))
+
+
+def _predict_standardised(model: Any, Xs: Any, Xt: Any) -> np.ndarray:
+    """Predict source rows standardised by themselves, by a model of target rows standardised by themselves."""
+    Zs, classifier = ColumnScaler().fit_transform(Xs), model[-1]
+    if not sparse.issparse(Zs):
+        return classifier.predict(Zs)
+    # Means stay on sparse rows; the difference of what both domains have of them is taken off the decision.
+    means = [mean / scale for mean, scale in map(column_statistics, (Xs, Xt))]
+    decision = classifier.decision_function(Zs) - np.ravel(classifier.coef_ @ (means[0] - means[1]))
+    best = np.argmax(decision, axis=1) if decision.ndim == 2 else (decision > 0).astype(int)
+    return classifier.classes_[best]
 
 
 @small_algebra
@@ -157,11 +171,11 @@ def transfer_evidence(Xs: Any, ys: Any, Xt: Any, *, y_pred: Any, y_baseline: Any
 
     Parameters
     ----------
-    Xs : array-like of shape (n_source, n_features)
+    Xs : {array-like, sparse matrix} of shape (n_source, n_features)
         Source rows, before any adaptation.
     ys : array-like of shape (n_source,)
         Their classes.
-    Xt : array-like of shape (n_target, n_features)
+    Xt : {array-like, sparse matrix} of shape (n_target, n_features)
         Target rows, before any adaptation.
     y_pred : array-like of shape (n_target,)
         Classes of the target rows as predicted with transfer.
@@ -211,12 +225,12 @@ def transfer_evidence(Xs: Any, ys: Any, Xt: Any, *, y_pred: Any, y_baseline: Any
     neighbors = _neighbors(Xt, 5)
     found = []
     for name, labels in (("y_baseline", y_baseline), ("y_pred", y_pred)):
-        codes = check_labels(labels, n_rows=len(Xt), name=name, of="Xt")
+        codes = check_labels(labels, n_rows=Xt.shape[0], name=name, of="Xt")
         raw, chance = _agreement(neighbors, codes)
         found.append((_beyond_chance(raw, chance), raw, return_accuracy_score(Xs, ys, Xt, labels)))
     pairs = dict(zip(("agreement", "raw_agreement", "return_accuracy"), zip(*found, strict=True), strict=True))
     rise, raw, back_again = (after - before for before, after in pairs.values())
-    threshold = _LEAST_GAIN / np.sqrt(len(Xt))
+    threshold = _LEAST_GAIN / np.sqrt(Xt.shape[0])
     coherent = raw >= -_GREATEST_FALL or rise > -_MAKES_UP * raw
     helps = rise > threshold and back_again >= -_GREATEST_FALL and coherent
     differ = as_labels(y_pred, name="y_pred") != as_labels(y_baseline, name="y_baseline")
@@ -255,7 +269,7 @@ def evidence_of_models(
 
 def _neighbors(X: np.ndarray, n_neighbors: int) -> np.ndarray:
     """Return the positions of the nearest other rows of each row, by cosine, shape (n_samples, n_neighbors)."""
-    search = NearestNeighbors(n_neighbors=min(n_neighbors, len(X) - 1)).fit(normalize(X))
+    search = NearestNeighbors(n_neighbors=min(n_neighbors, X.shape[0] - 1)).fit(normalize(X))
     # Without an argument a row is no neighbour of itself, twins apart.
     return search.kneighbors(return_distance=False)
 

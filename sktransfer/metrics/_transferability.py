@@ -9,7 +9,7 @@ from scipy.special import softmax
 
 from sktransfer.metrics._classes import center_features, class_sums, rows_by_class
 from sktransfer.metrics._validation import check_labelled
-from sktransfer.utils._linalg import principal_axes
+from sktransfer.utils._linalg import ledoit_wolf_weight, principal_axes
 from sktransfer.utils._messages import unknown_option
 from sktransfer.utils._threads import small_algebra
 
@@ -88,22 +88,9 @@ def h_score(features: Any, y: Any, *, shrinkage: bool = False) -> float:
         return 0.0
     sums = class_sums(X, codes, len(counts)) @ V
     between = np.sum(sums**2 / counts[:, np.newaxis], axis=0) / n
-    weight = _ledoit_wolf_weight(X, variances) if shrinkage else 0.0
+    weight = ledoit_wolf_weight(np.einsum("ij,ij->i", X, X), variances, d) if shrinkage else 0.0
     kept = 1.0 - weight
     return float(np.sum(kept * between / (kept * variances + weight * variances.sum() / d)))
-
-
-def _ledoit_wolf_weight(X: np.ndarray, variances: np.ndarray) -> float:
-    """Return the Ledoit-Wolf shrinkage of the covariance of centred rows, given its eigenvalues.
-
-    The sums over pairs of features that it is made of are norms, which the eigenvalues and the rows give in O(n d).
-    """
-    n, d = X.shape
-    of_squares = float(np.sum(variances**2))
-    delta = of_squares - float(variances.sum()) ** 2 / d
-    beta = (float(np.mean(np.einsum("ij,ij->i", X, X) ** 2)) - of_squares) / n
-    # Rounding leaves delta below zero where all directions are alike.
-    return float(np.clip(beta / delta, 0.0, 1.0)) if delta > 1e-14 * of_squares else 0.0
 
 
 @small_algebra

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import assert_all_finite
 
 from sktransfer.domains import as_labels, check_length, is_missing, label_kind, plain_labels
@@ -11,33 +12,36 @@ from sktransfer.utils._tables import check_table
 __all__ = ["check_labelled", "check_labels", "check_pair"]
 
 
-def check_pair(Xs: Any, Xt: Any, *, min_rows: int) -> tuple[np.ndarray, np.ndarray]:
+def check_pair(Xs: Any, Xt: Any, *, min_rows: int) -> tuple[Any, Any]:
     """Return both domains as float64 arrays.
 
     Parameters
     ----------
-    Xs : array-like of shape (n_source, n_features)
+    Xs : {array-like, sparse matrix} of shape (n_source, n_features)
         Source rows.
-    Xt : array-like of shape (n_target, n_features)
+    Xt : {array-like, sparse matrix} of shape (n_target, n_features)
         Target rows.
     min_rows : int
         Least number of rows of either.
 
     Returns
     -------
-    Xs, Xt : ndarray
-        The same as doubles.
+    Xs, Xt : ndarray or CSR array
+        The same as doubles; both sparse where one is.
 
     Raises
     ------
     ValueError
         If the domains have different features, too few rows, or values that are missing or infinite.
     """
-    checked = [check_table(X, name=name, min_rows=min_rows) for name, X in (("Xs", Xs), ("Xt", Xt))]
+    params: dict[str, Any] = {"min_rows": min_rows, "accept_sparse": True}
+    checked = [check_table(X, name=name, **params) for name, X in (("Xs", Xs), ("Xt", Xt))]
     if checked[0].shape[1] != checked[1].shape[1]:
         raise ValueError(
             f"Xs has {checked[0].shape[1]} features but Xt has {checked[1].shape[1]}; both domains need the same ones."
         )
+    if any(sparse.issparse(X) for X in checked):
+        checked = [sparse.csr_array(X) for X in checked]
     return checked[0], checked[1]
 
 

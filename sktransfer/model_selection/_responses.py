@@ -1,6 +1,5 @@
 """What a fitted estimator says of rows of known domains: adapters map source rows otherwise than target rows."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -8,49 +7,11 @@ import numpy as np
 from scipy.special import expit, softmax
 from sklearn.pipeline import Pipeline
 
+from sktransfer.domains import call_by_domain, last_step
+
 __all__ = ["DomainView", "call_by_domain", "class_probabilities", "last_estimator"]
 
 _RESPONSES = ("decision_function", "predict", "predict_log_proba", "predict_proba", "transform")
-
-
-def call_by_domain(estimator: Any, method: str, X: Any, names: np.ndarray) -> Any:
-    """Call a method with the domain labels of the rows, as far as the estimator or its parts take them.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Fitted. Of a pipeline every step that takes domain labels gets them, of a search its best estimator.
-    method : str
-        One that takes rows: ``"predict"``, ``"transform"``, ...
-    X : samples
-        Rows.
-    names : ndarray of shape (n_samples,)
-        Their domain labels.
-
-    Returns
-    -------
-    result : Any
-        What the method returns; where nothing takes domain labels, all rows are what it takes them for, target rows.
-    """
-    if isinstance(estimator, Pipeline):
-        # Step by step: a pipeline passes nothing to its transformers but by metadata routing, which may be off.
-        for _, step in estimator.steps[:-1]:
-            if step is not None and step != "passthrough":
-                X = call_by_domain(step, "transform", X, names)
-        last = last_step(estimator)
-        return X if last is None and method == "transform" else call_by_domain(last, method, X, names)
-    bound = getattr(estimator, method)
-    if "sample_domain" in inspect.signature(bound).parameters:
-        return bound(X, sample_domain=names)
-    if hasattr(estimator, "best_estimator_"):
-        return call_by_domain(estimator.best_estimator_, method, X, names)
-    return bound(X)
-
-
-def last_step(pipeline: Pipeline) -> Any:
-    """Return the last step of a pipeline, None where it passes its rows through."""
-    last = pipeline.steps[-1][1]
-    return None if isinstance(last, str) else last
 
 
 def last_estimator(estimator: Any) -> Any:

@@ -16,10 +16,13 @@ from sktransfer.utils._tables import check_table
 __all__ = ["apply_features", "as_table", "check_features", "need_table"]
 
 
-def as_table(X: Any) -> np.ndarray | None:
-    """Return `X` as floats of shape (n_samples, n_features) if it is a table of numbers, else None."""
+def as_table(X: Any, *, keep_sparse: bool = False) -> Any:
+    """Return `X` as floats of shape (n_samples, n_features) if it is a table of numbers, else None.
+
+    A sparse matrix becomes an array, or with `keep_sparse` a CSR array.
+    """
     if sparse.issparse(X):
-        return X.toarray().astype(np.float64)
+        return sparse.csr_array(X).astype(np.float64) if keep_sparse else X.toarray().astype(np.float64)
     if isinstance(X, list | tuple):
         # A look at the first row spares the conversion of a list of pictures.
         if len(X) == 0 or not isinstance(X[0], list | tuple | np.ndarray) or np.ndim(X[0]) != 1:
@@ -42,10 +45,11 @@ def check_features(features: Any) -> None:
         raise ValueError(f"features must be a transformer, a function or None, got {features!r}.")
 
 
-def apply_features(features: Any, X: Any, *, random_state: Any = None) -> np.ndarray:
+def apply_features(features: Any, X: Any, *, random_state: Any = None, keep_sparse: bool = False) -> Any:
     """Return the table that `features`, a transformer or a function of the samples, makes of `X`.
 
-    A fitted transformer is taken as it is; of any other a clone is fitted to `X`, seeded by `random_state`.
+    A fitted transformer is taken as it is; of any other a clone is fitted to `X`, seeded by `random_state`. A sparse
+    table becomes an array, or with `keep_sparse` a CSR array.
     """
     if hasattr(features, "transform"):
         try:
@@ -55,13 +59,13 @@ def apply_features(features: Any, X: Any, *, random_state: Any = None) -> np.nda
         made = features.transform(X)
     else:
         made = features(X)
-    table = as_table(made)
+    table = as_table(made, keep_sparse=keep_sparse)
     if table is None:
         raise ValueError(f"features must give a table of numbers (n_samples, n_features), got {type(made).__name__}.")
     return table
 
 
-def need_table(X: Any, features: Any = None, *, caller: str, purpose: str, random_state: Any = None) -> np.ndarray:
+def need_table(X: Any, features: Any = None, *, caller: str, purpose: str, random_state: Any = None) -> Any:
     """Return rows of numbers, or say how to get some.
 
     Parameters
@@ -79,7 +83,7 @@ def need_table(X: Any, features: Any = None, *, caller: str, purpose: str, rando
 
     Returns
     -------
-    table : ndarray of shape (n_samples, n_features)
+    table : {ndarray, CSR array} of shape (n_samples, n_features)
         Finite doubles.
 
     Raises
@@ -87,11 +91,14 @@ def need_table(X: Any, features: Any = None, *, caller: str, purpose: str, rando
     ValueError
         If there are none.
     """
-    table = as_table(X) if features is None else apply_features(features, X, random_state=random_state)
+    if features is None:
+        table = as_table(X, keep_sparse=True)
+    else:
+        table = apply_features(features, X, random_state=random_state, keep_sparse=True)
     if table is None:
         shape = f" of shape {tuple(X.shape)}" if hasattr(X, "shape") else ""
         raise ValueError(
             f"{caller} needs rows of numbers {purpose}, got {type(X).__name__}{shape}. Pass features=, a transformer "
             "or a function that makes such rows; for pictures PretrainedFeatureExtractor()."
         )
-    return check_table(table, name="X" if features is None else "features")
+    return check_table(table, name="X" if features is None else "features", accept_sparse=True)

@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
-from scipy import linalg
+from scipy import linalg, sparse
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils import gen_batches
+from sklearn.utils.extmath import row_norms
+
+from sktransfer.utils._sparse import distances_from_mean, row_products
 
 __all__ = [
     "default_gamma",
@@ -51,14 +54,16 @@ def median_gamma(X: np.ndarray) -> float:
         is of the others.
     """
     # Distances do not change, and lose fewer digits around the mean than far from the origin.
-    X = np.asarray(X, dtype=np.float64)
-    X = X - X.mean(axis=0)
-    if len(X) > _MAX_MEDIAN_ROWS:
-        order = np.argsort(np.einsum("ij,ij->i", X, X), kind="stable")
-        X = X[order[np.linspace(0, len(X) - 1, _MAX_MEDIAN_ROWS).astype(int)]]
-    squared = euclidean_distances(X, squared=True)[np.triu_indices(len(X), k=1)]
+    X = X.astype(np.float64) if sparse.issparse(X) else np.asarray(X, dtype=np.float64)
+    if not sparse.issparse(X):
+        X = X - X.mean(axis=0)
+    n = X.shape[0]
+    if n > _MAX_MEDIAN_ROWS:
+        order = np.argsort(distances_from_mean(X), kind="stable")
+        X = X[order[np.linspace(0, n - 1, _MAX_MEDIAN_ROWS).astype(int)]]
+    squared = euclidean_distances(X, squared=True)[np.triu_indices(X.shape[0], k=1)]
     # Equal rows come out as rounding noise of the size of their norms.
-    noise = 1e-12 * max(1e-300, float(np.max(np.einsum("ij,ij->i", X, X), initial=0.0)))
+    noise = 1e-12 * max(1e-300, float(np.max(row_norms(X, squared=True), initial=0.0)))
     median = float(np.median(squared)) if len(squared) else 0.0
     if median <= noise:
         positive = squared[squared > noise]
@@ -126,14 +131,14 @@ def pairwise_kernel(
     """
     Y = X if Y is None else Y
     if kernel == "linear":
-        return X @ Y.T
+        return row_products(X, Y)
     if gamma is None:
         raise ValueError(f"The kernel {kernel!r} needs a number as gamma, see resolve_gamma.")
     if kernel == "rbf":
         K = squared_distances(X, Y)
         K *= -gamma
         return np.exp(K, out=K)
-    K = X @ Y.T
+    K = row_products(X, Y)
     K *= gamma
     K += coef0
     return np.power(K, degree, out=K)
@@ -145,7 +150,7 @@ def squared_distances(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
     Computed by products of rows, so put the origin near them; in the precision of the rows, where scikit-learn would
     take float32 to double precision.
     """
-    if X.dtype != np.float32 or Y.dtype != np.float32:
+    if X.dtype != np.float32 or Y.dtype != np.float32 or sparse.issparse(X):
         return euclidean_distances(X, Y, squared=True)
     squared = (-2.0 * X) @ Y.T
     squared += np.einsum("ij,ij->i", X, X)[:, np.newaxis]
@@ -158,7 +163,8 @@ def kernel_frame(X: np.ndarray, *, kernel: str, gamma: float | None = None, **_:
 
     The RBF kernel is the same from any origin, and lies between 0 and 1: around the mean, single precision keeps its
     values to a few 1e-6, at half of the time and of the memory. The values of the other kernels have no bound and can
-    differ by many orders of magnitude, so they stay in double precision.
+    differ by many orders of magnitude, so they stay in double precision. Sparse rows stay where they are, and in double
+    precision.
 
     Parameters
     ----------
@@ -178,7 +184,7 @@ def kernel_frame(X: np.ndarray, *, kernel: str, gamma: float | None = None, **_:
     dtype : type
         ``np.float32`` for the RBF kernel of at least 1000 rows, none of them too far out, else ``np.float64``.
     """
-    if kernel != "rbf":
+    if kernel != "rbf" or sparse.issparse(X):
         return np.zeros(X.shape[1]), np.float64
     origin = X.mean(axis=0, dtype=np.float64)
     if gamma is None or len(X) < _MIN_SINGLE_ROWS:
@@ -188,8 +194,16 @@ def kernel_frame(X: np.ndarray, *, kernel: str, gamma: float | None = None, **_:
     return origin, np.float32 if gamma * farthest <= _MAX_SINGLE_NORM else np.float64
 
 
-def move_rows(X: np.ndarray, origin: np.ndarray, dtype: DTypeLike) -> np.ndarray:
-    """Return rows of `X`, shape (n_samples, n_features), less `origin`, in `dtype`; only differences are rounded."""
+def move_rows(X: Any, origin: np.ndarray, dtype: DTypeLike) -> np.ndarray:
+    """Return rows of `X`, shape (n_samples, n_features), less `origin`, in `dtype`; only differences are rounded.
+
+    The origin of sparse training rows is zero, see :func:`kernel_frame`; only where it was one of dense rows, sparse
+    ones are filled.
+    """
+    if sparse.issparse(X):
+        if not origin.any():
+            return X.astype(dtype)
+        X = X.toarray()
     return np.subtract(X, origin, out=np.empty(X.shape, dtype=dtype), casting="same_kind")
 
 
@@ -237,7 +251,7 @@ def kernel_blocks(
     K : ndarray of shape (n_rows, n_samples_y) or (n_rows, n_samples_x - rows.start)
         Their kernel values.
     """
-    for rows in row_blocks(len(X), len(X if Y is None else Y), memory=memory):
+    for rows in row_blocks(X.shape[0], (X if Y is None else Y).shape[0], memory=memory):
         K = pairwise_kernel(X[rows], X[rows.start :] if Y is None else Y, **kernel_params)
         if Y is None and kernel_params["kernel"] == "rbf":
             # Known, where rounding would leave a little less.
@@ -260,7 +274,7 @@ def kernel_matrix(X: np.ndarray, **kernel_params: Any) -> np.ndarray:
     K : ndarray of float32 of shape (n_samples, n_samples)
         Symmetric.
     """
-    K = np.empty((len(X), len(X)), dtype=np.float32)
+    K = np.empty((X.shape[0], X.shape[0]), dtype=np.float32)
     for rows, block in kernel_blocks(X, **kernel_params):
         K[rows, rows.start :] = block
         K[rows.stop :, rows] = K[rows, rows.stop :].T
@@ -286,7 +300,7 @@ def nystroem_product(X: np.ndarray, landmarks: np.ndarray, **kernel_params: Any)
     to_coef : callable
         Gives S^-1 C'V, which multiplies kernel values against the landmarks.
     """
-    C = np.empty((len(X), len(landmarks)), dtype=X.dtype)
+    C = np.empty((X.shape[0], landmarks.shape[0]), dtype=X.dtype)
     for rows, K in kernel_blocks(X, landmarks, **kernel_params):
         C[rows] = K
     S = pairwise_kernel(landmarks, **kernel_params).astype(np.float64)

@@ -2,17 +2,24 @@
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from sktransfer.utils._messages import caller_level
+from sktransfer.utils._sparse import CenteredRows
 
 __all__ = [
+    "RowAxes",
     "center_rows",
+    "centered_axes",
     "fix_signs",
+    "ledoit_wolf_weight",
     "principal_axes",
+    "span_of_axes",
+    "sparse_axes",
     "top_eigenvectors_by_products",
     "top_generalized_eigenvectors",
 ]
@@ -175,6 +182,94 @@ def principal_axes(X: np.ndarray, *, tol: float = 1e-12) -> tuple[np.ndarray, np
     kept[0] = True
     s, vectors = np.sqrt(np.maximum(squared[kept], 0.0)), vectors[:, kept]
     return s, vectors if tall else X.T @ vectors / np.where(s > 0, s, 1.0)
+
+
+class RowAxes:
+    """Orthonormal axes R = Z'C of sparse rows Z, held as Z and C: no matrix as wide as the features is filled.
+
+    Parameters
+    ----------
+    rows : CenteredRows
+        Z.
+    coef : ndarray of shape (n_rows, rank)
+        C.
+    """
+
+    def __init__(self, rows: CenteredRows, coef: np.ndarray) -> None:
+        self.rows, self.coef = rows, coef
+        self.shape = (rows.rows.shape[1], coef.shape[1])
+
+    def project(self, X: Any) -> np.ndarray:
+        """Return X R for rows `X`, shape (n_samples, n_features)."""
+        return self.rows.project(X, self.coef)
+
+    def span(self, Q: np.ndarray) -> np.ndarray:
+        """Return R Q for `Q` of shape (rank, n_vectors)."""
+        return self.rows.transposed_product(self.coef @ Q)
+
+
+def span_of_axes(R: Any, Q: np.ndarray) -> np.ndarray:
+    """Return R Q, shape (n_features, n_vectors), for axes R as they come from the functions here."""
+    return R.span(Q) if isinstance(R, RowAxes) else R @ Q
+
+
+def sparse_axes(rows: CenteredRows, *, tol: float = 1e-12) -> tuple[np.ndarray, Any]:
+    """Return what :func:`principal_axes` does for sparse rows around the means of their parts.
+
+    Parameters
+    ----------
+    rows : CenteredRows
+        Rows.
+    tol : float, default=1e-12
+        As there.
+
+    Returns
+    -------
+    s : ndarray of shape (rank,)
+        Singular values, descending.
+    R : RowAxes or ndarray of shape (n_features, rank)
+        Orthonormal columns; an array where there are no more features than rows.
+    """
+    n, d = rows.rows.shape
+    squared, vectors = linalg.eigh(rows.scatter() if d <= n else rows.gram(), overwrite_a=True, check_finite=False)
+    squared, vectors = squared[::-1], vectors[:, ::-1]
+    kept = squared > max(squared[0], 0.0) * tol
+    kept[0] = True
+    s, vectors = np.sqrt(np.maximum(squared[kept], 0.0)), vectors[:, kept]
+    return s, vectors if d <= n else RowAxes(rows, vectors / np.where(s > 0, s, 1.0))
+
+
+def centered_axes(*parts: Any) -> tuple[np.ndarray, Any]:
+    """Return singular values and right singular vectors of rows, each part, an ndarray or CSR, around its own mean."""
+    if sparse.issparse(parts[0]):
+        return sparse_axes(CenteredRows(*parts))
+    return principal_axes(np.concatenate([center_rows(part) for part in parts]))
+
+
+def ledoit_wolf_weight(squared_norms: np.ndarray, variances: np.ndarray, n_features: int) -> float:
+    """Return the Ledoit-Wolf shrinkage of the covariance of centred rows, given its eigenvalues.
+
+    The sums over pairs of features that it is made of are norms, which the eigenvalues and the rows give in O(n d).
+
+    Parameters
+    ----------
+    squared_norms : ndarray of shape (n_samples,)
+        Those of the centred rows.
+    variances : ndarray of shape (rank,)
+        Eigenvalues that are not zero; rows are divided by their number.
+    n_features : int
+        Number of features.
+
+    Returns
+    -------
+    weight : float
+        From 0 to 1.
+    """
+    of_squares = float(np.sum(variances**2))
+    delta = of_squares - float(variances.sum()) ** 2 / n_features
+    beta = (float(np.mean(squared_norms**2)) - of_squares) / len(squared_norms)
+    # Rounding leaves delta below zero where all directions are alike.
+    return float(np.clip(beta / delta, 0.0, 1.0)) if delta > 1e-14 * of_squares else 0.0
 
 
 def center_rows(X: np.ndarray) -> np.ndarray:

@@ -3,21 +3,24 @@
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_array
+from scipy import sparse
+from sklearn.utils import check_array, get_tags
 from sklearn.utils.validation import validate_data
 
-__all__ = ["check_size", "check_table", "check_table_of"]
+__all__ = ["check_size", "check_table", "check_table_of", "refuse_sparse"]
 
 # Up to here products of rows, sums of many of them and products of these stay finite.
 _LARGEST = {4: 1e15, 8: 1e30}
 
 
-def check_table(X: Any, *, name: str, min_rows: int = 1, dtype: Any = np.float64) -> np.ndarray:
+def check_table(
+    X: Any, *, name: str, min_rows: int = 1, dtype: Any = np.float64, accept_sparse: bool = False
+) -> np.ndarray:
     """Return rows of finite numbers of a size to compute with.
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Rows.
     name : str
         What they are, for the messages.
@@ -25,11 +28,13 @@ def check_table(X: Any, *, name: str, min_rows: int = 1, dtype: Any = np.float64
         Least number of rows.
     dtype : dtype or list of dtypes, default=float64
         What to convert to.
+    accept_sparse : bool, default=False
+        Whether a sparse matrix may come.
 
     Returns
     -------
-    table : ndarray of shape (n_samples, n_features)
-        The rows.
+    table : {ndarray, CSR array} of shape (n_samples, n_features)
+        The rows; a sparse matrix of whatever format as a CSR array.
 
     Raises
     ------
@@ -39,9 +44,16 @@ def check_table(X: Any, *, name: str, min_rows: int = 1, dtype: Any = np.float64
     try:
         # Numbers near the largest there are: their sum, by which scikit-learn looks for NaN, is none.
         with np.errstate(invalid="ignore"):
-            table = check_array(X, dtype=dtype, ensure_min_samples=min_rows, input_name=name)
+            table = check_array(X, dtype=dtype, ensure_min_samples=min_rows, input_name=name, accept_sparse="csr")
     except (ValueError, TypeError) as error:
         raise _named(error, name) from error
+    if sparse.issparse(table):
+        if not accept_sparse:
+            raise TypeError(
+                f"{name} is a sparse matrix, but every entry is computed with here; pass fewer, dense features, such "
+                f"as TruncatedSVD(n_components=100) makes of it."
+            )
+        table = _canonical(table)
     check_size(table, name=name)
     return table
 
@@ -54,8 +66,9 @@ def check_table_of(
     Parameters
     ----------
     estimator : estimator
-        Learns number and names of the features, or compares them.
-    X : array-like of shape (n_samples, n_features)
+        Learns number and names of the features, or compares them. Its tag says whether it takes a sparse matrix; where
+        it does not, its `_dense_reason` says why.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Rows.
     reset : bool, default=True
         Whether to learn them.
@@ -66,18 +79,47 @@ def check_table_of(
 
     Returns
     -------
-    table : ndarray of shape (n_samples, n_features)
+    table : {ndarray, CSR array} of shape (n_samples, n_features)
         The rows.
     """
+    params: dict[str, Any] = {"dtype": [np.float64, np.float32], "ensure_min_samples": min_rows}
     try:
         with np.errstate(invalid="ignore"):
-            table = validate_data(
-                estimator, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=min_rows
-            )
+            table = validate_data(estimator, X, reset=reset, accept_sparse="csr", **params)
     except (ValueError, TypeError) as error:
         raise _named(error, "X") from error
+    refuse_sparse(estimator, table)
+    if sparse.issparse(table):
+        table = _canonical(table)
     check_size(table, name="X", precision=precision)
     return table
+
+
+def refuse_sparse(estimator: Any, X: Any) -> None:
+    """Raise a TypeError that says why and what to do, where `X` is sparse and `estimator` takes no sparse matrix."""
+    if not sparse.issparse(X) or get_tags(estimator).input_tags.sparse:
+        return
+    name, why = type(estimator).__name__, getattr(estimator, "_dense_reason", None)
+    reason = (why() if why is not None else None) or "it computes with every entry of X"
+    raise TypeError(
+        f"{name} cannot take a sparse matrix as X, because {reason}. Put TruncatedSVD(n_components=100) before it, as "
+        f"in make_pipeline(TruncatedSVD(n_components=100), {name}(...)); X.toarray() is for few columns."
+    )
+
+
+def _canonical(table: Any) -> sparse.csr_array:
+    """Return a CSR array of sorted entries, one for each place, in 32-bit indices where these are enough.
+
+    What a caller holds is not written.
+    """
+    rows = sparse.csr_array(table)
+    if rows.indices.dtype != np.int32 and max(rows.nnz, *rows.shape) <= np.iinfo(np.int32).max:
+        parts = rows.data, rows.indices.astype(np.int32), rows.indptr.astype(np.int32)
+        rows = sparse.csr_array(parts, shape=rows.shape)
+    if not rows.has_canonical_format:
+        rows = rows.copy()
+        rows.sum_duplicates()
+    return rows
 
 
 def check_size(table: np.ndarray, *, name: str, precision: Any = None) -> None:

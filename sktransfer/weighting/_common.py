@@ -5,9 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy import sparse
+from sklearn.neighbors import NearestNeighbors
 
-from sktransfer.utils._kernels import kernel_blocks, pairwise_kernel
+from sktransfer.utils._kernels import kernel_blocks, kernel_frame, move_rows, pairwise_kernel
 from sktransfer.utils._messages import caller_level
+from sktransfer.utils._sparse import column_means, distances_from_mean, distinct_rows
 
 __all__ = [
     "candidate_gammas",
@@ -15,6 +18,7 @@ __all__ = [
     "gaussian_features",
     "gaussian_mixture",
     "mean_weight",
+    "nearest_rows",
     "spread_order",
     "spread_rows",
 ]
@@ -52,37 +56,37 @@ def spread_order(X: np.ndarray) -> np.ndarray:
 
     Neither chance nor the order, the rotation or the scale of the rows decides it, but for rows of equal distance.
     """
-    centered = X - X.mean(axis=0)
-    return np.argsort(np.einsum("ij,ij->i", centered, centered), kind="stable")
+    return np.argsort(distances_from_mean(X), kind="stable")
 
 
-def spread_rows(X: np.ndarray, n_rows: int) -> np.ndarray:
+def spread_rows(X: Any, n_rows: int) -> Any:
     """Return `n_rows` rows of `X`, evenly spaced in :func:`spread_order`; all rows where there are not more.
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
+    X : {ndarray, CSR array} of shape (n_samples, n_features)
         Rows.
     n_rows : int
         How many to take at most.
 
     Returns
     -------
-    rows : ndarray of shape (min(n_rows, n_samples), n_features)
+    rows : {ndarray, CSR array} of shape (min(n_rows, n_samples), n_features)
         A copy.
     """
-    if len(X) <= n_rows:
+    n = X.shape[0]
+    if n <= n_rows:
         return X.copy()
     order = spread_order(X)
-    return X[order[np.linspace(0, len(X) - 1, n_rows).round().astype(int)]]
+    return X[order[np.linspace(0, n - 1, n_rows).round().astype(int)]]
 
 
-def deal_rows(X: np.ndarray, n_folds: int) -> np.ndarray:
+def deal_rows(X: Any, n_folds: int) -> np.ndarray:
     """Deal rows out to folds in :func:`spread_order`, so that nothing is drawn; equal rows go to one fold.
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
+    X : {ndarray, CSR array} of shape (n_samples, n_features)
         Rows, at least two different ones.
     n_folds : int
         How many folds at most; there are no more than different rows.
@@ -93,12 +97,16 @@ def deal_rows(X: np.ndarray, n_folds: int) -> np.ndarray:
         Fold of each row, from 0; none is empty.
     """
     # The same sample may come out of a product of matrices with other last digits.
-    centered = X - X.mean(axis=0)
-    size = float(np.abs(centered).max()) or 1.0
-    _, first, inverse = np.unique(np.round(centered / size, 9), axis=0, return_index=True, return_inverse=True)
+    rounded = X.copy() if sparse.issparse(X) else X - column_means(X)
+    rounded = rounded / (float(abs(rounded).max()) or 1.0)
+    if sparse.issparse(X):
+        rounded.data = np.round(rounded.data, 9)
+    else:
+        rounded = np.round(rounded, 9)
+    first, inverse, _ = distinct_rows(rounded)
     folds = np.empty(len(first), dtype=int)
     folds[spread_order(X[first])] = np.arange(len(first)) % n_folds
-    return folds[inverse.ravel()]
+    return folds[inverse]
 
 
 def candidate_gammas(gamma: Any, median: Callable[[], float]) -> np.ndarray:
@@ -129,20 +137,33 @@ def candidate_gammas(gamma: Any, median: Callable[[], float]) -> np.ndarray:
     return gammas
 
 
-def gaussian_features(X: np.ndarray, centers: np.ndarray, gamma: float) -> np.ndarray:
+def gaussian_features(X: Any, centers: Any, gamma: float) -> np.ndarray:
     """Return exp(-gamma |x - c|^2) for rows of `X`, shape (n_samples, n_features), and each centre c.
 
     Shape (n_samples, n_centers).
     """
     # Around the centres distances lose fewer digits than far from the origin.
-    origin = centers.mean(axis=0)
-    return pairwise_kernel(X - origin, centers - origin, kernel="rbf", gamma=gamma)
+    origin = _origin(centers)
+    X, centers = move_rows(X, origin, np.float64), move_rows(centers, origin, np.float64)
+    return pairwise_kernel(X, centers, kernel="rbf", gamma=gamma)
 
 
-def gaussian_mixture(X: np.ndarray, centers: np.ndarray, gamma: float, coef: np.ndarray) -> np.ndarray:
+def gaussian_mixture(X: Any, centers: Any, gamma: float, coef: np.ndarray) -> np.ndarray:
     """Return sum_l coef_l exp(-gamma |x - c_l|^2) for rows of `X`, shape (n_samples,), negative sums as zero."""
-    origin = centers.mean(axis=0)
-    values = np.empty(len(X))
-    for rows, features in kernel_blocks(X - origin, centers - origin, kernel="rbf", gamma=gamma):
+    origin = _origin(centers)
+    X, centers = move_rows(X, origin, np.float64), move_rows(centers, origin, np.float64)
+    values = np.empty(X.shape[0])
+    for rows, features in kernel_blocks(X, centers, kernel="rbf", gamma=gamma):
         values[rows] = features @ coef
     return np.maximum(values, 0.0)
+
+
+def _origin(centers: Any) -> np.ndarray:
+    return kernel_frame(centers, kernel="rbf")[0]
+
+
+def nearest_rows(X: Any, known: Any) -> np.ndarray:
+    """Return which row of `known`, shape (n_known, n_features), is nearest to each row of `X`, shape (n_samples,)."""
+    if sparse.issparse(X) and not sparse.issparse(known):
+        X = X.toarray()
+    return NearestNeighbors(n_neighbors=1).fit(known).kneighbors(X, return_distance=False)[:, 0]

@@ -9,13 +9,14 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from sktransfer.base import BaseWeighter
 from sktransfer.domains import Domains
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions
+from sktransfer.utils._deviations import ColumnScaler
 from sktransfer.utils._seeds import set_random_states
+from sktransfer.utils._sparse import inner_dense_reason
 from sktransfer.weighting._common import mean_weight
 
 __all__ = ["DomainClassifierWeighter", "LogOddsCalibration"]
@@ -81,7 +82,7 @@ class DomainClassifierWeighter(BaseWeighter):
     ----------
     estimator : classifier or None, default=None
         Any classifier with ``predict_proba``, or with ``decision_function`` if `calibration` is not None. None takes a
-        logistic regression on standardised features.
+        logistic regression on standardised features (of a sparse matrix on scaled ones, whose means stay).
     cv : int, default=5
         Number of folds, at least 2; lowered to the number of rows of the smaller domain. Where that has one row only,
         nothing can be held out: one classifier is fitted on all rows and not calibrated.
@@ -162,7 +163,10 @@ class DomainClassifierWeighter(BaseWeighter):
         self.random_state = random_state
         self.target_domain = target_domain
 
-    def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
+    def _dense_reason(self) -> str | None:
+        return inner_dense_reason(self.estimator)
+
+    def _fit_rows(self, X: Any, domains: Domains, y: Any) -> None:
         is_target, rng = domains.is_target, check_random_state(self.random_state)
         self._balance_ = float(np.log(np.mean(~is_target) / np.mean(is_target)))
         folds = min(self.cv, int(is_target.sum()), int((~is_target).sum()))
@@ -180,15 +184,15 @@ class DomainClassifierWeighter(BaseWeighter):
 
     def _cross_fit(self, X, is_target, n_splits, rng):
         splitter = StratifiedKFold(n_splits, shuffle=True, random_state=rng.randint(2**31 - 1))
-        estimators, log_odds = [], np.empty(len(X))
-        for train, test in splitter.split(X, is_target):
+        estimators, log_odds = [], np.empty(X.shape[0])
+        for train, test in splitter.split(is_target, is_target):
             estimators.append(self._fit_classifier(X[train], is_target[train], rng))
             log_odds[test] = self._read_log_odds(estimators[-1], X[test])
         return estimators, log_odds
 
     def _fit_classifier(self, X, is_target, rng):
         if self.estimator is None:
-            classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+            classifier = make_pipeline(ColumnScaler(), LogisticRegression(max_iter=1000))
         else:
             classifier = clone(self.estimator)
         return set_random_states(classifier, rng).fit(X, is_target.astype(int))
@@ -211,6 +215,6 @@ class DomainClassifierWeighter(BaseWeighter):
 
     def _weigh_rows(self, X: np.ndarray) -> np.ndarray:
         if not self.scale_:
-            return np.ones(len(X))
+            return np.ones(X.shape[0])
         log_odds = np.mean([self._read_log_odds(classifier, X) for classifier in self.estimators_], axis=0)
         return self._weigh_log_odds(log_odds) / self.scale_

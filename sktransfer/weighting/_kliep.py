@@ -12,6 +12,7 @@ from sktransfer.domains import Domains
 from sktransfer.utils._compat import Interval
 from sktransfer.utils._kernels import median_gamma
 from sktransfer.utils._messages import caller_level
+from sktransfer.utils._sparse import distinct_rows
 from sktransfer.weighting._common import (
     candidate_gammas,
     deal_rows,
@@ -101,7 +102,7 @@ def likelihood_cross_validation(
         Mean log-likelihoods.
     """
     folds = deal_rows(Xt, cv)
-    held_out = np.empty((len(gammas), len(Xt)))
+    held_out = np.empty((len(gammas), Xt.shape[0]))
     for fold in range(folds.max() + 1):
         out = folds == fold
         centers = spread_rows(Xt[~out], n_centers)
@@ -111,7 +112,7 @@ def likelihood_cross_validation(
             alpha, _ = kliep_coefficients(features[~out], source_mean, tol=tol, max_iter=max_iter)
             # Of weights with mean one none is above the number of rows: what is more tells of rows that are nearly
             # equal, a few of which would decide.
-            held_out[position, out] = np.log(np.clip(features[out] @ alpha, _TINY, len(Xs)))
+            held_out[position, out] = np.log(np.clip(features[out] @ alpha, _TINY, Xs.shape[0]))
     return held_out.mean(axis=1)
 
 
@@ -146,7 +147,7 @@ class KLIEPWeighter(BaseWeighter):
         Weights of the source rows, in their order; their mean is one.
     coef_ : ndarray of shape (n_centers,)
         Coefficients alpha.
-    centers_ : ndarray of shape (n_centers, n_features)
+    centers_ : {ndarray, CSR array} of shape (n_centers, n_features)
         Kernel centres.
     gamma_ : float
         The coefficient used.
@@ -217,14 +218,17 @@ class KLIEPWeighter(BaseWeighter):
         self.max_iter = max_iter
         self.target_domain = target_domain
 
-    def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
+    def _dense_reason(self) -> str | None:
+        return None
+
+    def _fit_rows(self, X: Any, domains: Domains, y: Any) -> None:
         rows = X.astype(np.float64, copy=False)
         Xs, Xt = rows[domains.source_rows], rows[domains.target_rows]
         self.gammas_ = candidate_gammas(self.gamma, lambda: median_gamma(rows))
         self.centers_ = spread_rows(Xt, self.n_centers)
         params: dict[str, Any] = {"tol": self.tol, "max_iter": self.max_iter}
         best, self.cv_scores_ = 0, None
-        if len(self.gammas_) > 1 and (Xt != Xt[0]).any():
+        if len(self.gammas_) > 1 and len(distinct_rows(Xt)[0]) > 1:
             self.cv_scores_ = likelihood_cross_validation(
                 Xs, Xt, self.gammas_, n_centers=self.n_centers, cv=self.cv, **params
             )
@@ -245,9 +249,9 @@ class KLIEPWeighter(BaseWeighter):
         weights = gaussian_mixture(Xs, self.centers_, self.gamma_, self.coef_)
         # The constraint makes the mean one, but for rounding.
         self.scale_ = mean_weight(weights, caller="KLIEPWeighter")
-        self.weights_ = weights / self.scale_ if self.scale_ else np.ones(len(Xs))
+        self.weights_ = weights / self.scale_ if self.scale_ else np.ones(Xs.shape[0])
 
     def _weigh_rows(self, X: np.ndarray) -> np.ndarray:
         if not self.scale_:
-            return np.ones(len(X))
+            return np.ones(X.shape[0])
         return gaussian_mixture(X.astype(np.float64, copy=False), self.centers_, self.gamma_, self.coef_) / self.scale_

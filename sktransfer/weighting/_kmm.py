@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.neighbors import NearestNeighbors
 
 from sktransfer.base import BaseWeighter
 from sktransfer.domains import Domains
@@ -22,7 +21,7 @@ from sktransfer.utils._kernels import (
     resolve_gamma,
 )
 from sktransfer.utils._messages import caller_level
-from sktransfer.weighting._common import mean_weight
+from sktransfer.weighting._common import mean_weight, nearest_rows
 
 __all__ = ["KMMWeighter", "KernelProduct", "project_box_slab", "solve_box_slab"]
 
@@ -37,7 +36,7 @@ class KernelProduct:
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
+    X : {ndarray, CSR array} of shape (n_samples, n_features)
         Rows.
     memory : int, default=1024
         Size in MiB up to which the kernel matrix is held.
@@ -45,11 +44,11 @@ class KernelProduct:
         Passed to :func:`sktransfer.utils._kernels.pairwise_kernel`.
     """
 
-    def __init__(self, X: np.ndarray, *, memory: int = _HELD_KERNEL, **kernel_params: Any) -> None:
+    def __init__(self, X: Any, *, memory: int = _HELD_KERNEL, **kernel_params: Any) -> None:
         self._X, self._params = X, kernel_params
         self._K: np.ndarray | None = None
         self._kept: tuple[np.ndarray, np.ndarray] | None = None
-        n = len(X)
+        n = X.shape[0]
         if kernel_params["kernel"] != "linear" and 4 * n * n <= memory * 2**20:
             self._K = kernel_matrix(X, **kernel_params)
 
@@ -258,7 +257,7 @@ class KMMWeighter(BaseWeighter):
         Steps taken.
     gamma_ : float or None
         The coefficient used.
-    X_fit_ : ndarray of shape (n_source, n_features)
+    X_fit_ : {ndarray, CSR array} of shape (n_source, n_features)
         Training source rows, for :meth:`predict_weights`.
     source_domains_ : list
         Names of the source domains.
@@ -330,7 +329,10 @@ class KMMWeighter(BaseWeighter):
         self.max_iter = max_iter
         self.target_domain = target_domain
 
-    def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
+    def _dense_reason(self) -> str | None:
+        return None
+
+    def _fit_rows(self, X: Any, domains: Domains, y: Any) -> None:
         n = len(domains.source_rows)
         eps = (np.sqrt(n) - 1.0) / np.sqrt(n) if self.eps is None else self.eps
         if 1.0 - eps > self.B:
@@ -364,5 +366,4 @@ class KMMWeighter(BaseWeighter):
         self.X_fit_ = X[domains.source_rows]
 
     def _weigh_rows(self, X: np.ndarray) -> np.ndarray:
-        nearest = NearestNeighbors(n_neighbors=1).fit(self.X_fit_).kneighbors(X, return_distance=False)
-        return self.weights_[nearest[:, 0]]
+        return self.weights_[nearest_rows(X, self.X_fit_)]

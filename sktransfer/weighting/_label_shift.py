@@ -4,7 +4,6 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
@@ -19,7 +18,9 @@ from sktransfer.metrics import (
 )
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions
 from sktransfer.utils._kernels import resolve_gamma
+from sktransfer.utils._sparse import inner_dense_reason
 from sktransfer.utils._threads import small_algebra
+from sktransfer.weighting._common import nearest_rows
 
 __all__ = ["LabelShiftWeighter"]
 
@@ -86,7 +87,7 @@ class LabelShiftWeighter(BaseWeighter):
         The classifiers of the folds, fitted on class numbers; none for one class or for "kernel".
     gamma_ : float or None
         The coefficient used; None for "confusion".
-    X_fit_ : ndarray of shape (n_source, n_features) or None
+    X_fit_ : {ndarray, CSR array} of shape (n_source, n_features) or None
         Training source rows, for :meth:`predict_weights` without classes; None for "confusion".
     source_domains_ : list
         Names of the source domains.
@@ -164,7 +165,10 @@ class LabelShiftWeighter(BaseWeighter):
         self.random_state = random_state
         self.target_domain = target_domain
 
-    def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
+    def _dense_reason(self) -> str | None:
+        return inner_dense_reason(self.estimator if self.method == "confusion" else None)
+
+    def _fit_rows(self, X: Any, domains: Domains, y: Any) -> None:
         if y is None:
             raise ValueError("LabelShiftWeighter requires y to be passed, but the target y is None.")
         labels, rows = read_source_labels(as_labels(y, name="y"), domains)
@@ -203,7 +207,7 @@ class LabelShiftWeighter(BaseWeighter):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Source rows.
         y : array-like of shape (n_samples,) or None, default=None
             Their classes, of which the weights are. None takes the classes as the classifiers predict them, and weighs
@@ -223,7 +227,7 @@ class LabelShiftWeighter(BaseWeighter):
         if y is None:
             return self._weigh_rows(X)
         labels = as_labels(y, name="y")
-        check_length(labels, len(X), name="y")
+        check_length(labels, X.shape[0], name="y")
         unknown = sorted(set(labels.tolist()) - set(self.classes_.tolist()), key=str)
         if unknown:
             raise ValueError(
@@ -233,10 +237,9 @@ class LabelShiftWeighter(BaseWeighter):
 
     def _weigh_rows(self, X: np.ndarray) -> np.ndarray:
         if self.X_fit_ is not None:
-            nearest = NearestNeighbors(n_neighbors=1).fit(self.X_fit_).kneighbors(X, return_distance=False)
-            return self.weights_[nearest[:, 0]]
+            return self.weights_[nearest_rows(X, self.X_fit_)]
         if not self.estimators_:
-            return np.ones(len(X))
+            return np.ones(X.shape[0])
         params: dict[str, Any] = {"n_classes": len(self.classes_), "soft": self.soft}
         return np.mean([predict_class_shares(e, X, **params) @ self.class_weights_ for e in self.estimators_], axis=0)
 

@@ -9,19 +9,20 @@ from sklearn.neighbors import NearestNeighbors
 from sktransfer.base import BaseWeighter
 from sktransfer.domains import Domains
 from sktransfer.utils._compat import Interval
-from sktransfer.weighting._common import mean_weight
+from sktransfer.utils._sparse import distinct_rows
+from sktransfer.weighting._common import mean_weight, nearest_rows
 
 __all__ = ["NearestNeighborWeighter", "voronoi_counts"]
 
 
-def voronoi_counts(Xs: np.ndarray, Xt: np.ndarray, *, n_neighbors: int = 1) -> np.ndarray:
+def voronoi_counts(Xs: Any, Xt: Any, *, n_neighbors: int = 1) -> np.ndarray:
     """Count, for each source row, the target rows that it is nearest to.
 
     Parameters
     ----------
-    Xs : ndarray of shape (n_source, n_features)
+    Xs : {ndarray, CSR array} of shape (n_source, n_features)
         Source rows.
-    Xt : ndarray of shape (n_target, n_features)
+    Xt : {ndarray, CSR array} of shape (n_target, n_features)
         Target rows.
     n_neighbors : int, default=1
         Each target row is shared by this many different source rows nearest to it; by all where there are not more.
@@ -31,11 +32,11 @@ def voronoi_counts(Xs: np.ndarray, Xt: np.ndarray, *, n_neighbors: int = 1) -> n
     counts : ndarray of shape (n_source,)
         Counts, which sum to n_target. Equal source rows share theirs.
     """
-    distinct, inverse, repeats = np.unique(Xs, axis=0, return_inverse=True, return_counts=True)
-    n_neighbors = min(n_neighbors, len(distinct))
-    nearest = NearestNeighbors(n_neighbors=n_neighbors).fit(distinct).kneighbors(Xt, return_distance=False)
-    counts = np.bincount(nearest.ravel(), minlength=len(distinct)) / n_neighbors
-    return (counts / repeats)[inverse.ravel()]
+    first, inverse, repeats = distinct_rows(Xs)
+    n_neighbors = min(n_neighbors, len(first))
+    nearest = NearestNeighbors(n_neighbors=n_neighbors).fit(Xs[first]).kneighbors(Xt, return_distance=False)
+    counts = np.bincount(nearest.ravel(), minlength=len(first)) / n_neighbors
+    return (counts / repeats)[inverse]
 
 
 class NearestNeighborWeighter(BaseWeighter):
@@ -59,7 +60,7 @@ class NearestNeighborWeighter(BaseWeighter):
         Weights of the source rows, in their order; their mean is one.
     counts_ : ndarray of shape (n_source,)
         Number of target rows that each source row is nearest to.
-    X_fit_ : ndarray of shape (n_source, n_features)
+    X_fit_ : {ndarray, CSR array} of shape (n_source, n_features)
         Training source rows, for :meth:`predict_weights`.
     source_domains_ : list
         Names of the source domains.
@@ -102,12 +103,14 @@ class NearestNeighborWeighter(BaseWeighter):
         self.smoothing = smoothing
         self.target_domain = target_domain
 
-    def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
+    def _dense_reason(self) -> str | None:
+        return None
+
+    def _fit_rows(self, X: Any, domains: Domains, y: Any) -> None:
         self.X_fit_ = X[domains.source_rows]
         self.counts_ = voronoi_counts(self.X_fit_, X[domains.target_rows], n_neighbors=self.n_neighbors)
         weights = self.counts_ + self.smoothing
         self.weights_ = weights / mean_weight(weights, caller="NearestNeighborWeighter")
 
     def _weigh_rows(self, X: np.ndarray) -> np.ndarray:
-        nearest = NearestNeighbors(n_neighbors=1).fit(self.X_fit_).kneighbors(X, return_distance=False)
-        return self.weights_[nearest[:, 0]]
+        return self.weights_[nearest_rows(X, self.X_fit_)]

@@ -124,7 +124,7 @@ class RuLSIFWeighter(BaseWeighter):
         Weights of the source rows, in their order; their mean is one. Fitted values below zero are zero.
     coef_ : ndarray of shape (n_centers,)
         Coefficients of the kernels.
-    centers_ : ndarray of shape (n_centers, n_features)
+    centers_ : {ndarray, CSR array} of shape (n_centers, n_features)
         Kernel centres.
     gamma_ : float
         The kernel coefficient used.
@@ -190,7 +190,10 @@ class RuLSIFWeighter(BaseWeighter):
         self.n_centers = n_centers
         self.target_domain = target_domain
 
-    def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
+    def _dense_reason(self) -> str | None:
+        return None
+
+    def _fit_rows(self, X: Any, domains: Domains, y: Any) -> None:
         rows = X.astype(np.float64, copy=False)
         Xs, Xt = rows[domains.source_rows], rows[domains.target_rows]
         gammas = candidate_gammas(self.gamma, lambda: median_gamma(rows))
@@ -206,11 +209,11 @@ class RuLSIFWeighter(BaseWeighter):
         self.coef_ = rulsif_coefficients(*features, alpha=self.alpha, reg=self.reg_)
         weights = gaussian_mixture(Xs, self.centers_, self.gamma_, self.coef_)
         self.scale_ = mean_weight(weights, caller="RuLSIFWeighter")
-        self.weights_ = weights / self.scale_ if self.scale_ else np.ones(len(Xs))
+        self.weights_ = weights / self.scale_ if self.scale_ else np.ones(Xs.shape[0])
 
     def _weigh_rows(self, X: np.ndarray) -> np.ndarray:
         if not self.scale_:
-            return np.ones(len(X))
+            return np.ones(X.shape[0])
         return gaussian_mixture(X.astype(np.float64, copy=False), self.centers_, self.gamma_, self.coef_) / self.scale_
 
 

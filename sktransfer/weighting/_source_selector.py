@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sktransfer.base import BaseWeighter
 from sktransfer.domains import Domains, as_labels, mask_labels, read_source_labels, take_rows
 from sktransfer.utils._compat import HasMethods, Interval, RealNotInt, fit_context
+from sktransfer.utils._sparse import inner_dense_reason
 from sktransfer.utils._threads import small_algebra
 from sktransfer.weighting._kliep import KLIEPWeighter
 
@@ -89,7 +90,10 @@ class SourceSelector(BaseWeighter):
         self.weighter = weighter
         self.target_domain = target_domain
 
-    def _fit_rows(self, X: np.ndarray, domains: Domains, y: Any) -> None:
+    def _dense_reason(self) -> str | None:
+        return inner_dense_reason(self.weighter)
+
+    def _fit_rows(self, X: Any, domains: Domains, y: Any) -> None:
         self.weighter_ = KLIEPWeighter() if self.weighter is None else clone(self.weighter)
         self.weighter_.set_params(target_domain=self.target_domain)
         if y is not None:
@@ -117,7 +121,7 @@ class SourceSelector(BaseWeighter):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows of all domains.
         y : array-like of shape (n_samples,)
             Labels; without `sample_domain`, rows with a missing label (NaN, None, or -1 for integers) are the target.

@@ -27,6 +27,7 @@ from sktransfer.exceptions import DomainError
 from sktransfer.utils._compat import Interval
 from sktransfer.utils._messages import caller_level
 from sktransfer.utils._seeds import set_random_states
+from sktransfer.utils._sparse import inner_dense_reason
 from sktransfer.utils._tables import check_table_of
 
 __all__ = ["SMALLEST_ERROR", "LabelledRows", "TrAdaBoostBase", "first_weights", "second_half", "source_factor"]
@@ -82,7 +83,7 @@ class LabelledRows:
 
     Attributes
     ----------
-    X : ndarray of shape (n_source + n_target, n_features)
+    X : {ndarray, CSR array} of shape (n_source + n_target, n_features)
         Rows.
     y : ndarray of shape (n_source + n_target,)
         Labels.
@@ -90,7 +91,7 @@ class LabelledRows:
         Number of source rows.
     """
 
-    X: np.ndarray
+    X: Any
     y: np.ndarray
     n_source: int
 
@@ -112,15 +113,23 @@ class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
         "target_domain": "no_validation",
     }
 
-    def _read_domains(self, X: np.ndarray, y: Any, sample_domain: Any) -> Domains:
+    def _dense_reason(self) -> str | None:
+        return inner_dense_reason(self.estimator)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self._dense_reason() is None
+        return tags
+
+    def _read_domains(self, X: Any, y: Any, sample_domain: Any) -> Domains:
         """Return the roles of the training rows."""
-        return check_domains(sample_domain, y, target_domain=self.target_domain, n_samples=len(X))
+        return check_domains(sample_domain, y, target_domain=self.target_domain, n_samples=X.shape[0])
 
     def _labelled_rows(self, X: Any, y: Any, sample_domain: Any) -> LabelledRows:
         y = labels_of_fit(y, caller=type(self).__name__)
         refuse_wrapper(self, y, sample_domain, target_domain=self.target_domain, holds_minus_one=self._holds_minus_one)
         X = check_table_of(self, X, min_rows=2)
-        check_length(y, len(X), name="y")
+        check_length(y, X.shape[0], name="y")
         domains = self._read_domains(X, y, sample_domain)
         self.source_domains_ = list(domains.source_names)
         labels, rows = read_source_labels(y, domains)
@@ -140,7 +149,7 @@ class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
         self._check_labels(labels)
         return LabelledRows(X[rows], labels, len(domains.source_rows))
 
-    def _fit_learner(self, X: np.ndarray, y: np.ndarray, weights: np.ndarray, rng: np.random.RandomState) -> Any:
+    def _fit_learner(self, X: Any, y: np.ndarray, weights: np.ndarray, rng: np.random.RandomState) -> Any:
         """Fit a new learner; the weights reach it with mean one, so that its penalties keep their meaning."""
         learner = self._default_estimator() if self.estimator is None else clone(self.estimator)
         set_random_states(learner, rng)
@@ -178,14 +187,14 @@ class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
         right = np.isclose(found, shuffled) if shuffled.dtype.kind in "iufb" else found == shuffled
         return bool(np.mean(right[data.n_source :]) > 0.9)
 
-    def _check_new_rows(self, X: Any) -> np.ndarray:
+    def _check_new_rows(self, X: Any) -> Any:
         check_is_fitted(self)
         refuse_scoring(self)
         return check_table_of(self, X, reset=False)
 
-    def _check_labelled_rows(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _check_labelled_rows(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
         X, y = self._check_new_rows(X), as_labels(y, name="y")
-        check_length(y, len(X), name="y")
+        check_length(y, X.shape[0], name="y")
         return X, y
 
     def _scored_rows(self, y: Any) -> tuple[np.ndarray, np.ndarray]:

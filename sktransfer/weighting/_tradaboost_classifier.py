@@ -186,7 +186,7 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoostBase):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows of all domains.
         y : array-like of shape (n_samples,)
             Labels, those of target rows included; target rows without one (NaN, None, or -1 for integers) are left out.
@@ -250,7 +250,7 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoostBase):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Source rows.
         y : array-like of shape (n_samples,)
             Their labels.
@@ -269,7 +269,7 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoostBase):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
 
         Returns
@@ -285,7 +285,7 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoostBase):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
 
         Returns
@@ -294,10 +294,10 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoostBase):
             Shares, in the order of ``classes_``; they are not calibrated.
         """
         X = self._check_new_rows(X)
-        shares = np.zeros((len(X), len(self.classes_)))
+        shares = np.zeros((X.shape[0], len(self.classes_)))
         for learner, vote in zip(self.estimators_, self.estimator_weights_, strict=True):
             if vote > 0:
-                shares[np.arange(len(X)), np.searchsorted(self.classes_, learner.predict(X))] += vote
+                shares[np.arange(X.shape[0]), np.searchsorted(self.classes_, learner.predict(X))] += vote
         return shares / self.estimator_weights_.sum()
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -305,7 +305,7 @@ class TrAdaBoostClassifier(ClassifierMixin, TrAdaBoostBase):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
         y : array-like of shape (n_samples,)
             Labels; rows where they are missing are left out.

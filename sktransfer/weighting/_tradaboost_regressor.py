@@ -155,7 +155,7 @@ class TrAdaBoostRegressor(RegressorMixin, TrAdaBoostBase):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows of all domains.
         y : array-like of shape (n_samples,)
             Numbers, those of target rows included; target rows without one (NaN, None, or -1 for integers) are left
@@ -264,8 +264,8 @@ class TrAdaBoostRegressor(RegressorMixin, TrAdaBoostBase):
 
         return fit_round
 
-    def _replay(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
-        weights = np.ones(len(X))
+    def _replay(self, X: Any, y: np.ndarray) -> np.ndarray:
+        weights = np.ones(X.shape[0])
         for learner, largest, beta in self._source_steps_:
             weights *= beta ** adjusted_errors(learner.predict(X) - y, largest, loss=self.loss)
         return weights
@@ -289,7 +289,7 @@ class TrAdaBoostRegressor(RegressorMixin, TrAdaBoostBase):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Source rows.
         y : array-like of shape (n_samples,)
             Their labels.
@@ -307,7 +307,7 @@ class TrAdaBoostRegressor(RegressorMixin, TrAdaBoostBase):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
 
         Returns
@@ -325,7 +325,7 @@ class TrAdaBoostRegressor(RegressorMixin, TrAdaBoostBase):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows.
         y : array-like of shape (n_samples,)
             Numbers; rows where they are missing are left out.

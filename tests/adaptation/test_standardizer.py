@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose
 from sklearn.preprocessing import StandardScaler
 
 from sktransfer.adaptation import DomainStandardizer
-from sktransfer.adaptation._standardizer import column_statistics
+from sktransfer.utils._deviations import column_statistics
 
 
 @pytest.fixture
