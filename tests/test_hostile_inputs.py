@@ -129,6 +129,7 @@ HOSTILE = {
 
 
 def finite(values):
+    values = values.toarray() if sparse.issparse(values) else values
     assert np.isfinite(np.asarray(values, dtype=np.float64)).all(), values
 
 
