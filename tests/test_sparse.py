@@ -38,6 +38,8 @@ from sktransfer import (
     SubspaceAlignmentAdapter,
     TrAdaBoostClassifier,
     TrAdaBoostRegressor,
+    WeightedConformalClassifier,
+    WeightedConformalRegressor,
     pack_domains,
 )
 
@@ -204,6 +206,26 @@ def test_regressors(model, data):
     assert_allclose(fit(model, sparse.coo_matrix(X), y, d).predict(sparse.csr_array(X)), expected, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Coverage of:UserWarning")
+@pytest.mark.parametrize("weighter", [RuLSIFWeighter(), LabelShiftWeighter(LINEAR)], ids=name_of)
+def test_sets_of_classes(weighter, data):
+    X, y, d = data
+    model = WeightedConformalClassifier(LINEAR, weighter, confidence_level=0.6, random_state=0)
+    expected = model.fit(X, y, sample_domain=d).predict_set(X)
+    again = clone(model).fit(sparse.csr_matrix(X), y, sample_domain=d)
+    assert_array_equal(again.predict_set(sparse.csr_array(X)), expected)
+
+
+@pytest.mark.filterwarnings("ignore:Coverage of:UserWarning")
+def test_intervals(data):
+    X, _, d = data
+    y = X[:, 0] + np.linspace(0, 1, len(X))
+    model = WeightedConformalRegressor(RIDGE, RuLSIFWeighter(), confidence_level=0.6, random_state=0)
+    expected = model.fit(X, y, sample_domain=d).predict_interval(X)
+    again = clone(model).fit(sparse.csr_matrix(X), y, sample_domain=d)
+    assert_allclose(again.predict_interval(sparse.csr_array(X)), expected, atol=1e-6)
+
+
 class TestCORAL:
     """All that is computed of more features than rows is inner products of rows."""
 
@@ -324,6 +346,7 @@ def test_scorers(name, data):
 
 
 class TestRefusals:
+    @pytest.mark.filterwarnings("ignore:Coverage of:UserWarning")
     @pytest.mark.parametrize(
         ("estimator", "reason"),
         [
@@ -331,6 +354,7 @@ class TestRefusals:
             (DomainClassifierWeighter(GaussianNB()), "GaussianNB inside of it takes none"),
             (LabelShiftWeighter(GaussianNB()), "GaussianNB inside of it takes none"),
             (TrAdaBoostClassifier(GaussianNB()), "GaussianNB inside of it takes none"),
+            (WeightedConformalClassifier(GaussianNB()), "GaussianNB inside of it takes none"),
             (AdaptedClassifier(GaussianNB(), KMMWeighter()), "GaussianNB inside of it takes none"),
             (AdaptedClassifier(adapter=DomainStandardizer()), "DomainStandardizer inside of it takes none"),
             (DANNClassifier(None), "DANNClassifier cannot take a sparse matrix as X, because"),

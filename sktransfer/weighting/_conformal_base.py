@@ -30,6 +30,8 @@ from sktransfer.exceptions import DomainError
 from sktransfer.utils._compat import HasMethods, Interval
 from sktransfer.utils._messages import caller_level
 from sktransfer.utils._seeds import set_random_states
+from sktransfer.utils._sparse import inner_dense_reason
+from sktransfer.utils._tables import refuse_sparse
 from sktransfer.weighting._conformal import (
     coverage_spread,
     effective_sample_size,
@@ -128,6 +130,7 @@ class ConformalBase(MetaEstimatorMixin, BaseEstimator):
                 f"X must hold numbers or samples, got dates (dtype {X.dtype}). Turn them into numbers first."
             )
         check_length(y, n_rows(X), name="y")
+        refuse_sparse(self, X)
         refuse_wrapper(
             self,
             y,
@@ -384,6 +387,9 @@ class ConformalBase(MetaEstimatorMixin, BaseEstimator):
             )
         return None
 
+    def _dense_reason(self) -> str | None:
+        return inner_dense_reason(self.estimator, self.weighter)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         if self.weighter is None and self.use_target_labels:
@@ -391,4 +397,5 @@ class ConformalBase(MetaEstimatorMixin, BaseEstimator):
         else:
             inner = DomainClassifierWeighter() if self.weighter is None else self.weighter
         tags.input_tags = get_tags(inner).input_tags
+        tags.input_tags.sparse = self._dense_reason() is None
         return tags
