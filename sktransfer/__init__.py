@@ -12,6 +12,7 @@ _ROOM_OF = {
     "AdaBNClassifier": "deep_adaptation",
     "AdaptedClassifier": "adaptation",
     "AdaptedRegressor": "adaptation",
+    "AudioBackbone": "backbones",
     "BNMClassifier": "deep_adaptation",
     "BSS": "fine_tuning",
     "BackboneSearch": "model_selection",

@@ -28,7 +28,7 @@ from sktransfer.adaptation import (
     OTAdapter,
     SubspaceAlignmentAdapter,
 )
-from sktransfer.backbones import ImageBackbone, list_backbones, load_backbone
+from sktransfer.backbones import AudioBackbone, ImageBackbone, list_backbones, load_backbone
 from sktransfer.datasets import make_domain_shift, make_image_domains
 from sktransfer.deep_adaptation import (
     AdaBNClassifier,
@@ -153,6 +153,7 @@ __all__ = [
     "AdaBNClassifier",
     "AdaptedClassifier",
     "AdaptedRegressor",
+    "AudioBackbone",
     "BNMClassifier",
     "BackboneSearch",
     "CDANClassifier",

@@ -4,6 +4,7 @@ __all__ = [
     "CacheWarning",
     "DivergenceError",
     "DomainError",
+    "InvalidAudioError",
     "InvalidImageError",
     "InvalidImageWarning",
     "InvalidSampleError",
@@ -28,6 +29,10 @@ class InvalidSampleError(ValueError):
 
 class InvalidImageError(InvalidSampleError):
     """A sample cannot be read as a picture."""
+
+
+class InvalidAudioError(InvalidSampleError):
+    """A sample cannot be read as a recording."""
 
 
 class InvalidSampleWarning(UserWarning):

@@ -10,6 +10,7 @@ KINDS = {
     "CacheWarning": UserWarning,
     "DivergenceError": RuntimeError,
     "DomainError": ValueError,
+    "InvalidAudioError": ValueError,
     "InvalidImageError": ValueError,
     "InvalidImageWarning": UserWarning,
     "InvalidSampleError": ValueError,

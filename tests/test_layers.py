@@ -26,6 +26,7 @@ LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
 # Files that may import torch when they are imported; everything else must do without.
 TORCH_DOORS = (
     *("utils/_batch.py", "utils/_device", "utils/_random.py", "modalities/_augmented.py", "modalities/_loaders.py"),
+    "modalities/_audio_changes.py",
     *("backbones/", "_frozen/", "_nets/", "fine_tuning/", "deep_adaptation/", "picture_adaptation/"),
 )
 # The one place of each.

@@ -19,6 +19,7 @@ EXTRAS = {
     "lora",
     "accelerate",
     "onnx",
+    "audio",
     "dask",
     "docs",
     "test",

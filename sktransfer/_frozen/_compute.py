@@ -9,7 +9,7 @@ from sktransfer.utils._batch import Batch
 
 __all__ = ["POOLINGS", "Boundary", "Computation", "PooledLayers", "SourceProba", "TrainedNet"]
 
-POOLINGS = ("avg", "max", "avgmax", "gem", "cls", "flatten")
+POOLINGS = ("avg", "max", "avgmax", "gem", "cls", "flatten", "time")
 
 _GEM_POWER, _GEM_FLOOR = 3.0, 1e-6
 
@@ -42,7 +42,10 @@ class PooledLayers(NamedTuple):
     @property
     def identity(self) -> Identity:
         """What the numbers are known by, but for the sample and its preparation."""
-        return self.backbone.identify(f"{[tuple(tap) for tap in self.taps]}|{self.pooling}", self.__call__)
+        pooling = self.pooling
+        if pooling == "time":
+            pooling = f"{self.backbone.modality.time_steps} times"
+        return self.backbone.identify(f"{[tuple(tap) for tap in self.taps]}|{pooling}", self.__call__)
 
     @property
     def cpu_rows(self) -> int:
@@ -60,7 +63,7 @@ class PooledLayers(NamedTuple):
 
     def shape(self) -> tuple[int, ...]:
         """Shape of one sample's features."""
-        return self.backbone.shape_of((self.taps, self.pooling), self._shape)
+        return self.backbone.shape_of((self.taps, self.pooling, self.backbone.modality.time_steps), self._shape)
 
     def _shape(self):
         parts = [self._pool(output) for output in self.backbone.probe(list(self.taps))]
@@ -78,6 +81,10 @@ class PooledLayers(NamedTuple):
                     f"pooling='cls': {self.backbone.name} has no class token. Use 'avg', 'max', 'avgmax' or 'gem'."
                 )
             return token
+        if self.pooling == "time":
+            # Channel by channel, its steps one after another.
+            steps = torch.nn.functional.adaptive_avg_pool1d(maps.mean(3), self.backbone.modality.time_steps)
+            return steps.flatten(1)
         return maps if self.pooling is None else _POOL[self.pooling](maps)
 
 

@@ -79,20 +79,7 @@ def _whole_network(estimator):
 
 
 def _metadata(estimator):
-    spec = estimator.input_spec_
-    metadata = {
-        "preprocessing": {
-            **estimator.backbone_.modality.preprocessing,
-            "color": _color(estimator),
-            "channels": spec.select,
-            "value_range": spec.stated_range or spec.value_range,
-        }
-    }
+    metadata = {"preprocessing": estimator.backbone_.modality.described(estimator.input_spec_)}
     if is_classifier(estimator):
         metadata["classes"] = np.asarray(estimator.classes_).tolist()
     return metadata
-
-
-def _color(estimator):
-    channels = estimator.backbone_.in_chans
-    return {1: "L", 3: "RGB"}.get(channels, f"{channels} channels")

@@ -47,11 +47,13 @@ class Recipe(BaseEstimator):
     lr : float or "auto", default=1e-3
         Learning rate of the head and, unless `layer_decay` or `head_lr_factor` say otherwise, of everything.
         ``"auto"`` finds it by a range test [5]_ of up to 100 steps.
-    augment : {"light", "default", "trivial", "randaug"}, callable or None, default=None
+    augment : {"light", "default", "trivial", "randaug", "spec", "strong"}, callable or None, default=None
         Random changes of the training pictures: ``"light"`` crops 70 to 100 % of the area and flips horizontally,
         ``"default"`` is timm's ImageNet recipe (crops of 35 to 100 %, flips, colour changes), ``"trivial"`` and
         ``"randaug"`` take one operation of random strength, or two strong ones, in place of the colour changes; a
-        callable takes an RGB ``PIL.Image`` and returns a picture. None trains on the pictures as they are.
+        callable takes an RGB ``PIL.Image`` and returns a picture. Of recordings, ``"light"`` moves them in time, makes
+        them louder or softer and adds noise, ``"spec"`` masks stretches of time and pitch, ``"strong"`` does both; a
+        callable takes samples and their rate and returns samples. None trains on the samples as they are.
     optimizer : str, default="adamw"
         One of timm's optimizers, e.g. ``"sgd"``, ``"adamw"``, ``"lion"``.
     schedule : {"constant", "cosine", "one_cycle", "step"}, default="constant"
@@ -131,7 +133,7 @@ class Recipe(BaseEstimator):
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
-        "augment": [StrOptions({"light", "default", "trivial", "randaug"}), callable, None],
+        "augment": [StrOptions({"light", "default", "trivial", "randaug", "spec", "strong"}), callable, None],
         "optimizer": [str],
         "schedule": [StrOptions({"constant", "cosine", "one_cycle", "step"})],
         "warmup_epochs": [Interval(Integral, 0, None, closed="left")],

@@ -4,6 +4,7 @@ from sktransfer.utils._lazy import lazy_names
 
 # Imported on first use: estimators take BackboneHolderMixin as a base, and are imported without torch.
 _PLACES = {
+    "AudioBackbone": "_audio",
     "Backbone": "_backbone",
     "BackboneDescription": "_holder",
     "BackboneHolderMixin": "_holder",
@@ -12,7 +13,7 @@ _PLACES = {
     "Suffix": "_suffix",
     "Tap": "_backbone",
     "build_network": "_saved",
-    "check_sizes": "_saved",
+    "check_sizes": "_plain",
     "columns_as_features": "_table",
     "create_average": "_timm",
     "create_mixer": "_timm",

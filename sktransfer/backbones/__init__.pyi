@@ -1,5 +1,6 @@
 """The names of ``__init__.py``, which are lazy there, for type checkers; tests/test_types.py compares the two."""
 
+from sktransfer.backbones._audio import AudioBackbone
 from sktransfer.backbones._backbone import Backbone, Tap
 from sktransfer.backbones._describe import describe, means_table
 from sktransfer.backbones._holder import BackboneDescription, BackboneHolderMixin
@@ -7,10 +8,9 @@ from sktransfer.backbones._identity import Identity
 from sktransfer.backbones._image import ImageBackbone
 from sktransfer.backbones._load import forget_backbones, load_backbone
 from sktransfer.backbones._onnx import to_onnx
-from sktransfer.backbones._plain import to_plain
+from sktransfer.backbones._plain import check_sizes, to_plain
 from sktransfer.backbones._saved import (
     build_network,
-    check_sizes,
     describe_network,
     description_class,
     name_of,
@@ -24,6 +24,7 @@ from sktransfer.backbones._table import columns_as_features
 from sktransfer.backbones._timm import create_average, create_mixer, create_optimizer, list_backbones, train_transform
 
 __all__ = [
+    "AudioBackbone",
     "Backbone",
     "BackboneDescription",
     "BackboneHolderMixin",

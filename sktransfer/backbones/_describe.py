@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sktransfer.backbones._audio import AUDIO, AudioBackbone
 from sktransfer.backbones._holder import BackboneDescription
 from sktransfer.backbones._image import SHORT_FORMS, ImageBackbone, is_said
 from sktransfer.backbones._table import TableBackbone
@@ -26,12 +27,16 @@ def describe(estimator: Any, *, or_table: bool = False) -> BackboneDescription:
         If something is said twice, or has no meaning for such a network.
     """
     given = estimator.backbone
+    if isinstance(given, str) and given.startswith(AUDIO):
+        given = AudioBackbone(given.removeprefix(AUDIO))
     short = {name: getattr(estimator, name) for name in SHORT_FORMS if hasattr(estimator, name)}
     if or_table and means_table(given):
         description: BackboneDescription = TableBackbone()
     elif isinstance(given, ImageBackbone):
         description = given.with_short_forms(**short)
     elif isinstance(given, BackboneDescription):
+        if isinstance(given, AudioBackbone):
+            given = given.with_weights(short.pop("weights", "pretrained"))
         said = [name for name, value in short.items() if is_said(name, value)]
         if said:
             raise ValueError(

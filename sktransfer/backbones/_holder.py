@@ -12,7 +12,7 @@ from sktransfer.utils._persistence import NetworkPreamble
 
 if TYPE_CHECKING:
     from sktransfer.backbones._backbone import Backbone
-    from sktransfer.modalities import Samples
+    from sktransfer.modalities import Modality, Samples
 
 __all__ = ["BackboneDescription", "BackboneHolderMixin"]
 
@@ -73,6 +73,23 @@ class BackboneDescription(BackboneHolderMixin, BaseEstimator, ABC):
         random_state : int, default=0
             Seed of random weights.
         """
+
+    def told(self, backbone: Backbone) -> dict[str, Any] | None:
+        """Say, in plain values for a file, what :meth:`modality_of` needs where the network itself is timm's.
+
+        The file then holds that network, and needs neither a name nor weights where it is loaded. None where
+        :meth:`load` has to build it.
+
+        Parameters
+        ----------
+        backbone : Backbone
+            From :meth:`load`, or tuned.
+        """
+        return None
+
+    def modality_of(self, told: dict[str, Any]) -> Modality:
+        """Give the modality that :meth:`told` told of."""
+        raise NotImplementedError(f"{type(self).__name__} says nothing in files of how its network reads samples.")
 
     def fitted(self, backbone: Backbone, samples: Samples) -> Backbone:
         """Give the network for the samples that it is to see, once they were opened.

@@ -149,7 +149,10 @@ class ImageBackbone(BackboneDescription):
             If the network takes neither grey nor RGB pictures, and nothing says which channels it is to see.
         """
         from sktransfer.backbones._load import for_input
+        from sktransfer.modalities import Images
 
+        if not isinstance(backbone.modality, Images):  # of a fitted estimator of another kind of data
+            return backbone
         backbone = for_input(backbone, samples.spec.in_chans)
         if backbone.in_chans not in (1, 3) and self.channels is None:
             raise ValueError(

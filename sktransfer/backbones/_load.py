@@ -11,6 +11,7 @@ from typing import Any
 from sklearn.frozen import FrozenEstimator
 from torch import nn
 
+from sktransfer.backbones._audio import AUDIO, AudioBackbone
 from sktransfer.backbones._backbone import Backbone
 from sktransfer.backbones._build import without_drawing
 from sktransfer.backbones._channels import with_channels
@@ -90,10 +91,24 @@ def load_backbone(
     >>> backbone is load_backbone("sktransfer_mini")
     True
     """
+    if isinstance(backbone, str) and backbone.startswith(AUDIO):
+        backbone = AudioBackbone(backbone.removeprefix(AUDIO))
+    if isinstance(backbone, AudioBackbone):
+        return _of_sound(backbone.with_weights(weights), image_size, in_chans, random_state)
     if isinstance(backbone, ImageBackbone):
         return _described(backbone.with_short_forms(weights=weights, image_size=image_size), in_chans, random_state)
     loaded = _loaded_as_it_is(backbone, weights, _check_size(image_size), random_state)
     return for_input(loaded, in_chans)
+
+
+def _of_sound(description, image_size, in_chans, random_state):
+    for name, value in (("image_size", image_size), ("in_chans", in_chans)):
+        if value is not None:
+            raise ValueError(
+                f"{name}={value!r} is of networks for pictures, and backbone={description!r} is another one: leave it "
+                "at its default."
+            )
+    return description.load(random_state=random_state)
 
 
 def _described(description, in_chans, random_state):
@@ -156,6 +171,8 @@ def restore(reference: dict[str, Any], expected: str) -> Backbone:
     """
     if "columns" in reference:
         return columns_as_features(reference["columns"])
+    if "description" in reference:
+        return _restore_described(reference, expected)
     given = {name: value for name, value in reference.items() if name != "absolute"}
     tries = [given, {**given, **reference["absolute"]}] if reference.get("absolute") else [given]
     errors = []
@@ -172,6 +189,30 @@ def restore(reference: dict[str, Any], expected: str) -> Backbone:
                 f"The weights of backbone={arguments['backbone']!r} (weights={arguments['weights']!r}) are not those "
                 f"that this estimator was fitted with: fingerprint {loaded.fingerprint}, expected {expected}. Put the "
                 "old weight file back, or fit the estimator again."
+            )
+        )
+    raise errors[-1]
+
+
+def _restore_described(reference, expected):
+    """Load what a description of another kind than pictures names; see :func:`restore`."""
+    description = reference["description"]
+    tries = [description]
+    if reference["absolute"]:
+        tries.append(type(description)(**{**description.get_params(deep=False), **reference["absolute"]}))
+    errors: list[Exception] = []
+    for candidate in tries:
+        try:
+            loaded = candidate.load(random_state=reference["random_state"])
+        except (WeightsNotFoundError, ValueError) as error:
+            errors.append(error)
+            continue
+        if loaded.fingerprint == expected:
+            return loaded
+        errors.append(
+            WeightsMismatchError(
+                f"The weights of backbone={candidate!r} are not those that this estimator was fitted with: fingerprint "
+                f"{loaded.fingerprint}, expected {expected}. Put the old weight file back, or fit the estimator again."
             )
         )
     raise errors[-1]
@@ -216,6 +257,11 @@ def _from_estimator(estimator, weights, size):
 def _resized(backbone, size, reference=None):
     if reference is None and (size is None or size == tuple(backbone.config["input_size"][1:])):
         return backbone
+    if size is not None and backbone.origin is not None:
+        raise ValueError(
+            f"image_size={size!r} is of networks for pictures, and {backbone.name} sees a {backbone.modality.noun}: "
+            "leave it at its default."
+        )
     module = copy.deepcopy(backbone.module) if reference is None else backbone.module
     resize_input(module, size)
     return Backbone(
@@ -225,6 +271,8 @@ def _resized(backbone, size, reference=None):
         has_source_classifier=backbone.has_source_classifier,
         image_size=size or tuple(backbone.config["input_size"][1:]),
         is_own=backbone.is_own,
+        modality=None if backbone.origin is None else backbone.modality,
+        origin=backbone.origin,
     )
 
 

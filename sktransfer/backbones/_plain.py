@@ -2,16 +2,20 @@
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["from_plain", "to_plain"]
+from sktransfer.exceptions import WeightsMismatchError
+
+__all__ = ["check_sizes", "from_plain", "to_plain"]
 
 _ARRAY_KINDS = "biufUO"
 _MAX_BYTES = 2**28
+_LARGE = 4096  # a size that any network may have
 
 
 def to_plain(value: Any) -> Any:
@@ -107,3 +111,37 @@ _READERS = {
     "$set": lambda value: set(from_plain(value["$set"])),
     "$tuple": lambda value: tuple(from_plain(value["$tuple"])),
 }
+
+
+def check_sizes(value: Any, tensors: Mapping[str, torch.Tensor], what: str) -> None:
+    """Refuse whole numbers that no network with these weights can have: building it would take all memory, or for ever.
+
+    Parameters
+    ----------
+    value : object
+        A number, or a list, tuple or dict of such values; whatever else it holds is left alone.
+    tensors : mapping of str to torch.Tensor
+    what : str
+        Its name, for the message.
+
+    Raises
+    ------
+    WeightsMismatchError
+    """
+    largest = max([_LARGE, *(size for tensor in tensors.values() for size in tensor.shape)])
+    for number in _numbers(value):
+        if abs(number) > largest:
+            raise WeightsMismatchError(
+                f"The file describes a network with {what} of {number:.6g}, where its weights have no size above "
+                f"{largest}: it was not written by save(), or is damaged."
+            )
+
+
+def _numbers(value):
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float):
+        yield value

@@ -28,7 +28,7 @@ from sktransfer.backbones._backbone import Backbone
 from sktransfer.backbones._build import NoDrawing
 from sktransfer.backbones._folder import REACHES_OUT
 from sktransfer.backbones._holder import BackboneDescription
-from sktransfer.backbones._plain import from_plain, to_plain
+from sktransfer.backbones._plain import check_sizes, from_plain, to_plain
 from sktransfer.backbones._timm import create_timm_model, is_architecture
 from sktransfer.backbones._weights import architecture_digest
 from sktransfer.exceptions import WeightsMismatchError, WeightsNotFoundError
@@ -39,7 +39,6 @@ from sktransfer.utils._random import isolated_rng
 __all__ = [
     "blank_network",
     "build_network",
-    "check_sizes",
     "describe_network",
     "description_class",
     "name_of",
@@ -53,7 +52,6 @@ __all__ = [
 _KEY, _DIGEST = "sktransfer", "sktransfer_digest"  # entries of the header's metadata
 _FORMAT = 1
 _INPUT = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
-_LARGE = 4096  # a size that any network may have
 _described: "weakref.WeakKeyDictionary[Backbone, dict]" = weakref.WeakKeyDictionary()
 
 
@@ -148,40 +146,6 @@ def reading_saved(path: "str | os.PathLike[str]") -> Iterator[None]:
         ) from error
 
 
-def check_sizes(value: Any, tensors: Mapping[str, torch.Tensor], what: str) -> None:
-    """Refuse whole numbers that no network with these weights can have: building it would take all memory, or for ever.
-
-    Parameters
-    ----------
-    value : object
-        A number, or a list, tuple or dict of such values; whatever else it holds is left alone.
-    tensors : mapping of str to torch.Tensor
-    what : str
-        Its name, for the message.
-
-    Raises
-    ------
-    WeightsMismatchError
-    """
-    largest = max([_LARGE, *(size for tensor in tensors.values() for size in tensor.shape)])
-    for number in _numbers(value):
-        if abs(number) > largest:
-            raise WeightsMismatchError(
-                f"The file describes a network with {what} of {number:.6g}, where its weights have no size above "
-                f"{largest}: it was not written by save(), or is damaged."
-            )
-
-
-def _numbers(value):
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _numbers(item)
-    elif isinstance(value, int | float):
-        yield value
-
-
 def _header(path, metadata):
     if _KEY not in metadata:
         raise WeightsMismatchError(
@@ -258,14 +222,22 @@ def describe_network(backbone: Backbone) -> dict[str, Any]:
 
 
 def _describe(backbone):
-    if backbone.origin is not None:
-        return {
-            "origin": name_of(type(backbone.origin)),
-            "params": backbone.origin.get_params(deep=False),
-            "name": backbone.name,
-            "has_source_classifier": backbone.has_source_classifier,
-            "fingerprint": backbone.fingerprint,
-        }
+    origin = backbone.origin
+    if origin is None:
+        return _describe_timm(backbone)
+    told = origin.told(backbone)
+    of = {"origin": name_of(type(origin)), "params": origin.get_params(deep=False)}
+    if told is not None:
+        return {**_describe_timm(backbone), **of, "modality": told}
+    return {
+        **of,
+        "name": backbone.name,
+        "has_source_classifier": backbone.has_source_classifier,
+        "fingerprint": backbone.fingerprint,
+    }
+
+
+def _describe_timm(backbone):
     module = backbone.module
     cfg = getattr(module, "pretrained_cfg", None) or {}
     arguments = {**getattr(module, "_model_args", {}), "num_classes": getattr(module, "num_classes", None)}
@@ -319,7 +291,7 @@ def build_network(description: dict[str, Any], tensors: Mapping[str, torch.Tenso
     WeightsMismatchError
         If the architecture is unknown here, or the weights are not those that were described.
     """
-    if "origin" in description:
+    if "origin" in description and "modality" not in description:
         return _of_origin(description, tensors, source)
     name = description["architecture"]
     if not is_architecture(name):
@@ -335,7 +307,18 @@ def build_network(description: dict[str, Any], tensors: Mapping[str, torch.Tenso
             "the version of timm with which it was saved."
         ) from error
     has_classifier, size = description["has_source_classifier"], description["pretrained_cfg"]["input_size"][1:]
-    backbone = Backbone(module, name=description["name"], has_source_classifier=has_classifier, image_size=tuple(size))
+    options: dict[str, Any] = {}
+    if "modality" in description:
+        check_sizes(description["modality"], tensors, "a size")
+        origin = description_class(description["origin"], source)(**description["params"])
+        options = {"origin": origin, "modality": origin.modality_of(description["modality"])}
+    backbone = Backbone(
+        module,
+        name=description["name"],
+        has_source_classifier=has_classifier,
+        image_size=tuple(size),
+        **options,
+    )
     if backbone.fingerprint != description["fingerprint"]:
         raise WeightsMismatchError(f"{source} holds other weights than it says: it is damaged. Save it again.")
     _described[backbone] = description

@@ -241,6 +241,11 @@ def train_transform(config: dict[str, Any], augment: str) -> Callable:
         (crops of 35 to 100 %, flips, colour changes). ``"trivial"``, ``"randaug"``: the same crops and flips with one
         operation of random strength, or two of strength 9 of 10, in place of the colour changes.
     """
+    if augment not in _AUGMENT:
+        raise ValueError(
+            f"augment={augment!r} changes other samples than pictures. Pass {', '.join(map(repr, _AUGMENT))}, a "
+            "function of a picture, or 'none'."
+        )
     return timm.data.create_transform(
         **{key: config[key] for key in ("input_size", "mean", "std", "interpolation")},
         is_training=True,

@@ -44,10 +44,12 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
     layer : None, int, str or list of these, default=None
         Where the features are taken: None for the network's own features before its classifier, the number of a stage
         (negative counts from the end), or the name of a module. Features of several layers are concatenated.
-    pooling : {"avg", "max", "avgmax", "gem", "cls", "flatten"} or None, default="avg"
+    pooling : {"avg", "max", "avgmax", "gem", "cls", "flatten", "time"} or None, default="avg"
         How a feature map becomes a vector. ``"avg"`` with ``layer=None`` is the network's own pooling (the class token
         of most transformers); the others apply to the last feature map. ``"gem"`` is the generalised mean of power 3,
-        ``"cls"`` the class token, ``"avgmax"`` the mean of average and maximum. None gives the map itself.
+        ``"cls"`` the class token, ``"avgmax"`` the mean of average and maximum. ``"time"``, of recordings, keeps the
+        ``time_steps`` of their :class:`AudioBackbone` and averages over pitch; a channel's steps stand side by side.
+        None gives the map itself.
     image_size : int, tuple of int or None, default=None
         Height and width in pixels at which the network sees the pictures; None takes its own.
     image_shape : tuple of int or None, default=None
@@ -123,7 +125,7 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
         "backbone": "no_validation",  # load_backbone says more than a type list could
         "weights": [str, os.PathLike, None],
         "layer": [None, Integral, str, "array-like"],
-        "pooling": [StrOptions({"avg", "max", "avgmax", "gem", "cls", "flatten"}), None],
+        "pooling": [StrOptions({"avg", "max", "avgmax", "gem", "cls", "flatten", "time"}), None],
         "image_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
         "image_shape": [tuple, list, None],
         "resize": [StrOptions({"fast", "exact"})],
@@ -239,6 +241,11 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
             raise ValueError(
                 f"layer={self.layer!r} with pooling={self.pooling!r}: expected at least one layer, and one only where "
                 "pooling=None gives its map."
+            )
+        if self.pooling == "time" and self.backbone_.modality.time_steps is None:
+            raise ValueError(
+                f"pooling='time' keeps steps of time, which a {self.backbone_.modality.noun} has none of for "
+                f"{self.backbone_.name}: it is of recordings (backbone='audio:NAME'). Pass 'avg' or another pooling."
             )
         self.taps_ = tuple(self.backbone_.tap(layer, self.pooling) for layer in layers)
         self.n_features_out_ = int(self._computation().shape()[0])

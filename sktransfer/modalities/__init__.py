@@ -6,14 +6,18 @@ Imports without torch; the loaders, which need it, are fetched on first use.
 from sktransfer.utils._lazy import lazy_names
 
 _PLACES = {
+    "AudioSpec": "_audio",
     "ImagePreprocessor": "_preprocess",
     "Images": "_images",
     "InputSpec": "_spec",
     "LazyItems": "_samples",
     "Modality": "_modality",
+    "LogMel": "_log_mel",
     "Parts": "_parts",
+    "Recordings": "_audio",
     "Samples": "_samples",
     "Tables": "_tables",
+    "Windows": "_windows",
     "iter_batches": "_loaders",
     "map_ahead": "_loaders",
     "open_images": "_images",

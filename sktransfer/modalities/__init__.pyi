@@ -1,5 +1,6 @@
 """The names of ``__init__.py``, which are lazy there, for type checkers; tests/test_types.py compares the two."""
 
+from sktransfer.modalities._audio import AudioSpec, Recordings
 from sktransfer.modalities._image_files import to_pil
 from sktransfer.modalities._images import Images, open_images
 from sktransfer.modalities._loaders import (
@@ -11,22 +12,28 @@ from sktransfer.modalities._loaders import (
     warn_unreadable,
     warning_of,
 )
+from sktransfer.modalities._log_mel import LogMel
 from sktransfer.modalities._modality import Modality
 from sktransfer.modalities._parts import Parts
 from sktransfer.modalities._preprocess import ImagePreprocessor
 from sktransfer.modalities._samples import LazyItems, Samples
 from sktransfer.modalities._spec import InputSpec
 from sktransfer.modalities._tables import Tables
+from sktransfer.modalities._windows import Windows
 
 __all__ = [
+    "AudioSpec",
     "ImagePreprocessor",
     "Images",
     "InputSpec",
     "LazyItems",
+    "LogMel",
     "Modality",
     "Parts",
+    "Recordings",
     "Samples",
     "Tables",
+    "Windows",
     "iter_batches",
     "map_ahead",
     "open_images",

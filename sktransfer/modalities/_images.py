@@ -117,6 +117,16 @@ class Images(Modality):
         if not fits:
             raise ValueError(f"input_spec_ is {spec}, with {n_columns} columns")
 
+    def described(self, spec: InputSpec) -> dict[str, Any]:
+        """Say how pictures are prepared; see :meth:`Modality.described`."""
+        channels = self.preprocessor().in_chans
+        return {
+            **self.preprocessing,
+            "color": {1: "L", 3: "RGB"}.get(channels, f"{channels} channels"),
+            "channels": spec.select,
+            "value_range": spec.stated_range or spec.value_range,
+        }
+
     def mixed(self, mixup: float, cutmix: float) -> Callable[[Any], Any]:
         """Give timm's mixer of a batch; see :meth:`Modality.mixed`."""
         return super().mixed(mixup, cutmix) if self.mixer is None else self.mixer(mixup, cutmix)

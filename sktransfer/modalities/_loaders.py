@@ -224,7 +224,7 @@ def warn_unreadable(samples: Samples, failed: Sequence[int] | np.ndarray) -> Non
     """
     if len(failed) == 0:
         return
-    failed = sorted(failed)
+    samples, failed = samples.wholes(failed)
     rows = [str(samples.rows[i]) for i in failed[:_ROWS_NAMED]] + ["..."] * (len(failed) > _ROWS_NAMED)
     cause, kind = "", InvalidSampleWarning
     try:

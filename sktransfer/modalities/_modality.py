@@ -28,10 +28,13 @@ class Modality(ABC):
         What one sample is called, in messages.
     spec_type : type or None
         Data class of what is learned about X (``input_spec_``), where there is something.
+    time_steps : int or None
+        Steps of time that ``pooling="time"`` keeps of a map, whose rows are then times; None where rows are none.
     """
 
     noun = "sample"
     spec_type: type | None = None
+    time_steps: int | None = None
 
     @abstractmethod
     def open(self, estimator: Any, X: Any, *, reset: bool, **told: Any) -> Samples:
@@ -91,6 +94,10 @@ class Modality(ABC):
         ------
         ValueError
         """
+
+    def described(self, spec: Any) -> dict[str, Any]:
+        """Say, in plain values for other programs, how samples are prepared that `spec` was learned of."""
+        raise ValueError(f"How a {self.noun} is prepared cannot be said in a file for other programs.")
 
     @property
     def input_key(self) -> str:

@@ -199,6 +199,10 @@ class Samples:
             self._warn_of(row, doubt)  # the features may come from the cache: nothing is read
         return self._digests[row, by]
 
+    def wholes(self, positions: Sequence[int] | np.ndarray) -> tuple["Samples", np.ndarray]:
+        """Give the samples that X holds, and the positions there of what is at some positions here."""
+        return self, np.sort(np.asarray(positions, dtype=np.intp))
+
     def _warn_of(self, row, doubt):
         if doubt.kind not in self._doubts:
             self._doubts.add(doubt.kind)
