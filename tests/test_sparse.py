@@ -38,6 +38,7 @@ from sktransfer import (
     SubspaceAlignmentAdapter,
     TrAdaBoostClassifier,
     TrAdaBoostRegressor,
+    TransferSearchCV,
     WeightedConformalClassifier,
     WeightedConformalRegressor,
     pack_domains,
@@ -231,7 +232,7 @@ class TestCORAL:
 
     def test_no_matrix_of_features_squared(self):
         n, d = 300, 20_000
-        X = sparse.random_array((n, d), density=0.005, format="csr", rng=np.random.default_rng(0))
+        X = sparse.csr_array(sparse.random(n, d, density=0.005, random_state=0))
         names = np.repeat(["source", "target"], n // 2)
         tracemalloc.start()
         adapter = CORALAdapter().fit(X, sample_domain=names)
@@ -357,6 +358,7 @@ class TestRefusals:
             (WeightedConformalClassifier(GaussianNB()), "GaussianNB inside of it takes none"),
             (AdaptedClassifier(GaussianNB(), KMMWeighter()), "GaussianNB inside of it takes none"),
             (AdaptedClassifier(adapter=DomainStandardizer()), "DomainStandardizer inside of it takes none"),
+            (TransferSearchCV(backbone=None, strategies=["coral"], cv=2), "networks among its strategies compute with"),
             (DANNClassifier(None), "DANNClassifier cannot take a sparse matrix as X, because"),
         ],
         ids=name_of,

@@ -7,10 +7,10 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.domains import domain_parameters
+from sktransfer.utils._deviations import ColumnScaler
 from sktransfer.utils._features import apply_features, as_table
 
 __all__ = ["before_and_after", "embed"]
@@ -38,7 +38,7 @@ def embed(table: np.ndarray, *, method: str, seed: int) -> tuple[np.ndarray, lis
         return pca.transform(table), [f"component {i + 1} ({100 * s:.0f} % of variance)" for i, s in enumerate(shares)]
     perplexity = min(30.0, (len(table) - 1) / 3)
     points = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(
-        StandardScaler().fit_transform(table)
+        ColumnScaler().fit_transform(table)
     )
     return points, ["t-SNE 1", "t-SNE 2"]
 

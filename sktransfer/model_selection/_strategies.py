@@ -7,12 +7,12 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from sktransfer._nets import Recipe
 from sktransfer.adaptation import AdaptedClassifier, CORALAdapter, MMDAdapter, SubspaceAlignmentAdapter
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
 from sktransfer.fine_tuning import FineTunedClassifier
+from sktransfer.utils._deviations import ColumnScaler
 from sktransfer.weighting import LabelShiftWeighter
 
 __all__ = ["ON_REQUEST", "features_of", "make_strategies"]
@@ -82,18 +82,18 @@ def _linear() -> LogisticRegression:
 
 def _to_new_classes(reading):
     return {
-        "no_transfer": make_pipeline(_thumbnails(reading), StandardScaler(), _linear()),
-        "frozen_linear": make_pipeline(features_of(reading), StandardScaler(), _linear()),
+        "no_transfer": make_pipeline(_thumbnails(reading), ColumnScaler(), _linear()),
+        "frozen_linear": make_pipeline(features_of(reading), ColumnScaler(), _linear()),
         "frozen_knn": make_pipeline(features_of(reading), KNeighborsClassifier(metric="cosine", weights="distance")),
     }
 
 
 def _to_target(reading, target_domain):
     first = [] if reading is None else [features_of(reading)]
-    made: dict[str, Pipeline] = {"no_adaptation": make_pipeline(*first, StandardScaler(), _linear())}
+    made: dict[str, Pipeline] = {"no_adaptation": make_pipeline(*first, ColumnScaler(), _linear())}
     for name, adapter in _ADAPTERS.items():
         adapted = AdaptedClassifier(_linear(), adapter(target_domain=target_domain))
-        made[name] = make_pipeline(*first, StandardScaler(), adapted)
+        made[name] = make_pipeline(*first, ColumnScaler(), adapted)
     return made
 
 

@@ -13,7 +13,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clo
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import StratifiedKFold
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import validate_data
 
@@ -43,7 +42,9 @@ from sktransfer.model_selection._scorers import asks_for_domains
 from sktransfer.model_selection._strategies import ON_REQUEST, features_of, make_strategies
 from sktransfer.model_selection._winner import WinnerMixin
 from sktransfer.utils._compat import Interval, StrOptions, fit_context
+from sktransfer.utils._deviations import ColumnScaler
 from sktransfer.utils._messages import caller_level
+from sktransfer.utils._tables import refuse_sparse
 from sktransfer.utils._threads import small_algebra
 
 if TYPE_CHECKING:
@@ -301,6 +302,9 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         self.report_ = self._report(winner, candidates)
         return self
 
+    def _dense_reason(self) -> str:
+        return "networks among its strategies compute with every entry"
+
     def _read_domains(self, X: Any, y: np.ndarray, sample_domain: Any) -> Domains | None:
         if sample_domain is None and not missing_labels(y).any():
             return None
@@ -308,6 +312,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
 
     def _check_rows(self, X: Any) -> Any:
         if means_table(self.backbone):
+            refuse_sparse(self, X)
             return validate_data(self, X)
         description = describe(self)
         description.load().modality.open(self, X, reset=True, **description.reading)
@@ -352,7 +357,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
             return check_scoring(estimator, scoring=self.scoring or "accuracy")
         if self.scoring is None:
             reading = self._reading
-            features = StandardScaler() if reading is None else features_of(reading)
+            features = ColumnScaler() if reading is None else features_of(reading)
             return TransferEvidenceScorer(features=features, target_domain=self.target_domain)
         if not asks_for_domains(self.scoring):
             raise ValueError(
