@@ -66,3 +66,41 @@ def test_feature_names_stay(data):
 def test_parameter_errors(data, params):
     with pytest.raises(ValueError, match=f"The '{next(iter(params))}' parameter of DomainStandardizer"):
         DomainStandardizer(**params).fit(data[0], sample_domain=data[1])
+
+
+class TestFloor:
+    """Twenty features of one unit: one of them noise of rounding, two that never change."""
+
+    DEVIATIONS = np.array([*np.linspace(0.04, 0.06, 17), 7e-9, 0.0, 0.0])
+
+    def rows(self, deviations, factor=1.0):
+        rng = np.random.default_rng(0)
+        d = np.repeat(["source", "target"], 50)
+        X = rng.normal(size=(100, len(deviations))) * deviations
+        X[50:] = factor * X[50:] + 0.1
+        return X, d
+
+    def test_noise_does_not_become_a_feature(self):
+        X, d = self.rows(self.DEVIATIONS)
+        adapter = DomainStandardizer()
+        Z = adapter.fit_transform(X, sample_domain=d)
+        for scale, rows in zip(adapter.scales_, (X[:50], X[50:]), strict=True):
+            found = rows.std(axis=0)
+            assert_allclose(scale[:17], found[:17])
+            assert_allclose(scale[17:], np.median(found[:18]) / 20)
+        assert np.abs(Z[:, 17:]).max() < 1e-4
+        assert_allclose(Z[50:, :17].std(axis=0), 1.0)
+
+    def test_the_scale_of_a_whole_domain_disappears(self):
+        X, d = self.rows(self.DEVIATIONS)
+        moved, _ = self.rows(self.DEVIATIONS, factor=1e4)
+        Z = DomainStandardizer().fit_transform(X, sample_domain=d)
+        assert_allclose(DomainStandardizer().fit_transform(moved, sample_domain=d), Z, atol=1e-6)
+
+    def test_columns_of_units_of_their_own_keep_what_they_say(self):
+        for deviations in ([1e-6, 1e3, 1e3, 1e3], np.logspace(-6, 3, 20)):
+            X, d = self.rows(np.array(deviations))
+            X[50:] -= 0.1  # beside which the smallest would be rounding
+            Z = DomainStandardizer().fit_transform(X, sample_domain=d)
+            assert_allclose(Z[:50].std(axis=0), 1.0)
+            assert_allclose(Z[50:].std(axis=0), 1.0, rtol=1e-3)
