@@ -3,12 +3,15 @@
 import math
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import expit
 
 __all__ = [
     "adaptive_scores",
     "coverage_spread",
     "effective_sample_size",
     "least_rows",
+    "pooled_scale",
     "pooled_weights",
     "weighted_thresholds",
 ]
@@ -82,7 +85,7 @@ def coverage_spread(n_rows: float, confidence_level: float) -> float:
     return math.sqrt(confidence_level * (1.0 - confidence_level) / (n_rows + 2.0))
 
 
-def pooled_weights(weights: np.ndarray, n_source: int, n_target: int) -> np.ndarray:
+def pooled_weights(weights: np.ndarray, n_source: int, n_target: int, scale: float = 1.0) -> np.ndarray:
     """Return weights that turn rows of source and target, taken together, to the target.
 
     `n_source` rows of the source and `n_target` of the target are rows of the mixture of both, to which the target has
@@ -92,20 +95,55 @@ def pooled_weights(weights: np.ndarray, n_source: int, n_target: int) -> np.ndar
     Parameters
     ----------
     weights : ndarray of any shape
-        Weights w of rows, of mean one on the source; may be infinite.
+        Weights of rows; may be infinite.
     n_source, n_target : int
         How many rows of each calibrate.
+    scale : float, default=1.0
+        By which weights are density ratios w; see :func:`pooled_scale`.
 
     Returns
     -------
     weights : ndarray of the same shape
         Weights of the rows among both.
     """
-    n = n_source + n_target
     if n_target == 0:
         return weights
     with np.errstate(divide="ignore"):
-        return n / (n_source / weights + n_target)
+        return (n_source + n_target) / (n_source / (scale * weights) + n_target)
+
+
+def pooled_scale(weights: np.ndarray, n_source: int, n_target: int) -> float:
+    """Return the scale by which weights of rows of source and target are density ratios of the target.
+
+    Their mean over the source should be one, but a single row with a huge weight decides such a mean. Here the shares
+    c w n_target / (n_source + c w n_target) of all rows, each the probability of being a target row, add up to the
+    number of target rows, which is the likelihood equation of the intercept of a logistic regression [1]_.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_source + n_target,)
+        Weights of the rows that calibrate; may be infinite.
+    n_source, n_target : int
+        How many of these are of the source and of the target.
+
+    Returns
+    -------
+    scale : float
+        The c; 1.0 where there is none.
+
+    References
+    ----------
+    .. [1] J. Qin, "Inferences for Case-Control and Semiparametric Two-Sample Density Ratio Models", Biometrika 85(3),
+       1998.
+    """
+    finite = np.log(weights[(weights > 0) & np.isfinite(weights)])
+    n_certain = np.isinf(weights).sum()
+    if not n_source or not n_certain < n_target < n_certain + len(finite):
+        return 1.0
+    logits = finite + np.log(n_target / n_source)
+    # At these ends every probability is 0 or 1 to the last digit.
+    ends = -logits.max() - 40.0, -logits.min() + 40.0
+    return float(np.exp(brentq(lambda shift: expit(logits + shift).sum() + n_certain - n_target, *ends)))
 
 
 def adaptive_scores(proba: np.ndarray, u: np.ndarray | None = None) -> np.ndarray:

@@ -36,6 +36,7 @@ from sktransfer.weighting._conformal import (
     coverage_spread,
     effective_sample_size,
     least_rows,
+    pooled_scale,
     pooled_weights,
     weighted_thresholds,
 )
@@ -260,11 +261,13 @@ class ConformalBase(MetaEstimatorMixin, BaseEstimator):
         # A row that cannot be scored is one that no set holds.
         self.calibration_scores_ = np.where(np.isnan(scores), np.inf, scores)
         self.calibration_rows_ = rows
-        self._pool_ = (len(parts.source), len(parts.target))
+        self._pool_: tuple = (len(parts.source), len(parts.target))
         weights = np.ones(len(rows))
         if self.weighter_ is not None:
             weights = np.concatenate([self._source_weights(X, labels, parts), self._target_weights(X, labels, parts)])
-            weights = pooled_weights(self._check_weights(weights), *self._pool_)
+            weights = self._check_weights(weights)
+            self._pool_ = (*self._pool_, pooled_scale(weights, *self._pool_))
+            weights = pooled_weights(weights, *self._pool_)
             if np.isinf(weights).any():
                 raise ValueError(
                     f"weighter={type(inner_estimator(self.weighter_)).__name__} gives infinite weights to source rows "
@@ -346,7 +349,7 @@ class ConformalBase(MetaEstimatorMixin, BaseEstimator):
             warnings.warn(f"{doubt} See report_.", UserWarning, stacklevel=caller_level())
 
     def _say_calibration(self, parts: Parts) -> str:
-        n_source, n_target = self._pool_
+        n_source, n_target = self._pool_[:2]
         kinds = [f"{n} {kind} rows" for n, kind in ((n_source, "source"), (n_target, "labelled target")) if n]
         text = f"Calibrated on {' and '.join(kinds)}"
         if self.weighter_ is None:

@@ -13,6 +13,7 @@ from sktransfer.weighting._conformal import (
     coverage_spread,
     effective_sample_size,
     least_rows,
+    pooled_scale,
     pooled_weights,
     weighted_thresholds,
 )
@@ -94,6 +95,27 @@ def test_pooled_weights_are_ratios_to_the_mixture():
     weights = np.array([0.0, 0.5, 1.0, 4.0, np.inf])
     assert_allclose(pooled_weights(weights, 30, 10), [0.0, 0.5 * 40 / 35, 1.0, 4.0 * 40 / 70, 4.0])
     assert pooled_weights(weights, 30, 0) is weights
+
+
+def test_the_scale_makes_probabilities_of_being_target_add_up():
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.normal(size=4000), rng.normal(1.0, size=1000)])
+    weights = np.exp(x - 0.5)
+    scale = pooled_scale(weights, 4000, 1000)
+    assert scale == pytest.approx(1.0, abs=0.1)
+    assert (1000 * scale * weights / (4000 + 1000 * scale * weights)).sum() == pytest.approx(1000)
+    # What one row weighs decides the mean of all, and nothing here.
+    for factor in (1e-6, 1e6):
+        assert factor * pooled_scale(factor * weights, 4000, 1000) == pytest.approx(scale)
+    weights[0] = 1e9
+    assert pooled_scale(weights, 4000, 1000) == pytest.approx(scale, rel=0.01)
+
+
+def test_without_a_scale_weights_are_as_they_are():
+    assert pooled_scale(np.ones(5), 5, 0) == 1.0
+    assert pooled_scale(np.zeros(5), 3, 2) == 1.0
+    assert pooled_scale(np.array([0.0, 0.0, 1.0, np.inf]), 2, 2) == 1.0
+    assert pooled_scale(np.array([1.0, 1.0, 1.0, np.inf]), 2, 2) == pytest.approx(0.5)
 
 
 def test_adaptive_scores_sum_the_likelier_classes():

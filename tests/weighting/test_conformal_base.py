@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 import sklearn
 from common_conformal import KnownClassifier, KnownWeighter, golden_rows
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 
 from sktransfer import SourceTargetShuffleSplit
@@ -26,6 +28,7 @@ from sktransfer.weighting import (
     WeightedConformalClassifier,
     WeightedConformalRegressor,
 )
+from sktransfer.weighting._conformal import pooled_scale
 
 pytestmark = pytest.mark.filterwarnings("ignore:Coverage of:UserWarning")
 
@@ -122,7 +125,8 @@ def test_labelled_target_rows_calibrate_and_are_seen_by_nobody_else(data):
     assert_array_equal(model.calibration_rows_[-20:], np.arange(120, 140))
     weights = np.concatenate([expected.weights_, expected.predict_weights(X[120:140])])
     weights = weights[np.r_[model.calibration_rows_[:-20], 120:140]]
-    assert_array_equal(model.calibration_weights_, 80 / (60 / weights + 20))
+    scale = pooled_scale(weights, 60, 20)
+    assert_allclose(model.calibration_weights_, 80 / (60 / (scale * weights) + 20))
 
 
 def test_too_few_effective_rows_are_said_and_warned_of():
@@ -220,3 +224,26 @@ def test_searches_and_folds(data):
             params={"sample_domain": d},
         )["test_score"]
     assert np.isfinite(scores).all()
+
+
+def test_where_every_target_row_has_a_label_the_weighter_sees_those_that_calibrate(data):
+    X, y, d = data
+    weighter = DomainClassifierWeighter(random_state=0)
+    model = WeightedConformalClassifier(weighter=weighter, use_target_labels=True, random_state=0)
+    model.fit(X, y, sample_domain=d)
+    assert_array_equal(model.weighter_.weights_, clone(weighter).fit(X, sample_domain=d).weights_)
+    assert_array_equal(model.calibration_rows_[-80:], np.flatnonzero(d == "target"))
+
+
+def test_texts_need_no_table_where_rows_have_one_weight():
+    words = np.array(["good fine", "bad poor", "good good", "poor bad bad"])
+    texts, y = np.resize(words, 60).tolist(), np.resize(["yes", "no"], 60)
+    d = np.repeat(["source", "target"], 30)
+    model = WeightedConformalClassifier(make_pipeline(CountVectorizer(), LogisticRegression()), use_target_labels=True)
+    sets = model.fit(texts, y, sample_domain=d).predict_set(["good good", "poor bad bad"])
+    assert_array_equal(sets, [[False, True], [True, False]])
+    assert not hasattr(model, "n_features_in_")
+    with pytest.raises(ValueError, match="X must hold numbers"):
+        WeightedConformalClassifier(model.estimator).fit(texts, y, sample_domain=d)
+    with pytest.raises(ValueError, match="X must hold numbers or samples, got dates"):
+        WeightedConformalClassifier().fit(np.zeros((60, 2), dtype="datetime64[s]"), y)
