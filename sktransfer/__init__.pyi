@@ -7,6 +7,7 @@ from sktransfer import datasets as datasets
 from sktransfer import deep_adaptation as deep_adaptation
 from sktransfer import exceptions as exceptions
 from sktransfer import feature_extraction as feature_extraction
+from sktransfer import few_labels as few_labels
 from sktransfer import fine_tuning as fine_tuning
 from sktransfer import inspection as inspection
 from sktransfer import metrics as metrics
@@ -55,6 +56,7 @@ from sktransfer.deep_adaptation import (
 )
 from sktransfer.domains import pack_domains
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
+from sktransfer.few_labels import PrototypeClassifier
 from sktransfer.fine_tuning import (
     BSS,
     DELTA,
@@ -209,6 +211,7 @@ __all__ = [
     "PixelAdapter",
     "PredictionEntropyScorer",
     "PretrainedFeatureExtractor",
+    "PrototypeClassifier",
     "Recipe",
     "RuLSIFWeighter",
     "SHOTClassifier",

@@ -335,6 +335,7 @@ SUBJECTS = {
     "AdaptedRegressor": predictor(sktransfer.AdaptedRegressor, classes=False, weight=True),
     "EasyTLClassifier": predictor(sktransfer.EasyTLClassifier),
     "MEDAClassifier": predictor(sktransfer.MEDAClassifier),
+    "PrototypeClassifier": predictor(sktransfer.PrototypeClassifier),
     "TrAdaBoostClassifier": predictor(lambda: sktransfer.TrAdaBoostClassifier(n_estimators=3)),
     "TrAdaBoostRegressor": predictor(lambda: sktransfer.TrAdaBoostRegressor(n_estimators=3), classes=False),
     "WeightedConformalClassifier": conformal("WeightedConformalClassifier"),

@@ -11,6 +11,7 @@ ROOMS = (
     "datasets",
     "domains",
     "feature_extraction",
+    "few_labels",
     "fine_tuning",
     "modalities",
     "inspection",

@@ -17,7 +17,10 @@ LAYERS = (
     {"base", "backbones", "metrics", "datasets"},
     {"_frozen"},
     {"_nets"},
-    {"feature_extraction", "fine_tuning", "adaptation", "weighting", "deep_adaptation", "picture_adaptation"},
+    {
+        *("feature_extraction", "few_labels", "fine_tuning", "adaptation", "weighting"),
+        *("deep_adaptation", "picture_adaptation"),
+    },
     {"model_selection", "inspection"},
     {"__init__"},
 )
