@@ -27,8 +27,9 @@ from sktransfer.exceptions import NegativeTransferWarning
 from sktransfer.few_labels._choice import PLAIN, Choice, Settings, Views, choose, fit_mixed
 from sktransfer.few_labels._guard import Verdict, stand_back
 from sktransfer.few_labels._plain import span_of
-from sktransfer.few_labels._space import Space, floored_statistics, standardize
+from sktransfer.few_labels._space import Space, standardize
 from sktransfer.utils._compat import Interval, StrOptions, fit_context
+from sktransfer.utils._deviations import column_statistics
 from sktransfer.utils._messages import caller_level, shorten
 from sktransfer.utils._tables import check_table, check_table_of
 from sktransfer.utils._threads import small_algebra
@@ -99,7 +100,7 @@ class PrototypeClassifier(LabelledScoreMixin, ClassifierMixin, BaseEstimator):
     mean_ : ndarray of shape (n_features,)
         Mean of the rows, or of the target rows.
     scale_ : ndarray of shape (n_features,)
-        Their standard deviation, at least 0.05 times the median one.
+        Their standard deviation, with a floor under it where features share a unit.
     space_ : object
         The principal axes.
     model_ : object
@@ -224,7 +225,7 @@ class PrototypeClassifier(LabelledScoreMixin, ClassifierMixin, BaseEstimator):
         S = np.empty_like(X)
         for rows in parts:
             # The last part is that of the rows which will be predicted.
-            self.mean_, self.scale_ = floored_statistics(X[rows])
+            self.mean_, self.scale_ = column_statistics(X[rows])
             S[rows] = standardize(X[rows], self.mean_, self.scale_)
         self.space_ = Space.of(S, self.n_components)
         S, codes = self._with_init(S, codes)

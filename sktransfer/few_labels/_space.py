@@ -7,37 +7,12 @@ from sklearn.utils.extmath import randomized_svd
 
 from sktransfer.utils._linalg import principal_axes
 
-__all__ = ["Space", "floored_statistics", "standardize", "unit_rows"]
+__all__ = ["Space", "standardize", "unit_rows"]
 
-# A deviation is taken for at least this part of the median one: features that hardly vary would otherwise drown all
-# others where they do.
-_FLOOR = 0.05
 # Length of the constant coordinate of standardised rows. In a thousand dimensions it is next to nothing; in two it
 # keeps apart rows that lie in one direction at different distances.
 _LIFT = 3.0
 _FULL = 2000
-
-
-def floored_statistics(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and scale of the columns of `X`, the scale never far below the median one.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        Rows.
-
-    Returns
-    -------
-    mean : ndarray of shape (n_features,)
-        Means.
-    scale : ndarray of shape (n_features,)
-        Standard deviations, at least 0.05 times the median of those that are not rounding noise; 1 if all are.
-    """
-    mean, scale = X.mean(axis=0), X.std(axis=0)
-    varies = scale > 1e-12 * np.abs(X).max(axis=0)
-    if not varies.any():
-        return mean, np.ones_like(scale)
-    return mean, np.maximum(np.where(varies, scale, 0.0), _FLOOR * np.median(scale[varies]))
 
 
 def standardize(X: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
