@@ -122,6 +122,7 @@ _ROOM_OF = {
     "proxy_a_distance": "metrics",
     "rank_backbones": "model_selection",
     "return_accuracy_score": "metrics",
+    "select_for_labeling": "few_labels",
     "sfda_score": "metrics",
     "soft_neighborhood_density_score": "metrics",
     "transfer_evidence": "metrics",

@@ -56,7 +56,7 @@ from sktransfer.deep_adaptation import (
 )
 from sktransfer.domains import pack_domains
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
-from sktransfer.few_labels import PrototypeClassifier
+from sktransfer.few_labels import PrototypeClassifier, select_for_labeling
 from sktransfer.fine_tuning import (
     BSS,
     DELTA,
@@ -262,6 +262,7 @@ __all__ = [
     "proxy_a_distance",
     "rank_backbones",
     "return_accuracy_score",
+    "select_for_labeling",
     "sfda_score",
     "soft_neighborhood_density_score",
     "transfer_evidence",

@@ -303,6 +303,17 @@ def packed(g):
     return [0.0]
 
 
+def selection(g):
+    for method in ("typical", "coverage", "margin", "badge"):
+        y = None if g.y is None else np.array(g.y, dtype=object)
+        if y is not None:
+            y[len(y) // 2 :] = None
+        rows = sktransfer.select_for_labeling(g.X, 3, y=y, method=method, random_state=0)
+        assert len(set(rows.tolist())) == 3
+        assert rows.min() >= n_rows(g.X) // 2 or g.y is None
+    return [0.0]
+
+
 TREE = DecisionTreeClassifier(max_depth=2, random_state=0)
 SUBJECTS = {
     # adapters
@@ -389,6 +400,7 @@ SUBJECTS = {
     ),
     "transfer_evidence": with_labels(evidence),
     "pack_domains": with_labels(packed),
+    "select_for_labeling": with_labels(selection),
     # splitters and scorers
     "DomainKFold": splitter(lambda: sktransfer.DomainKFold(2)),
     "LeaveOneDomainOut": splitter(sktransfer.LeaveOneDomainOut),

@@ -129,6 +129,7 @@ FUNCTIONS = (
     "proxy_a_distance",
     "rank_backbones",
     "return_accuracy_score",
+    "select_for_labeling",
     "sfda_score",
     "soft_neighborhood_density_score",
     "transfer_evidence",
