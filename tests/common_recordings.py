@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sktransfer import AudioBackbone
+from sktransfer import AudioBackbone, FineTunedClassifier, PretrainedFeatureExtractor
 
 RATE = 16000
 YAMNET = "mobilenetv1_100.yamnet_audioset"
@@ -48,3 +48,11 @@ def yamnet():
     if not folder.is_dir():
         pytest.skip(f"no {folder}; set SKTRANSFER_DATA")
     return folder
+
+
+# A row of d numbers is a recording of d samples.
+ESTIMATORS = [
+    PretrainedFeatureExtractor(small(clip_seconds=0.1), cache=None),
+    PretrainedFeatureExtractor(small(clip_seconds=0.1, time_steps=2), layer=0, pooling="time", cache=None),
+    FineTunedClassifier(small(clip_seconds=0.1), max_epochs=2, random_state=0),
+]

@@ -43,7 +43,7 @@ def grad_cam(estimator: Any, X: Any, *, target: Any = None, layer: int | str | N
         :class:`FineTunedClassifier` or another with a trained network; a pipeline of
         :class:`PretrainedFeatureExtractor` and estimators whose scores are linear in the features (scalers, PCA,
         logistic regression, linear SVM, ridge, ...); :class:`BackboneSearch` or scikit-learn's searches over these.
-    X : pictures
+    X : pictures or recordings
         Of the kind that the estimator was fitted on.
     target : label, array-like of shape (n_samples,) or None, default=None
         Class to be explained, one for all pictures or one for each; None takes the one with the highest score. Of a
@@ -58,7 +58,8 @@ def grad_cam(estimator: Any, X: Any, *, target: Any = None, layer: int | str | N
     -------
     maps : ndarray of shape (n_samples, height, width), float32
         From 0 to 1, at the size of the network's input: of a picture that was cropped, the crop. Zero everywhere where
-        nothing speaks for the class.
+        nothing speaks for the class. Of recordings ``(n_samples, n_mels, n_frames)``, low pitches at the bottom: the
+        maps of all windows put together, and zero behind the end of recordings that are shorter than the longest.
 
     Raises
     ------
@@ -123,10 +124,13 @@ def explain(estimator: Any, X: Any, *, target: Any, layer: int | str | None) -> 
     reader, backbone = parts.reader, parts.backbone
     samples = backbone.modality.open(reader, parts.X, reset=False)
     columns = _columns(estimator, target, len(samples))
+    device = resolve_device(reader.device)
+    in_parts = backbone.modality.parts(samples)
+    if in_parts is not None:
+        return _explain_parts(parts, in_parts, columns, device)
     preprocess = backbone.modality.preprocessor(reader.input_spec_.resize)
     size = (len(samples), *preprocess.input_size)
     out = Explanation(np.zeros(size, np.float32), np.zeros((*size, 3), np.float32), np.zeros(len(samples), np.intp))
-    device = resolve_device(reader.device)
     batches = iter_batches(
         samples,
         np.arange(len(samples)),
@@ -141,6 +145,8 @@ def explain(estimator: Any, X: Any, *, target: Any, layer: int | str | None) -> 
         wanted = None if columns is None else torch.as_tensor(columns[rows], device=device)
         with torch.enable_grad():
             maps, explained = _maps(parts, x, wanted)
+        most = maps.amax((1, 2), keepdim=True)
+        maps = maps / torch.where(most > 0, most, 1.0)
         out.maps[rows] = maps.cpu().numpy()
         out.pictures[rows] = _as_seen(pictures.numpy(), preprocess)
         out.columns[rows] = explained.cpu().numpy()
@@ -148,7 +154,7 @@ def explain(estimator: Any, X: Any, *, target: Any, layer: int | str | None) -> 
 
 
 def _maps(parts, x, columns):
-    """Compute the maps ``(n, H, W)`` of a batch, and the columns of the scores that they explain."""
+    """Compute maps ``(n, H, W)`` of a batch, not yet scaled, and the columns of the scores that they explain."""
     import torch
 
     from sktransfer.backbones import outputs_from
@@ -171,8 +177,34 @@ def _maps(parts, x, columns):
     activations, slopes = (parts.backbone.as_map(values.detach())[0].float() for values in (cut, slope))
     maps = (slopes.mean((2, 3), keepdim=True) * activations).sum(1, keepdim=True).clamp(min=0)
     maps = torch.nn.functional.interpolate(maps, size=x.shape[2:], mode="bilinear", align_corners=False)[:, 0]
-    most = maps.amax((1, 2), keepdim=True)
-    return maps / torch.where(most > 0, most, 1.0), columns
+    return maps, columns
+
+
+def _explain_parts(parts, in_parts, columns, device):
+    """Explain recordings, window by window."""
+    import torch
+
+    from sktransfer.inspection._grad_cam_sound import explain_windows
+    from sktransfer.modalities import iter_batches, resolve_threads
+
+    modality = parts.backbone.modality
+
+    def batches():
+        threads = resolve_threads(parts.reader.n_jobs)
+        return iter_batches(in_parts.samples, None, modality, batch_size=parts.batch_size, n_threads=threads)
+
+    def scores(batch):
+        with torch.no_grad():
+            return parts.scores(parts.backbone.outputs(batch.to(device), parts.taps)).cpu().numpy()
+
+    def maps(batch, wanted):
+        with torch.enable_grad():
+            return _maps(parts, batch.to(device), torch.as_tensor(wanted, device=device))[0].cpu().numpy()
+
+    found = explain_windows(
+        modality, in_parts.samples, in_parts.owner, columns, batches=batches, scores=scores, maps=maps
+    )
+    return Explanation(*found)
 
 
 def _as_seen(pictures, preprocess):

@@ -87,8 +87,8 @@ class GradCAMDisplay:
         ----------
         estimator : fitted estimator
             As for :func:`grad_cam`.
-        X : pictures
-            Of the kind that the estimator was fitted on.
+        X : pictures or recordings
+            Of the kind that the estimator was fitted on; recordings are drawn as spectrograms, time to the right.
         y : array-like of shape (n_samples,) or None, default=None
             True labels, to stand beside what is explained.
         target : label, array-like of shape (n_samples,) or None, default=None

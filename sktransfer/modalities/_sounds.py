@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import os
@@ -9,7 +10,7 @@ import stat
 from typing import Any, Protocol
 
 import numpy as np
-from scipy.signal import resample_poly
+from scipy.signal import firwin, resample_poly
 
 from sktransfer.utils._optional import import_optional
 
@@ -212,4 +213,11 @@ def _resampled(sound, first, last, rate):
     begin = max(0, (first * down // up - reach) // down) * down
     end = min(len(sound), last * down // up + reach + 1)
     offset = begin // down * up
-    return resample_poly(sound.read(begin, end), up, down)[first - offset : last - offset]
+    found = resample_poly(sound.read(begin, end), up, down, window=_low_pass(max(up, down)))
+    return found[first - offset : last - offset]
+
+
+@functools.lru_cache(maxsize=16)
+def _low_pass(factor):
+    """Give the filter that resample_poly takes by itself, which costs more to make than to apply."""
+    return firwin(2 * _REACH * factor + 1, 1 / factor, window=("kaiser", 5.0)).astype(np.float32)
