@@ -83,6 +83,7 @@ _ROOM_OF = {
     "StratifiedDomainShuffleSplit": "model_selection",
     "SubspaceAlignmentAdapter": "adaptation",
     "TENTClassifier": "deep_adaptation",
+    "TextBackbone": "backbones",
     "TrAdaBoostClassifier": "weighting",
     "TrAdaBoostRegressor": "weighting",
     "TransferabilityDisplay": "inspection",

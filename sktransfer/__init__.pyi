@@ -29,7 +29,7 @@ from sktransfer.adaptation import (
     OTAdapter,
     SubspaceAlignmentAdapter,
 )
-from sktransfer.backbones import AudioBackbone, ImageBackbone, list_backbones, load_backbone
+from sktransfer.backbones import AudioBackbone, ImageBackbone, TextBackbone, list_backbones, load_backbone
 from sktransfer.datasets import make_domain_shift, make_image_domains
 from sktransfer.deep_adaptation import (
     AdaBNClassifier,
@@ -222,6 +222,7 @@ __all__ = [
     "StratifiedDomainShuffleSplit",
     "SubspaceAlignmentAdapter",
     "TENTClassifier",
+    "TextBackbone",
     "TrAdaBoostClassifier",
     "TrAdaBoostRegressor",
     "TransferEvidenceScorer",

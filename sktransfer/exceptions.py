@@ -9,6 +9,7 @@ __all__ = [
     "InvalidImageWarning",
     "InvalidSampleError",
     "InvalidSampleWarning",
+    "InvalidTextError",
     "NegativeTransferWarning",
     "WeightsMismatchError",
     "WeightsNotFoundError",
@@ -33,6 +34,10 @@ class InvalidImageError(InvalidSampleError):
 
 class InvalidAudioError(InvalidSampleError):
     """A sample cannot be read as a recording."""
+
+
+class InvalidTextError(InvalidSampleError):
+    """A sample cannot be read as a text."""
 
 
 class InvalidSampleWarning(UserWarning):

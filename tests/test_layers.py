@@ -33,7 +33,7 @@ TORCH_DOORS = (
     *("backbones/", "_frozen/", "_nets/", "fine_tuning/", "deep_adaptation/", "picture_adaptation/"),
 )
 # The one place of each.
-ONLY_IN = {"timm": "backbones/_timm.py", "skorch": "_nets/", "huggingface_hub": "backbones/_timm.py"}
+ONLY_IN = {"timm": "backbones/_timm.py", "skorch": "_nets/", "huggingface_hub": "backbones/_hub.py"}
 MAX_LINES = 450
 
 

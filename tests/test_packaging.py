@@ -16,6 +16,7 @@ DISTRIBUTION_OF = {"PIL": "pillow", "sklearn": "scikit-learn"}
 EXTRAS = {
     "plot",
     "transport",
+    "text",
     "lora",
     "accelerate",
     "onnx",

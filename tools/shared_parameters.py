@@ -24,14 +24,17 @@ backbone@fine_tuned: str | nn.Module | BaseEstimator = "resnet18"
     A timm name, ``"hf-hub:org/name"``, ``"local-dir:folder"``, the bundled ``"sktransfer_mini"``, a network of your
     own (copied, never changed), a fitted sktransfer estimator, or the path of a file that :meth:`save` wrote; see
     :func:`~sktransfer.load_backbone`. An :class:`~sktransfer.ImageBackbone` says of these what their channels and
-    values mean, too.
+    values mean, too. ``"text:NAME"`` or a :class:`~sktransfer.TextBackbone` where X holds texts, ``"audio:NAME"`` or an
+    :class:`~sktransfer.AudioBackbone` where it holds recordings.
 
 backbone@deep: str | nn.Module | BaseEstimator | None = "resnet18"
     str, ImageBackbone, torch.nn.Module, fitted estimator or None
     A timm name, ``"hf-hub:org/name"``, ``"local-dir:folder"``, the bundled ``"sktransfer_mini"``, a network of your
     own (copied, never changed), a fitted sktransfer estimator, or the path of a file that :meth:`save` wrote; or an
-    :class:`~sktransfer.ImageBackbone`, which says of these what their channels and values mean, too. None for tables:
-    X is then a numeric array of shape (n_samples, n_features), whose rows enter at `bottleneck`.
+    :class:`~sktransfer.ImageBackbone`, which says of these what their channels and values mean, too. ``"text:NAME"``
+    or a :class:`~sktransfer.TextBackbone` where X holds texts, ``"audio:NAME"`` or an
+    :class:`~sktransfer.AudioBackbone` where it holds recordings. None for tables: X is then a numeric array of shape
+    (n_samples, n_features), whose rows enter at `bottleneck`.
 
 estimator: BaseEstimator | str | os.PathLike[str]
     fitted classifier, str or path-like

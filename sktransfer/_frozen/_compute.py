@@ -72,6 +72,9 @@ class PooledLayers(NamedTuple):
     def _pool(self, x):
         if x.ndim == 2:
             return x
+        own = getattr(self.backbone.module, "pooled", None)
+        if own is not None:
+            return own(x, self.pooling)
         if self.pooling == "flatten":
             return (self.backbone.as_map(x)[0] if x.ndim == 4 else x).flatten(1)
         maps, token = self.backbone.as_map(x)

@@ -90,6 +90,7 @@ def extract(
     with tqdm(total=len(samples), desc="features", unit=modality.noun, disable=not verbose) as bar:
         for start in range(0, len(samples), block):
             job.fill(range(start, min(start + block, len(samples))), bar)
+    modality.report(samples)
     if job.unreadable:
         warn_unreadable(samples, job.unreadable)
     return job.out
@@ -197,8 +198,7 @@ class _Extraction:
 
     def _compute_on_cpu(self, rows):
         """Let each thread take one micro-batch from the files to the features."""
-        size = self.compute.cpu_rows
-        chunks = [np.array(rows[start : start + size], dtype=np.intp) for start in range(0, len(rows), size)]
+        chunks = self.modality.batches(self.samples, rows, self.compute.cpu_rows)
         keep_pages()
         # Threads of torch's own would wait for one another at every layer.
         with torch_threads(1):
@@ -212,9 +212,10 @@ class _Extraction:
 
     def _compute(self, rows):
         """Read ahead in threads of what computes elsewhere."""
+        groups = self.modality.batches(self.samples, rows, self.batch_size)
         batches = iter_batches(
             self.samples,
-            rows,
+            np.concatenate(groups) if groups else (),
             self.modality,
             batch_size=self.batch_size,
             n_threads=self.n_threads,

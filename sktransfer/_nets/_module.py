@@ -49,6 +49,8 @@ class TunedModule(nn.Module):
         What else learns while a penalty needs it, such as a discriminator of domains.
     progress : float
         Share of the training that is over, from 0 to 1.
+    feature_scale : float
+        By what pooled features are multiplied, for a head that learns as fast whatever the network.
     channels_last : bool
         Whether weights and maps lie in memory channel by channel of a pixel, rather than plane by plane.
     """
@@ -73,6 +75,8 @@ class TunedModule(nn.Module):
         self.keep_maps = False
         self.channels_last = False
         self.frozen_batch_norm = frozen_batch_norm
+        is_of_length_1 = getattr(backbone.module, "normalize", False) is True
+        self.feature_scale = backbone.n_features**0.5 if is_of_length_1 else 1.0
         self.stage_of = backbone.stage_of
         self.n_stages = len(backbone.stage_names)
         self.enter(plan)
@@ -123,7 +127,8 @@ class TunedModule(nn.Module):
     def run(self, x: torch.Tensor, entry: int | None) -> Outputs:
         """Map the input of boundary `entry` to scores and features."""
         maps: list[torch.Tensor] | None = [] if self.keep_maps and self.training else None
-        features = self.neck(x if entry is None else self.body(self.arranged(x), entry, maps))
+        pooled = x if entry is None else self.body(self.arranged(x), entry, maps)
+        features = self.neck(pooled if self.feature_scale == 1 else pooled * self.feature_scale)
         return Outputs(self.head(features), features, maps or [])
 
     def train(self, mode: bool = True, refresh: bool = False) -> "TunedModule":

@@ -12,6 +12,7 @@ _PLACES = {
     "ImageBackbone": "_image",
     "Suffix": "_suffix",
     "Tap": "_backbone",
+    "TextBackbone": "_text",
     "build_network": "_saved",
     "check_sizes": "_plain",
     "columns_as_features": "_table",

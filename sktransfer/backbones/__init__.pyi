@@ -21,6 +21,7 @@ from sktransfer.backbones._saved import (
 from sktransfer.backbones._split import last_map, outputs_from
 from sktransfer.backbones._suffix import Suffix
 from sktransfer.backbones._table import columns_as_features
+from sktransfer.backbones._text import TextBackbone
 from sktransfer.backbones._timm import create_average, create_mixer, create_optimizer, list_backbones, train_transform
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "ImageBackbone",
     "Suffix",
     "Tap",
+    "TextBackbone",
     "build_network",
     "check_sizes",
     "columns_as_features",

@@ -18,7 +18,7 @@ from sktransfer.backbones._inference import InferenceCopy, inference_copy
 from sktransfer.backbones._maps import as_map
 from sktransfer.backbones._own import single_tensor
 from sktransfer.backbones._reading import read_network
-from sktransfer.backbones._stages import Chain, find_chain, forward_features, pre_logits
+from sktransfer.backbones._stages import Chain, find_chain, forward_features, pre_logits, stage_number
 from sktransfer.backbones._suffix import Suffix, put_classifier
 from sktransfer.backbones._timm import data_config, image_modality
 from sktransfer.backbones._weights import architecture_digest, classifier_names, fingerprint
@@ -212,6 +212,8 @@ class Backbone:
             if pooling == "avg" or layout is None or layout.last_map is None:
                 return Tap("features") if pooling == "avg" else Tap("map")
             return Tap("module", layout.last_map)
+        if isinstance(layer, str) and hasattr(self.module, "chain_parts"):
+            layer = stage_number(layer, self.stage_names, self.name)
         if isinstance(layer, str):
             modules = dict(self.module.named_modules())
             if layer not in modules or not layer:
@@ -252,6 +254,11 @@ class Backbone:
         stages = sorted(tap.where for tap in taps if tap.kind == "stage")
         if stages and all(tap.kind == "stage" for tap in taps):
             self._run_stages(module, x, stages, found)
+        elif stages and hasattr(module, "chain_parts"):
+            kept: list[torch.Tensor] = []
+            found[Tap("map")] = self.chain.run(module, x, keep=kept)
+            found.update({Tap("stage", i): kept[i] for i in stages})
+            found[Tap("features")] = pre_logits(module, found[Tap("map")])
         else:
             modules = [Tap("module", self.chain.stages[i]) for i in stages]
             modules += [tap for tap in taps if tap.kind == "module"]
@@ -368,7 +375,7 @@ class Backbone:
         except (RuntimeError, AssertionError) as error:
             raise ValueError(
                 f"{self.name} does not take {self.modality.noun}s of shape {np.shape(self.modality.blank())}: "
-                f"{first_line(error)}. Pass another image_size."
+                f"{first_line(error)}.{' Pass another image_size.' if self.modality.noun == 'picture' else ''}"
             ) from error
 
     def source_proba(self, x: Batch) -> torch.Tensor:

@@ -8,8 +8,11 @@ from sktransfer.backbones._audio import AUDIO, AudioBackbone
 from sktransfer.backbones._holder import BackboneDescription
 from sktransfer.backbones._image import SHORT_FORMS, ImageBackbone, is_said
 from sktransfer.backbones._table import TableBackbone
+from sktransfer.backbones._text import TEXT, TextBackbone
 
-__all__ = ["describe", "means_table"]
+__all__ = ["describe", "described_by_word", "means_table"]
+
+_WORDS = {AUDIO: AudioBackbone, TEXT: TextBackbone}  # what stands before the name of a network that is not for pictures
 
 
 def describe(estimator: Any, *, or_table: bool = False) -> BackboneDescription:
@@ -26,9 +29,7 @@ def describe(estimator: Any, *, or_table: bool = False) -> BackboneDescription:
     ValueError
         If something is said twice, or has no meaning for such a network.
     """
-    given = estimator.backbone
-    if isinstance(given, str) and given.startswith(AUDIO):
-        given = AudioBackbone(given.removeprefix(AUDIO))
+    given = described_by_word(estimator.backbone) or estimator.backbone
     short = {name: getattr(estimator, name) for name in SHORT_FORMS if hasattr(estimator, name)}
     if or_table and means_table(given):
         description: BackboneDescription = TableBackbone()
@@ -47,6 +48,14 @@ def describe(estimator: Any, *, or_table: bool = False) -> BackboneDescription:
     else:
         description = ImageBackbone(given, **short)
     return description
+
+
+def described_by_word(backbone: Any) -> BackboneDescription | None:
+    """Describe a network that is not for pictures, where a description or the word before its name says so."""
+    if isinstance(backbone, BackboneDescription) and not isinstance(backbone, ImageBackbone):
+        return backbone
+    word = next((word for word in _WORDS if isinstance(backbone, str) and backbone.startswith(word)), None)
+    return None if word is None else _WORDS[word](backbone[len(word) :])
 
 
 def means_table(backbone: Any) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sklearn.base import BaseEstimator
 
 from sktransfer.backbones._holder import BackboneDescription
+from sktransfer.modalities import Images
 
 if TYPE_CHECKING:
     from torch import nn
@@ -131,7 +132,14 @@ class ImageBackbone(BackboneDescription):
         """
         from sktransfer.backbones._load import load_backbone
 
-        return load_backbone(self.name, weights=self.weights, image_size=self.image_size, random_state=random_state)
+        backbone = load_backbone(self.name, weights=self.weights, image_size=self.image_size, random_state=random_state)
+        said = [name for name, value in self.reading.items() if value is not None and value != SHORT_FORMS.get(name)]
+        if said and not isinstance(backbone.modality, Images):
+            raise ValueError(
+                f"{said[0]}={getattr(self, said[0])!r} is of networks for pictures, and {backbone.name} sees a "
+                f"{backbone.modality.noun}: leave it at its default."
+            )
+        return backbone
 
     def fitted(self, backbone: Backbone, samples: Samples) -> Backbone:
         """Give the network with as many input channels as the pictures bring.

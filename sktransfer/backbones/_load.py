@@ -4,6 +4,7 @@ import copy
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from sktransfer.backbones._audio import AUDIO, AudioBackbone
 from sktransfer.backbones._backbone import Backbone
 from sktransfer.backbones._build import without_drawing
 from sktransfer.backbones._channels import with_channels
+from sktransfer.backbones._describe import described_by_word
 from sktransfer.backbones._folder import LOCAL, weights_in
 from sktransfer.backbones._image import ImageBackbone
 from sktransfer.backbones._own import own_copy, with_layout
@@ -33,7 +35,7 @@ from sktransfer.backbones._weights import classifier_names, load_state, misfits
 from sktransfer.exceptions import WeightsMismatchError, WeightsNotFoundError
 from sktransfer.utils._random import isolated_rng
 
-__all__ = ["for_input", "forget_backbones", "load_backbone", "restore"]
+__all__ = ["file_states", "for_input", "forget_backbones", "load_backbone", "remembered", "restore"]
 
 _KEEP = 4  # networks kept loaded; a search goes through its candidates one after another
 _loaded: OrderedDict[tuple, Backbone] = OrderedDict()
@@ -97,6 +99,10 @@ def load_backbone(
         return _of_sound(backbone.with_weights(weights), image_size, in_chans, random_state)
     if isinstance(backbone, ImageBackbone):
         return _described(backbone.with_short_forms(weights=weights, image_size=image_size), in_chans, random_state)
+    other = described_by_word(backbone)
+    if other is not None:
+        _refuse_other_words(other, weights=weights, image_size=image_size, in_chans=in_chans)
+        return other.load(random_state=random_state)
     loaded = _loaded_as_it_is(backbone, weights, _check_size(image_size), random_state)
     return for_input(loaded, in_chans)
 
@@ -132,13 +138,25 @@ def for_input(backbone: Backbone, in_chans: int | None) -> Backbone:
         return with_channels(backbone, in_chans, None)
     reference = {**backbone.reference, "in_chans": in_chans}
     key = (repr(reference), backbone.fingerprint)
+    return remembered(key, lambda: with_channels(backbone, in_chans, reference))
+
+
+def remembered(key: tuple, load: Callable[[], Backbone]) -> Backbone:
+    """Give the network of a key, loaded if it is not among the last ones that were."""
     with _lock:
         if key not in _loaded:
-            _loaded[key] = with_channels(backbone, in_chans, reference)
+            _loaded[key] = load()
             while len(_loaded) > _KEEP:
                 _loaded.popitem(last=False)
         _loaded.move_to_end(key)
         return _loaded[key]
+
+
+def _refuse_other_words(description, weights, **given):
+    given["weights"] = None if isinstance(weights, str) and weights == "pretrained" else weights
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name}={value!r} is of networks for pictures, and backbone={description!r} is another.")
 
 
 def _loaded_as_it_is(backbone, weights, size, random_state):
@@ -152,7 +170,8 @@ def _loaded_as_it_is(backbone, weights, size, random_state):
         return _from_estimator(backbone, weights, size)
     if not isinstance(backbone, str | os.PathLike):
         raise ValueError(
-            f"backbone={backbone!r} is a {type(backbone).__name__}; expected a timm name, 'sktransfer_mini', a "
+            f"backbone={backbone!r} is a {type(backbone).__name__}; expected a timm name, 'sktransfer_mini', 'text:' "
+            "and the name or folder of a network for texts, a "
             "torch.nn.Module, a fitted sktransfer estimator or the path of a saved one."
         )
     return _from_name(backbone, weights, size, random_state)
@@ -186,9 +205,9 @@ def restore(reference: dict[str, Any], expected: str) -> Backbone:
             return loaded
         errors.append(
             WeightsMismatchError(
-                f"The weights of backbone={arguments['backbone']!r} (weights={arguments['weights']!r}) are not those "
-                f"that this estimator was fitted with: fingerprint {loaded.fingerprint}, expected {expected}. Put the "
-                "old weight file back, or fit the estimator again."
+                f"The weights of backbone={arguments['backbone']!r} (weights={arguments.get('weights')!r}) are not "
+                "those that this estimator was fitted with: fingerprint "
+                f"{loaded.fingerprint}, expected {expected}. Put the old weight file back, or fit the estimator again."
             )
         )
     raise errors[-1]
@@ -287,16 +306,9 @@ def _from_name(name, weights, size, random_state):
     absolute = _absolute(name, weights, saved)
     reference = {**arguments, "absolute": absolute} if absolute else arguments
     key = (*{**arguments, **absolute}.values(), *_file_states(name, weights))
-    with _lock:
-        if key not in _loaded:
-            if saved:
-                _loaded[key] = _resized(saved_network(name), size, reference)
-            else:
-                _loaded[key] = _named(name, weights, size, seed, reference)
-            while len(_loaded) > _KEEP:
-                _loaded.popitem(last=False)
-        _loaded.move_to_end(key)
-        return _loaded[key]
+    if saved:
+        return remembered(key, lambda: _resized(saved_network(name), size, reference))
+    return remembered(key, lambda: _named(name, weights, size, seed, reference))
 
 
 def _absolute(name, weights, saved):
@@ -334,9 +346,16 @@ def _file_states(name, weights):
     files = [] if weights in ("pretrained", None) else [Path(weights).expanduser()]
     folder = folder_of(name)
     if folder is not None:
-        files += sorted(Path(folder).expanduser().glob("*"))
-    elif not is_architecture(name):
-        files.append(Path(name))
+        return (*_states(files), *file_states(folder))
+    return _states(files if is_architecture(name) else [*files, Path(name)])
+
+
+def file_states(folder: str | os.PathLike[str]) -> tuple:
+    """Size and times of the files in a folder."""
+    return _states(sorted(Path(folder).expanduser().glob("*")))
+
+
+def _states(files):
     states = ((str(file), file.stat()) for file in files if file.is_file())
     return tuple((name, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for name, state in states)
 

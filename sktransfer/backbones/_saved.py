@@ -7,6 +7,7 @@ name of its architecture.
 import copy
 import errno
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -360,6 +361,7 @@ def description_class(name: str, source: str) -> type[BackboneDescription]:
     WeightsMismatchError
         If its module was not imported.
     """
+    importlib.import_module("sktransfer.backbones._text")  # of this package itself, and imported when first wanted
     known = {name_of(cls): cls for cls in _descendants(BackboneDescription)}
     if name not in known:
         raise WeightsMismatchError(

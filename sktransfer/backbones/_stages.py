@@ -17,7 +17,7 @@ from sktransfer.backbones._own import STAGE_RUNS, one_tensor
 from sktransfer.modalities import Modality
 from sktransfer.utils._batch import Batch, to_device
 
-__all__ = ["Chain", "find_chain", "forward_features", "pre_logits", "strip_classifier"]
+__all__ = ["Chain", "find_chain", "forward_features", "pre_logits", "stage_number", "strip_classifier"]
 
 _CONTAINERS = ("blocks", "stages", "layers")
 _HEADS = {"global_pool", "head", "fc", "classifier", "fc_norm", "head_drop", "attn_pool"}
@@ -47,6 +47,9 @@ class Chain(NamedTuple):
         Boundary ``k`` lies before stage ``k``; ``0`` as `start` includes the stem, ``None`` as `stop` the final layers.
         The outputs of the stages are appended to `keep` where it is given.
         """
+        own = getattr(model, "run", None)
+        if own is not None and hasattr(model, "chain_parts"):  # a network whose parts need more than one tensor
+            return own(x, start=start, stop=stop, keep=keep)
         steps = (() if start else self.stem) + self.stages[start:stop] + (self.tail if stop is None else ())
         for step in steps:
             x = attrgetter(step)(model)(x)
@@ -69,7 +72,12 @@ def find_chain(model: nn.Module, modality: Modality) -> Chain | None:
     modality : Modality
         What it takes.
     """
-    candidates = _own_chains(model) if hasattr(model, "_sktransfer_layout") else [_read_chain(model)]
+    candidates: Any
+    if hasattr(model, "chain_parts"):
+        parts: Any = model.chain_parts
+        candidates = [] if parts is None else [Chain(parts[0], parts[1], ())]
+    else:
+        candidates = _own_chains(model) if hasattr(model, "_sktransfer_layout") else [_read_chain(model)]
     return next((chain for chain in candidates if chain is not None and _agrees(chain, model, modality)), None)
 
 
@@ -82,6 +90,8 @@ def _agrees(chain, model, modality):
         expected = forward_features(model, x)
         try:
             got = chain.run(model, x)
+            if hasattr(model, "chain_parts"):
+                got = chain.run(model, chain.run(model, x, stop=1), start=1)[:, : got.shape[1]]
         except (RuntimeError, TypeError, ValueError, AssertionError, AttributeError, IndexError):
             return False  # parts that do not take each other's output: not a chain
         if hasattr(model, "_sktransfer_layout") and isinstance(got, torch.Tensor):
@@ -167,6 +177,19 @@ def pre_logits(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     if x.ndim == 4:
         x = x.mean((2, 3))
     return x.mean(1) if x.ndim == 3 else x
+
+
+def stage_number(layer: str, stages: tuple[str, ...], name: str) -> int:
+    """Find a stage by its name, of a network where only stages tell where a sample ends.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if layer not in stages:
+        raise ValueError(f"layer={layer!r} of {name}: pass the number of a block, or one of {stages}.")
+    return stages.index(layer)
 
 
 def strip_classifier(model: nn.Module, names: tuple[str, ...], drop: tuple[str, ...]) -> nn.Module:

@@ -4,21 +4,16 @@ import difflib
 import fnmatch
 import functools
 import inspect
-import socket
 import sys
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
-import huggingface_hub
 import torch
 from torch import nn
 
 from sktransfer.backbones._folder import LOCAL, read_folder
+from sktransfer.backbones._hub import no_hopeless_downloads
 from sktransfer.exceptions import WeightsNotFoundError
 from sktransfer.modalities import Images
 from sktransfer.utils._compat import load_torchvision_operators
@@ -60,8 +55,6 @@ _AUGMENT: dict[str, dict[str, Any]] = {
 }
 _HUB = ("hf-hub", "hf_hub")
 _PATH_CHARACTERS = frozenset("/\\:")  # in no name of timm's
-_PROBE_SECONDS = 2.0
-_offline_lock = threading.RLock()
 
 
 def list_backbones(pattern: str = "*") -> list[str]:
@@ -120,7 +113,7 @@ def create_timm_model(name: str, *, pretrained: bool, **kwargs: Any) -> nn.Modul
             ),
         )
     try:
-        with _no_hopeless_downloads(name, pretrained):
+        with no_hopeless_downloads(name, pretrained):
             model: Any = timm.create_model(name, pretrained=pretrained, **kwargs)
             model._model_args = _model_args(name)
             return model
@@ -374,42 +367,3 @@ def _unknown_name(name: str, error: Exception) -> ValueError:
 def _suggest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=3)
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-
-
-@contextmanager
-def _no_hopeless_downloads(name: str, pretrained: bool) -> Iterator[None]:
-    """Let the hub answer from its cache alone where its host cannot be reached.
-
-    Its client would otherwise retry every file for half a minute before it gives up.
-    """
-    if not (pretrained or name.startswith("hf-hub:")):
-        yield
-        return
-    constants = huggingface_hub.constants
-    with _offline_lock:
-        before = constants.HF_HUB_OFFLINE
-        constants.HF_HUB_OFFLINE = before or not _reachable(constants.ENDPOINT)
-        try:
-            yield
-        finally:
-            constants.HF_HUB_OFFLINE = before
-
-
-def _reachable(url: str) -> bool:
-    """Whether a connection to the host of `url` (or to the proxy in front of it) opens within two seconds."""
-    parts = urlsplit(getproxies().get(urlsplit(url).scheme) or url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    opened = threading.Event()
-
-    def connect():
-        try:
-            socket.create_connection((parts.hostname, port), timeout=_PROBE_SECONDS).close()
-            opened.set()
-        except OSError:
-            pass  # unreachable is an answer, not a failure: `opened` stays unset
-
-    # In a thread of its own, because name resolution has no time limit of its own.
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(_PROBE_SECONDS)
-    return opened.is_set()

@@ -172,8 +172,10 @@ class ADDAClassifier(DeepClassifier):
     backbone : str, ImageBackbone, torch.nn.Module, fitted estimator or None, default="resnet18"
         A timm name, ``"hf-hub:org/name"``, ``"local-dir:folder"``, the bundled ``"sktransfer_mini"``, a network of your
         own (copied, never changed), a fitted sktransfer estimator, or the path of a file that :meth:`save` wrote; or an
-        :class:`~sktransfer.ImageBackbone`, which says of these what their channels and values mean, too. None for
-        tables: X is then a numeric array of shape (n_samples, n_features), whose rows enter at `bottleneck`.
+        :class:`~sktransfer.ImageBackbone`, which says of these what their channels and values mean, too.
+        ``"text:NAME"`` or a :class:`~sktransfer.TextBackbone` where X holds texts, ``"audio:NAME"`` or an
+        :class:`~sktransfer.AudioBackbone` where it holds recordings. None for tables: X is then a numeric array of
+        shape (n_samples, n_features), whose rows enter at `bottleneck`.
     source_share : float, default=0.5
         Share in (0, 1) of the training that learns the source.
     discriminator_hidden : int or sequence of int, default=(256, 256)

@@ -96,8 +96,10 @@ class AFNClassifier(DeepClassifier):
     backbone : str, ImageBackbone, torch.nn.Module, fitted estimator or None, default="resnet18"
         A timm name, ``"hf-hub:org/name"``, ``"local-dir:folder"``, the bundled ``"sktransfer_mini"``, a network of your
         own (copied, never changed), a fitted sktransfer estimator, or the path of a file that :meth:`save` wrote; or an
-        :class:`~sktransfer.ImageBackbone`, which says of these what their channels and values mean, too. None for
-        tables: X is then a numeric array of shape (n_samples, n_features), whose rows enter at `bottleneck`.
+        :class:`~sktransfer.ImageBackbone`, which says of these what their channels and values mean, too.
+        ``"text:NAME"`` or a :class:`~sktransfer.TextBackbone` where X holds texts, ``"audio:NAME"`` or an
+        :class:`~sktransfer.AudioBackbone` where it holds recordings. None for tables: X is then a numeric array of
+        shape (n_samples, n_features), whose rows enter at `bottleneck`.
     step : float, default=1.0
         How much a training step asks of each norm. It has the effect of a factor of `trade_off`.
     radius : float or None, default=None

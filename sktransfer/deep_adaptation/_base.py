@@ -256,8 +256,10 @@ class DeepClassifier(LabelledScoreMixin, ClassifierMixin, _BaseDeepAdapted):
     backbone : str, ImageBackbone, torch.nn.Module, fitted estimator or None, default="resnet18"
         A timm name, ``"hf-hub:org/name"``, ``"local-dir:folder"``, the bundled ``"sktransfer_mini"``, a network of your
         own (copied, never changed), a fitted sktransfer estimator, or the path of a file that :meth:`save` wrote; or an
-        :class:`~sktransfer.ImageBackbone`, which says of these what their channels and values mean, too. None for
-        tables: X is then a numeric array of shape (n_samples, n_features), whose rows enter at `bottleneck`.
+        :class:`~sktransfer.ImageBackbone`, which says of these what their channels and values mean, too.
+        ``"text:NAME"`` or a :class:`~sktransfer.TextBackbone` where X holds texts, ``"audio:NAME"`` or an
+        :class:`~sktransfer.AudioBackbone` where it holds recordings. None for tables: X is then a numeric array of
+        shape (n_samples, n_features), whose rows enter at `bottleneck`.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss of the labels, at least 0; ``"balanced"`` is inversely proportional to their
         frequencies.
@@ -496,8 +498,10 @@ class DeepRegressor(ScaledTargetsMixin, LabelledScoreMixin, RegressorMixin, _Bas
     backbone : str, ImageBackbone, torch.nn.Module, fitted estimator or None, default="resnet18"
         A timm name, ``"hf-hub:org/name"``, ``"local-dir:folder"``, the bundled ``"sktransfer_mini"``, a network of your
         own (copied, never changed), a fitted sktransfer estimator, or the path of a file that :meth:`save` wrote; or an
-        :class:`~sktransfer.ImageBackbone`, which says of these what their channels and values mean, too. None for
-        tables: X is then a numeric array of shape (n_samples, n_features), whose rows enter at `bottleneck`.
+        :class:`~sktransfer.ImageBackbone`, which says of these what their channels and values mean, too.
+        ``"text:NAME"`` or a :class:`~sktransfer.TextBackbone` where X holds texts, ``"audio:NAME"`` or an
+        :class:`~sktransfer.AudioBackbone` where it holds recordings. None for tables: X is then a numeric array of
+        shape (n_samples, n_features), whose rows enter at `bottleneck`.
     trade_off : float, default=1.0
         Weight of the adaptation against the loss of the labels; 0 is training on the source alone.
     trade_off_schedule : {"ramp", "constant"}, default="ramp"

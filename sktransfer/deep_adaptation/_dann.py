@@ -63,8 +63,10 @@ class DANNClassifier(DeepClassifier):
     backbone : str, ImageBackbone, torch.nn.Module, fitted estimator or None, default="resnet18"
         A timm name, ``"hf-hub:org/name"``, ``"local-dir:folder"``, the bundled ``"sktransfer_mini"``, a network of your
         own (copied, never changed), a fitted sktransfer estimator, or the path of a file that :meth:`save` wrote; or an
-        :class:`~sktransfer.ImageBackbone`, which says of these what their channels and values mean, too. None for
-        tables: X is then a numeric array of shape (n_samples, n_features), whose rows enter at `bottleneck`.
+        :class:`~sktransfer.ImageBackbone`, which says of these what their channels and values mean, too.
+        ``"text:NAME"`` or a :class:`~sktransfer.TextBackbone` where X holds texts, ``"audio:NAME"`` or an
+        :class:`~sktransfer.AudioBackbone` where it holds recordings. None for tables: X is then a numeric array of
+        shape (n_samples, n_features), whose rows enter at `bottleneck`.
     trade_off : float, default=0.1
         Factor of the reversed gradient at the features. Much greater ones mix up the classes as well as the domains.
     discriminator_hidden : int or sequence of int, default=(256, 256)
@@ -257,8 +259,10 @@ class DANNRegressor(DeepRegressor):
     backbone : str, ImageBackbone, torch.nn.Module, fitted estimator or None, default="resnet18"
         A timm name, ``"hf-hub:org/name"``, ``"local-dir:folder"``, the bundled ``"sktransfer_mini"``, a network of your
         own (copied, never changed), a fitted sktransfer estimator, or the path of a file that :meth:`save` wrote; or an
-        :class:`~sktransfer.ImageBackbone`, which says of these what their channels and values mean, too. None for
-        tables: X is then a numeric array of shape (n_samples, n_features), whose rows enter at `bottleneck`.
+        :class:`~sktransfer.ImageBackbone`, which says of these what their channels and values mean, too.
+        ``"text:NAME"`` or a :class:`~sktransfer.TextBackbone` where X holds texts, ``"audio:NAME"`` or an
+        :class:`~sktransfer.AudioBackbone` where it holds recordings. None for tables: X is then a numeric array of
+        shape (n_samples, n_features), whose rows enter at `bottleneck`.
     discriminator_hidden : int or sequence of int, default=(256, 256)
         Widths of the hidden layers of the discriminator.
     trade_off : float, default=1.0

@@ -83,8 +83,10 @@ class MCDClassifier(DeepClassifier):
     backbone : str, ImageBackbone, torch.nn.Module, fitted estimator or None, default="resnet18"
         A timm name, ``"hf-hub:org/name"``, ``"local-dir:folder"``, the bundled ``"sktransfer_mini"``, a network of your
         own (copied, never changed), a fitted sktransfer estimator, or the path of a file that :meth:`save` wrote; or an
-        :class:`~sktransfer.ImageBackbone`, which says of these what their channels and values mean, too. None for
-        tables: X is then a numeric array of shape (n_samples, n_features), whose rows enter at `bottleneck`.
+        :class:`~sktransfer.ImageBackbone`, which says of these what their channels and values mean, too.
+        ``"text:NAME"`` or a :class:`~sktransfer.TextBackbone` where X holds texts, ``"audio:NAME"`` or an
+        :class:`~sktransfer.AudioBackbone` where it holds recordings. None for tables: X is then a numeric array of
+        shape (n_samples, n_features), whose rows enter at `bottleneck`.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss of the labels, at least 0; ``"balanced"`` is inversely proportional to their
         frequencies.

@@ -37,7 +37,9 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
     backbone : str, ImageBackbone, torch.nn.Module or fitted estimator, default="resnet18"
         A timm name, ``"hf-hub:org/name"``, ``"local-dir:folder"``, the bundled ``"sktransfer_mini"``, a network of your
         own, or a fitted sktransfer estimator; see :func:`~sktransfer.load_backbone`. An
-        :class:`~sktransfer.ImageBackbone` says of these what their channels and values mean, too.
+        :class:`~sktransfer.ImageBackbone` says of these what their channels and values mean, too. ``"text:NAME"`` or a
+        :class:`~sktransfer.TextBackbone` where X holds texts, ``"audio:NAME"`` or an
+        :class:`~sktransfer.AudioBackbone` where it holds recordings.
     weights : str, path-like or None, default="pretrained"
         ``"pretrained"``, the path of a ``.safetensors`` or ``.pth`` file, or None for random weights (always the same
         ones for one network).

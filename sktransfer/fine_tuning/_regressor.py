@@ -34,7 +34,8 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         A timm name, ``"hf-hub:org/name"``, ``"local-dir:folder"``, the bundled ``"sktransfer_mini"``, a network of your
         own (copied, never changed), a fitted sktransfer estimator, or the path of a file that :meth:`save` wrote; see
         :func:`~sktransfer.load_backbone`. An :class:`~sktransfer.ImageBackbone` says of these what their channels and
-        values mean, too.
+        values mean, too. ``"text:NAME"`` or a :class:`~sktransfer.TextBackbone` where X holds texts, ``"audio:NAME"``
+        or an :class:`~sktransfer.AudioBackbone` where it holds recordings.
     regularizer : {"l2-sp", "delta", "bss", "stochnorm", "lwf", "rkd"}, object or None, default=None
         Pull to the source, see :ref:`regularizers`: an object (e.g. ``L2SP(alpha=0.1)``) has parameters of its own,
         which a search reaches as ``regularizer__alpha``.

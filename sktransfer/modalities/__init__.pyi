@@ -19,6 +19,7 @@ from sktransfer.modalities._preprocess import ImagePreprocessor
 from sktransfer.modalities._samples import LazyItems, Samples
 from sktransfer.modalities._spec import InputSpec
 from sktransfer.modalities._tables import Tables
+from sktransfer.modalities._texts import Texts, open_texts
 from sktransfer.modalities._windows import Windows
 
 __all__ = [
@@ -33,10 +34,12 @@ __all__ = [
     "Recordings",
     "Samples",
     "Tables",
+    "Texts",
     "Windows",
     "iter_batches",
     "map_ahead",
     "open_images",
+    "open_texts",
     "read_batch",
     "resolve_threads",
     "to_pil",

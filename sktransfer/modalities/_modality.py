@@ -70,6 +70,22 @@ class Modality(ABC):
     def key(self, samples: Samples) -> str:
         """Name all that decides what :meth:`prepare` makes of a sample, for cache keys."""
 
+    def batches(self, samples: Samples, rows: Sequence[int] | np.ndarray, size: int) -> list[np.ndarray]:
+        """Say which samples pass a network together, and in what order, where nothing else decides it.
+
+        Parameters
+        ----------
+        samples : Samples
+        rows : sequence of int
+            Positions in `samples`.
+        size : int
+            Samples that pass it at once, where they are all of one shape.
+        """
+        return [np.array(rows[start : start + size], dtype=np.intp) for start in range(0, len(rows), size)]
+
+    def report(self, samples: Samples) -> None:  # noqa: B027 - there may be nothing to say
+        """Warn of what was noticed while samples were prepared, once all were."""
+
     def collate(self, entries: Sequence[Any]) -> Batch:
         """Put entries (arrays, or tensors of what was changed at random) together to a batch."""
         import torch

@@ -89,7 +89,7 @@ def test_network_of_ones_own_is_copied_and_pickled_whole():
 
 
 def test_offline_pretrained_weights_fail_within_seconds_and_name_the_ways_out(monkeypatch):
-    monkeypatch.setattr("sktransfer.backbones._timm._reachable", lambda url: False)
+    monkeypatch.setattr("sktransfer.backbones._hub._reachable", lambda url: False)
     start = time.monotonic()
     with pytest.raises(WeightsNotFoundError) as caught:
         load_backbone("resnet50")

@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from sktransfer import list_backbones
+from sktransfer.backbones._hub import _reachable
 from sktransfer.backbones._timm import (
-    _reachable,
     create_average,
     create_mixer,
     create_optimizer,
@@ -46,7 +46,7 @@ def test_proxy_is_asked_in_place_of_the_host(monkeypatch):
 
 
 def test_hub_setting_is_put_back(monkeypatch):
-    monkeypatch.setattr("sktransfer.backbones._timm._reachable", lambda url: False)
+    monkeypatch.setattr("sktransfer.backbones._hub._reachable", lambda url: False)
     before = huggingface_hub.constants.HF_HUB_OFFLINE
     with pytest.raises(OSError, match="Three ways out"):
         create_timm_model("resnet18", pretrained=True)
