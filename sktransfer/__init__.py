@@ -84,6 +84,7 @@ _ROOM_OF = {
     "SubspaceAlignmentAdapter": "adaptation",
     "TENTClassifier": "deep_adaptation",
     "TextBackbone": "backbones",
+    "TokenSaliencyDisplay": "inspection",
     "TrAdaBoostClassifier": "weighting",
     "TrAdaBoostRegressor": "weighting",
     "TransferabilityDisplay": "inspection",

@@ -455,6 +455,7 @@ NOT_OF_TABLES = {
     **dict.fromkeys(("BackboneSearch", "FineTunedClassifier", "FineTunedRegressor", "FixMatchClassifier"), PICTURES),
     **dict.fromkeys(("FourierAdapter", "PixelAdapter", "PretrainedFeatureExtractor", "grad_cam"), PICTURES),
     **dict.fromkeys(("GradCAMDisplay", "rank_backbones", "make_image_domains"), PICTURES),
+    "TokenSaliencyDisplay": "reads texts: tests/inspection",
     **dict.fromkeys(("BSS", "CoTuning", "DELTA", "L2SP", "LwF", "RKD", "StochNorm"), "holds parameters of a training"),
     **dict.fromkeys(("clear_cache", "keep_freed_memory", "list_backbones", "load_backbone"), "takes no rows"),
     **dict.fromkeys(("AudioBackbone", "FeatureCache", "ImageBackbone", "Recipe", "TextBackbone"), "takes no rows"),

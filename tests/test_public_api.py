@@ -89,6 +89,7 @@ CLASSES = (
     "SubspaceAlignmentAdapter",
     "TENTClassifier",
     "TextBackbone",
+    "TokenSaliencyDisplay",
     "TrAdaBoostClassifier",
     "TrAdaBoostRegressor",
     "TransferEvidenceScorer",

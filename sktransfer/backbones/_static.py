@@ -36,6 +36,11 @@ class StaticNetwork(nn.Module):
         self.normalize = normalize
         self.feature_info = [{"module": "embedding"}]
 
+    @property
+    def word_embeddings(self) -> nn.Module:
+        """What turns numbers of tokens into vectors."""
+        return self.embedding
+
     def forward(self, x: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Turn tokens into rows ``(n, d)``."""
         return self.forward_features(x)
@@ -43,7 +48,10 @@ class StaticNetwork(nn.Module):
     def forward_features(self, x: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Turn tokens into rows ``(n, d)``."""
         ids, mask = x["input_ids"].flatten(1), x["attention_mask"].flatten(1).to(self.embedding.weight.dtype)
-        rows = nn.functional.embedding_bag(ids, self.embedding.weight, per_sample_weights=mask, mode="sum")
+        if torch.is_grad_enabled():  # each token by itself, so that a gradient can be asked for it
+            rows = (self.embedding(ids) * mask[..., None]).sum(1)
+        else:
+            rows = nn.functional.embedding_bag(ids, self.embedding.weight, per_sample_weights=mask, mode="sum")
         rows = rows / mask.sum(1, keepdim=True).clamp(min=1)
         return nn.functional.normalize(rows, dim=-1) if self.normalize else rows
 

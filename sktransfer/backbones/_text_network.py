@@ -52,6 +52,12 @@ class TextNetwork(nn.Module):
         n = sum(1 for _ in self.encoder.get_submodule(blocks).children())
         return (f"encoder.{embeddings}",), tuple(f"encoder.{blocks}.{i}" for i in range(n))
 
+    @property
+    def word_embeddings(self) -> nn.Module:
+        """What turns numbers of tokens into vectors."""
+        encoder: Any = self.encoder
+        return encoder.get_input_embeddings()
+
     def forward(self, x: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Turn tokens into rows ``(n, d)``."""
         return self.forward_head(self.run(x))

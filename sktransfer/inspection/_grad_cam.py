@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from sktransfer._nets import NetEstimator
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
 
-__all__ = ["Explanation", "explain", "grad_cam"]
+__all__ = ["Explanation", "Parts", "columns_of", "explain", "grad_cam", "take_apart"]
 
 _BLOCK_ENTRIES = 2**24  # of unit vectors that go through the estimators behind the features at once
 _LINEAR_TOLERANCE = 1e-4
@@ -100,7 +100,7 @@ def grad_cam(estimator: Any, X: Any, *, target: Any = None, layer: int | str | N
     return explain(estimator, X, target=target, layer=layer).maps
 
 
-class _Parts(NamedTuple):
+class Parts(NamedTuple):
     """A fitted estimator, taken apart: who read the pictures, the network, and scores ``(n, k)`` of its outputs."""
 
     reader: Any
@@ -120,10 +120,10 @@ def explain(estimator: Any, X: Any, *, target: Any, layer: int | str | None) -> 
     from sktransfer.modalities import iter_batches, resolve_threads
     from sktransfer.utils._device import resolve_device
 
-    parts = _take_apart(estimator, X, layer)
+    parts = take_apart(estimator, X, layer)
     reader, backbone = parts.reader, parts.backbone
     samples = backbone.modality.open(reader, parts.X, reset=False)
-    columns = _columns(estimator, target, len(samples))
+    columns = columns_of(estimator, target, len(samples))
     device = resolve_device(reader.device)
     in_parts = backbone.modality.parts(samples)
     if in_parts is not None:
@@ -216,7 +216,8 @@ def _as_seen(pictures, preprocess):
     return np.broadcast_to(colors, (*colors.shape[:3], 3))
 
 
-def _take_apart(estimator, X, layer):
+def take_apart(estimator: Any, X: Any, layer: int | str | None, *, of_words: bool = False) -> Parts:
+    """Take a fitted estimator apart, of texts or of what has places; see :func:`grad_cam` for those that can be."""
     check_is_fitted(estimator)
     found = estimator
     while isinstance(found, FrozenEstimator) or hasattr(found, "best_estimator_"):
@@ -228,6 +229,13 @@ def _take_apart(estimator, X, layer):
         raise _not_explained(estimator)
     if isinstance(steps[place], NetEstimator) and place < len(steps) - 1:
         raise _not_explained(estimator)
+    backbone = steps[place].backbone_
+    if hasattr(backbone.module, "word_embeddings") != of_words:
+        what = "TokenSaliencyDisplay explains texts" if of_words else "grad_cam explains what has places"
+        raise TypeError(
+            f"estimator was fitted to a {backbone.modality.noun}, and {what}: take "
+            f"{'GradCAMDisplay' if of_words else 'TokenSaliencyDisplay'}."
+        )
     for step in steps[:place]:
         X = step.transform(X)
     if isinstance(steps[place], NetEstimator):
@@ -255,9 +263,9 @@ def _of_net(net, X, layer):
     place = last_map(backbone) if layer is None else backbone.tap(layer, None)
 
     def scores(outputs):
-        return behind[1](behind[0](outputs[0]))
+        return behind[1](behind[0](outputs[0] * trained.feature_scale))
 
-    return _Parts(net, net._batch_size, X, backbone, [Tap("features")], place, scores, is_regressor(net))
+    return Parts(net, net._batch_size, X, backbone, [Tap("features")], place, scores, is_regressor(net))
 
 
 def _of_features(extractor, behind, X, layer):
@@ -292,7 +300,7 @@ def _of_features(extractor, behind, X, layer):
         weights, constants = (torch.as_tensor(part, dtype=torch.float32).to(features) for part in (coefs, offsets))
         return features @ weights + constants
 
-    return _Parts(extractor, extractor.batch_size, X, backbone, taps, place, scores, is_regressor(behind))
+    return Parts(extractor, extractor.batch_size, X, backbone, taps, place, scores, is_regressor(behind))
 
 
 def _scores_of(behind, features):
@@ -321,8 +329,8 @@ def _linearised(behind, n_features):
     return np.vstack([_scores_of(behind, block) for block in blocks]) - offsets, offsets
 
 
-def _columns(estimator, target, n_samples):
-    """Columns of the scores to be explained, or None for the highest."""
+def columns_of(estimator: Any, target: Any, n_samples: int) -> np.ndarray | None:
+    """Give the columns of the scores to be explained, or None for the highest."""
     if target is None:
         return None
     if is_regressor(estimator):

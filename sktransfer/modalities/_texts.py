@@ -206,6 +206,27 @@ class Texts(Modality):
         windows = [np.array(window.ids, dtype=np.int32) for window in (encoded, *encoded.overflowing)]
         return windows if self.left_out is None else [tokens[tokens != self.left_out] for tokens in windows]
 
+    def words(self, text: str) -> list[list[tuple[str, int]]]:
+        """Give the words of a text, window by window: of each token the word that it is of, and the number of the word.
+
+        Tokens that begin and end a text, and those of the prompt, are of the word "".
+        """
+        encoded = self._tokenizer.encode(self.prompt + text, add_special_tokens=self.special_tokens)
+        found = []
+        for window in (encoded, *encoded.overflowing)[: 1 if self.long_texts == "truncate" else None]:
+            kept = [token != self.left_out for token in window.ids]
+            found.append([w for w, keep in zip(self._words_of(window, text), kept, strict=True) if keep])
+        return found
+
+    def _words_of(self, window, text):
+        before = len(self.prompt)
+        spans: dict[int, list[int]] = {}
+        for number, (start, end) in zip(window.word_ids, window.offsets, strict=True):
+            if number is not None and start >= before:
+                span = spans.setdefault(number, [start - before, end - before])
+                span[:] = min(span[0], start - before), max(span[1], end - before)
+        return [(text[slice(*spans[number])], number) if number in spans else ("", -1) for number in window.word_ids]
+
     def parts(self, samples: Samples) -> Parts | None:
         """Cut texts into windows where they are to be read whole."""
         if self.long_texts == "truncate" or isinstance(samples, TextWindows):
