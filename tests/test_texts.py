@@ -189,3 +189,13 @@ def test_a_frame_with_texts_and_numbers(folder):
 def test_methods_of_pixels_refuse_texts():
     with pytest.raises((ValueError, TypeError), match=r"PixelAdapter|picture|shape"):
         PixelAdapter().fit(X, Y, sample_domain=DOMAIN)
+
+
+def test_blocks_learn_at_their_own_rate(folder):
+    tuned = FineTunedClassifier(f"text:{folder}", trainable="all", max_epochs=1, random_state=0).fit(X, Y)
+    assert tuned.recipe_.lr == 5e-5
+    assert tuned.recipe_.lr * tuned.recipe_.head_lr_factor == pytest.approx(1e-3)
+    said = FineTunedClassifier(f"text:{folder}", trainable="all", lr=0.01, max_epochs=1, random_state=0).fit(X, Y)
+    assert (said.recipe_.lr, said.recipe_.head_lr_factor) == (0.01, 1.0)
+    head = FineTunedClassifier(f"text:{folder}", max_epochs=1, random_state=0).fit(X, Y)
+    assert head.recipe_.lr == 1e-3

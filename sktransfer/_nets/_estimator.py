@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._frozen import FeatureCache, FrozenPart
 from sktransfer._nets._persistence import PersistenceMixin
-from sktransfer._nets._recipe import FLAT, Recipe, resolve_recipe
+from sktransfer._nets._recipe import FLAT, Recipe, resolve_recipe, suited
 from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.utils._compat import CallbackSupportMixin, Interval, StrOptions
 from sktransfer.utils._messages import caller_level
@@ -130,6 +130,8 @@ class NetEstimator(
         description = describe(self, or_table=self._takes_tables)
         backbone = description.load(random_state=seed) if anew else self.backbone_
         samples = backbone.modality.open(self, X, reset=True, **description.reading)
+        if isinstance(self.recipe, str) and self.lr is None:
+            self.recipe_ = suited(self.recipe_, backbone)
         return (description.fitted(backbone, samples) if anew else backbone), samples
 
     def _samples(self, X: Any) -> Samples:

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sktransfer.utils._compat import Interval, StrOptions, check_words
 from sktransfer.utils._messages import unknown_option
 
-__all__ = ["FLAT", "Recipe", "resolve_recipe"]
+__all__ = ["FLAT", "Recipe", "resolve_recipe", "suited"]
 
 # What is changed daily, and so stands on the estimators too.
 FLAT = ("trainable", "max_epochs", "batch_size", "lr", "augment")
@@ -265,6 +265,19 @@ def resolve_recipe(
             f"warmup_epochs={resolved.warmup_epochs} leaves none of max_epochs={resolved.max_epochs}; pass fewer."
         )
     return resolved
+
+
+def suited(recipe: Recipe, backbone: Any) -> Recipe:
+    """Give the recipe at rates that a network takes, where nobody said a rate.
+
+    The blocks of a transformer for texts want a sixtieth of what a new head learns at.
+    """
+    rate = getattr(backbone.module, "tuning_lr", None)
+    only_new = isinstance(recipe.trainable, str) and recipe.trainable in ("head", "norm", "bias", "lora")
+    if rate is None or only_new or recipe.lr == "auto" or recipe.lr <= rate:
+        return recipe
+    params = recipe.get_params(deep=False)
+    return Recipe(**{**params, "lr": rate, "head_lr_factor": recipe.probe_lr / rate, "schedule": "cosine"})
 
 
 def _check_agreement(name, trainable):

@@ -20,6 +20,7 @@ _PLACES = {
     "create_mixer": "_timm",
     "create_optimizer": "_timm",
     "describe": "_describe",
+    "described_by_word": "_describe",
     "describe_network": "_saved",
     "description_class": "_saved",
     "forget_backbones": "_load",

@@ -2,7 +2,7 @@
 
 from sktransfer.backbones._audio import AudioBackbone
 from sktransfer.backbones._backbone import Backbone, Tap
-from sktransfer.backbones._describe import describe, means_table
+from sktransfer.backbones._describe import describe, described_by_word, means_table
 from sktransfer.backbones._holder import BackboneDescription, BackboneHolderMixin
 from sktransfer.backbones._identity import Identity
 from sktransfer.backbones._image import ImageBackbone
@@ -42,6 +42,7 @@ __all__ = [
     "create_optimizer",
     "describe",
     "describe_network",
+    "described_by_word",
     "description_class",
     "forget_backbones",
     "last_map",

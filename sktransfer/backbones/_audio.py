@@ -205,6 +205,12 @@ class AudioBackbone(BackboneDescription):
             mixer=create_mixer,
         )
 
+    def heard_plainly(self) -> Recordings:
+        """Say how recordings reach someone who looks at log-mel values, a second at a time."""
+        from sktransfer.modalities import Recordings
+
+        return Recordings(self._log_mel(), max(1, round(1 / self.hop)))
+
     def _name(self):
         if not isinstance(self.name, str | os.PathLike):
             raise ValueError(

@@ -41,6 +41,7 @@ class TextNetwork(nn.Module):
         self.behind = behind
         self.normalize = normalize
         self.max_length = max_length
+        self.tuning_lr = 5e-5  # Devlin et al., "BERT", NAACL 2019
         self.places = _places(encoder)
 
     @property

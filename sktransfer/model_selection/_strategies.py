@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from sktransfer._nets import Recipe
 from sktransfer.adaptation import AdaptedClassifier, CORALAdapter, MMDAdapter, SubspaceAlignmentAdapter
+from sktransfer.backbones import AudioBackbone, TextBackbone
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
 from sktransfer.fine_tuning import FineTunedClassifier
+from sktransfer.model_selection._baselines import altered, kind_of, without_transfer
 from sktransfer.utils._deviations import ColumnScaler
 from sktransfer.weighting import LabelShiftWeighter
 
@@ -19,8 +20,8 @@ __all__ = ["ON_REQUEST", "features_of", "make_strategies"]
 
 # Known by name, but not tried unless asked for: it has never paid with few pictures, and costs as much as all others.
 ON_REQUEST = ("from_scratch",)
-# Side of the thumbnails whose pixels are all that a model without transfer sees.
-_THUMBNAIL = 16
+# Rates at which whole networks learn, with few samples.
+_RATE, _RATE_OF_TEXTS = 3e-4, 5e-5
 
 _ADAPTERS = {
     "coral": CORALAdapter,
@@ -81,11 +82,15 @@ def _linear() -> LogisticRegression:
 
 
 def _to_new_classes(reading):
-    return {
-        "no_transfer": make_pipeline(_thumbnails(reading), ColumnScaler(), _linear()),
+    made = {
+        "no_transfer": make_pipeline(*without_transfer(reading), _linear()),
         "frozen_linear": make_pipeline(features_of(reading), ColumnScaler(), _linear()),
         "frozen_knn": make_pipeline(features_of(reading), KNeighborsClassifier(metric="cosine", weights="distance")),
     }
+    if issubclass(kind_of(reading), AudioBackbone):  # late layers averaged over time lose words
+        early = features_of(reading).set_params(layer=-3, pooling="time")
+        made["frozen_time"] = make_pipeline(early, ColumnScaler(), LogisticRegression(C=0.01, max_iter=1000))
+    return made
 
 
 def _to_target(reading, target_domain):
@@ -99,36 +104,18 @@ def _to_target(reading, target_domain):
 
 def _tuned(training, with_target):
     # What trains whole keeps the source's normalisation: with few pictures it did best (benchmarks/accuracy).
-    whole = {"schedule": "cosine", "batch_norm": "frozen", "lr": 3e-4}
+    of_texts = issubclass(kind_of(training), TextBackbone)
+    whole = {"schedule": "cosine", "batch_norm": "frozen", "lr": _RATE_OF_TEXTS if of_texts else _RATE}
     probed = {**whole, "trainable": "all", "probe_epochs": training["max_epochs"]}
     made = {"head": FineTunedClassifier(**training, recipe="head")}
     if with_target:
         return made
-    return made | {
+    made |= {
         "last_stages": FineTunedClassifier(**training, recipe=Recipe(**whole, trainable=2)),
         "full": FineTunedClassifier(**training, recipe="full"),
         "lp_ft": FineTunedClassifier(**training, recipe=Recipe(**probed)),
-        "from_scratch": FineTunedClassifier(
-            **_altered(training, weights=None), recipe=Recipe(trainable="all", schedule="cosine", lr=3e-3)
-        ),
     }
-
-
-def _thumbnails(reading):
-    """Read the pixels of thumbnails: what is known of pictures without any other data."""
-    from torch import nn
-
-    shrink = nn.Sequential(nn.AdaptiveAvgPool2d(_THUMBNAIL), nn.Flatten())
-    options = _altered(reading, weights="pretrained", image_size=4 * _THUMBNAIL)
-    if hasattr(options["backbone"], "reading"):
-        return PretrainedFeatureExtractor(**options).set_params(backbone__name=shrink)
-    return PretrainedFeatureExtractor(**{**options, "backbone": shrink})
-
-
-def _altered(options: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
-    """Change `weights` or `image_size` where they are said: in a description of the backbone, or beside it."""
-    described = options["backbone"]
-    if not hasattr(described, "reading"):
-        return {**options, **changes}
-    nothing = {"weights": "pretrained", "image_size": None}
-    return {**options, **{name: nothing[name] for name in changes}, "backbone": clone(described).set_params(**changes)}
+    if not of_texts:  # whose words are in the weights
+        scratch = Recipe(trainable="all", schedule="cosine", lr=3e-3)
+        made["from_scratch"] = FineTunedClassifier(**altered(training, weights=None), recipe=scratch)
+    return made
