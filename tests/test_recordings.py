@@ -21,6 +21,8 @@ from sktransfer import (
     FineTunedClassifier,
     FineTunedRegressor,
     FixMatchClassifier,
+    FourierAdapter,
+    PixelAdapter,
     PretrainedFeatureExtractor,
     Recipe,
     SHOTClassifier,
@@ -29,7 +31,7 @@ from sktransfer import (
     load_backbone,
     rank_backbones,
 )
-from sktransfer.exceptions import InvalidAudioError, InvalidSampleWarning
+from sktransfer.exceptions import InvalidAudioError, InvalidImageError, InvalidSampleWarning
 from sktransfer.modalities import Recordings, Windows
 
 TUNED = {"lr": 0.03, "max_epochs": 12, "random_state": 0}
@@ -277,6 +279,27 @@ def test_parameters_of_pictures_have_no_meaning(sounds):
         FineTunedClassifier("test_resnet", weights=None, image_size=32, augment="spec").fit(
             np.zeros((4, 8, 8)), [0, 1] * 2
         )
+
+
+def test_estimators_of_pictures_refuse_recordings_by_name(sounds, paths):
+    X, y = sounds
+    domain = np.repeat(["source", "target"], 20)
+    for adapter in (FourierAdapter(), PixelAdapter()):
+        with pytest.raises(InvalidImageError, match=r"Row 0 .*0\.wav.* it is a recording, not an image"):
+            adapter.fit(paths, y, sample_domain=domain)
+        with pytest.raises(ValueError, match="recordings go to a network for them"):
+            adapter.fit(X, y, sample_domain=domain)
+
+
+def test_recordings_that_cannot_be_read_are_left_out_of_a_training(sounds, tmp_path):
+    X, y = sounds
+    (tmp_path / "broken.wav").write_bytes(b"RIFF....WAVEnothing")
+    model = FineTunedClassifier(small(), on_error="drop", **BRIEF)
+    with pytest.warns(InvalidSampleWarning, match="1 of 41 samples of X cannot be read and are left out"):
+        model.fit([*X, tmp_path / "broken.wav"], [*y, 0])
+    with pytest.warns(InvalidSampleWarning, match="1 of 3 samples"):
+        proba = model.predict_proba([X[0], tmp_path / "broken.wav", X[1]])
+    assert_array_equal(np.isnan(proba).any(axis=1), [False, True, False])
 
 
 def test_one_recording_is_refused(sounds, paths):

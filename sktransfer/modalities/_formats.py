@@ -108,7 +108,7 @@ def what_else(head: bytes) -> str:
         if head.startswith(magic):
             return words
     if head[:4] == b"RIFF" and head[8:12] in (b"AVI ", b"WAVE"):
-        return "it is a video or a recording, not an image"
+        return "it is a video, not an image" if head[8:12] == b"AVI " else _RECORDING
     return "it is not an image, or of a format unknown to Pillow"
 
 
@@ -176,6 +176,7 @@ _ISO_FILES = {
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), _HEIF),
     **dict.fromkeys((b"avif", b"avis"), _AVIF),
 }
+_RECORDING = "it is a recording, not an image: estimators with a network take it with backbone='audio:NAME'"
 _BINARIES = (
     (
         (b"\x1aE\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3"),
@@ -189,4 +190,5 @@ _BINARIES = (
         "it is JPEG XL: install pillow-jxl-plugin and import it once, or convert the file",
     ),
     (b"\x7fELF", "it is a program"),
+    ((b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2"), _RECORDING),
 )

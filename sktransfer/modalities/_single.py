@@ -56,7 +56,15 @@ def refuse_one_picture(form: str, X: object, items: Any, told: InputSpec, learne
 
 
 def _shape(items):
-    return tuple(items.shape) if hasattr(items, "shape") else np.asarray(items).shape
+    if hasattr(items, "shape"):
+        return tuple(items.shape)
+    try:
+        return np.asarray(items).shape
+    except ValueError as error:
+        raise ValueError(
+            "X is a list of rows of differing lengths, which are no flattened pictures. Pass arrays (height, width) or "
+            "(height, width, channels); recordings go to a network for them, backbone='audio:NAME'."
+        ) from error
 
 
 def _one(X, shape):
