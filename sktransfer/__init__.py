@@ -97,6 +97,7 @@ _ROOM_OF = {
     "class_proportions": "metrics",
     "clear_cache": "_frozen",
     "coral_distance": "metrics",
+    "duplicate_pairs": "few_labels",
     "energy_distance": "metrics",
     "frechet_distance": "metrics",
     "gbc_score": "metrics",

@@ -56,7 +56,7 @@ from sktransfer.deep_adaptation import (
 )
 from sktransfer.domains import pack_domains
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
-from sktransfer.few_labels import PrototypeClassifier, select_for_labeling
+from sktransfer.few_labels import PrototypeClassifier, duplicate_pairs, select_for_labeling
 from sktransfer.fine_tuning import (
     BSS,
     DELTA,
@@ -238,6 +238,7 @@ __all__ = [
     "class_proportions",
     "clear_cache",
     "coral_distance",
+    "duplicate_pairs",
     "energy_distance",
     "frechet_distance",
     "gbc_score",

@@ -401,6 +401,7 @@ SUBJECTS = {
     "transfer_evidence": with_labels(evidence),
     "pack_domains": with_labels(packed),
     "select_for_labeling": with_labels(selection),
+    "duplicate_pairs": with_labels(lambda g: sktransfer.duplicate_pairs(g.X).similarity),
     # splitters and scorers
     "DomainKFold": splitter(lambda: sktransfer.DomainKFold(2)),
     "LeaveOneDomainOut": splitter(sktransfer.LeaveOneDomainOut),

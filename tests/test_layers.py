@@ -101,7 +101,7 @@ def test_upward_imports_are_found():
 # Where pictures are meant: everywhere else a sample is of any kind.
 OF_PICTURES = (
     *("modalities/", "picture_adaptation/", "inspection/_grad_cam", "datasets/", "exceptions.py"),
-    *("backbones/_image.py", "backbones/_timm.py", "backbones/_channels.py"),
+    *("backbones/_image.py", "backbones/_timm.py", "backbones/_channels.py", "few_labels/_thumbnails.py"),
 )
 PICTURE_WORDS = re.compile("picture|image|pixel", re.IGNORECASE)
 STANDING = re.compile("image_size|image_shape|InvalidImage\\w+|ImageBackbone|make_image_domains|picture_adaptation")

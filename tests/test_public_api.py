@@ -104,6 +104,7 @@ FUNCTIONS = (
     "class_proportions",
     "clear_cache",
     "coral_distance",
+    "duplicate_pairs",
     "energy_distance",
     "frechet_distance",
     "gbc_score",

@@ -1,6 +1,7 @@
-"""Few labels: class prototypes refined on rows without a label, and which rows to label."""
+"""Few labels: class prototypes refined on rows without a label, which rows to label, and which are twins."""
 
+from sktransfer.few_labels._duplicates import duplicate_pairs
 from sktransfer.few_labels._prototypes import PrototypeClassifier
 from sktransfer.few_labels._selection import select_for_labeling
 
-__all__ = ["PrototypeClassifier", "select_for_labeling"]
+__all__ = ["PrototypeClassifier", "duplicate_pairs", "select_for_labeling"]
