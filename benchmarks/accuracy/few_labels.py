@@ -102,6 +102,11 @@ def evaluate(X, y, pool, labels, aside, ratio, n_labels):
     return found
 
 
+def unguarded(X, y, pool, labels, aside):
+    model = PrototypeClassifier(guard=False).fit(X[pool], labels)
+    return {UNGUARDED: judged(model.predict, X, y, pool, labels, aside)}
+
+
 def adaptation_tasks():
     """Name -> rows and labels of the source and of the target."""
     office = {name: pictures("office_caltech10_images", name) for name in ("amazon", "webcam")}
@@ -160,9 +165,12 @@ def jobs():
                 for n_labels in LABELS if ratio == 1 else LABELS[:3]:
                     for seed in range(seeds):
                         drawn = draw(y, ratio, n_labels, seed)
-                        if drawn is not None:
-                            key = ("pool", name, ratio, n_labels, seed)
-                            yield key, lambda a=(X, y, *drawn, ratio, n_labels): evaluate(*a)
+                        if drawn is None:
+                            continue
+                        key = ("pool", name, ratio, n_labels, seed)
+                        yield key, lambda a=(X, y, *drawn, ratio, n_labels): evaluate(*a)
+                        if ratio == 1 and n_labels < LABELS[-1]:
+                            yield ("unguarded", *key[1:]), lambda a=(X, y, *drawn): unguarded(*a)
 
 
 def read():
@@ -187,7 +195,7 @@ def collect(done, ratio, part, sets):
     """Name of the method -> number of labels -> set -> mean accuracy."""
     cells = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for key, found in done.items():
-        if key[0] == "pool" and key[2] == ratio and key[1] in sets:
+        if key[0] in ("pool", "unguarded") and key[2] == ratio and key[1] in sets:
             for name, values in found.items():
                 cells[name][key[3]][key[1]].append(values[part])
     return {

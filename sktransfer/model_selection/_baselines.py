@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.backbones import AudioBackbone, TextBackbone, described_by_word
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
-from sktransfer.modalities import open_texts, resolve_threads
+from sktransfer.modalities import open_texts
 from sktransfer.utils._deviations import ColumnScaler
 
 __all__ = ["SoundStatistics", "WordWeights", "altered", "kind_of", "without_transfer"]
@@ -99,7 +99,7 @@ class SoundStatistics(TransformerMixin, BaseEstimator):
         ----------
         X : recordings
         """
-        from sktransfer.modalities import map_ahead
+        from sktransfer.modalities import map_ahead, resolve_threads
 
         check_is_fitted(self)
         samples = self.heard_.open(self, X, reset=False)
