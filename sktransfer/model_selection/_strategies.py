@@ -11,6 +11,7 @@ from sktransfer._nets import Recipe
 from sktransfer.adaptation import AdaptedClassifier, CORALAdapter, MMDAdapter, SubspaceAlignmentAdapter
 from sktransfer.backbones import AudioBackbone, TextBackbone
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
+from sktransfer.few_labels import PrototypeClassifier
 from sktransfer.fine_tuning import FineTunedClassifier
 from sktransfer.model_selection._baselines import altered, kind_of, without_transfer
 from sktransfer.utils._deviations import ColumnScaler
@@ -84,6 +85,8 @@ def _linear() -> LogisticRegression:
 def _to_new_classes(reading):
     made = {
         "no_transfer": make_pipeline(*without_transfer(reading), _linear()),
+        # First in line: with few labels it is ahead of what follows, and as cheap.
+        "frozen_prototypes": make_pipeline(features_of(reading), PrototypeClassifier(guard=False)),
         "frozen_linear": make_pipeline(features_of(reading), ColumnScaler(), _linear()),
         "frozen_knn": make_pipeline(features_of(reading), KNeighborsClassifier(metric="cosine", weights="distance")),
     }
@@ -95,7 +98,12 @@ def _to_new_classes(reading):
 
 def _to_target(reading, target_domain):
     first = [] if reading is None else [features_of(reading)]
-    made: dict[str, Pipeline] = {"no_adaptation": make_pipeline(*first, ColumnScaler(), _linear())}
+    # The search judges, so that prototypes need no guard of their own.
+    prototypes = PrototypeClassifier(target_domain=target_domain, guard=False)
+    made: dict[str, Pipeline] = {
+        "no_adaptation": make_pipeline(*first, ColumnScaler(), _linear()),
+        "prototypes": make_pipeline(*first, prototypes),
+    }
     for name, adapter in _ADAPTERS.items():
         adapted = AdaptedClassifier(_linear(), adapter(target_domain=target_domain))
         made[name] = make_pipeline(*first, ColumnScaler(), adapted)

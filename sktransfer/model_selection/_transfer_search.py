@@ -64,11 +64,12 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
     every fold that is run; the winner is who is most ahead of it, and is fitted to all rows.
 
     Without a target domain the labels of `y` decide, and the strategies are ``"no_transfer"`` (the baseline: a linear
-    model on the pixels of thumbnails), ``"frozen_linear"`` and ``"frozen_knn"`` on frozen features, and networks
-    fine-tuned: ``"head"``, ``"last_stages"``, ``"full"`` and ``"lp_ft"`` (the head first, then everything);
-    ``"from_scratch"`` on request. With a target domain, whose labels are not read, they are ``"no_adaptation"`` (the
-    baseline: a linear model on frozen features of the source), ``"coral"``, ``"subspace_alignment"``, ``"jda"`` and
-    ``"label_shift"`` on frozen features, ``"head"``, and the deep methods ``"mcc"``, ``"bnm"`` and ``"dsan"``.
+    model on the pixels of thumbnails), ``"frozen_prototypes"``, ``"frozen_linear"`` and ``"frozen_knn"`` on frozen
+    features, and networks fine-tuned: ``"head"``, ``"last_stages"``, ``"full"`` and ``"lp_ft"`` (the head first, then
+    everything); ``"from_scratch"`` on request. With a target domain, whose labels are not read, they are
+    ``"no_adaptation"`` (the baseline: a linear model on frozen features of the source), ``"prototypes"``, ``"coral"``,
+    ``"subspace_alignment"``, ``"jda"`` and ``"label_shift"`` on frozen features, ``"head"``, and the deep methods
+    ``"mcc"``, ``"bnm"`` and ``"dsan"``.
 
     Parameters
     ----------

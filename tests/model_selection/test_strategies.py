@@ -20,6 +20,7 @@ def test_new_classes():
     strategies, baseline = made(with_target=False)
     assert list(strategies) == [
         "no_transfer",
+        "frozen_prototypes",
         "frozen_linear",
         "frozen_knn",
         "head",
@@ -42,6 +43,7 @@ def test_new_classes():
 def test_a_target_domain(reading):
     strategies, baseline = made(with_target=True, reading=reading)
     assert baseline == next(iter(strategies)) == "no_adaptation"
+    assert list(strategies)[1] == "prototypes"
     assert {"coral", "subspace_alignment", "jda", "label_shift", "mcc", "bnm", "dsan"} <= set(strategies)
     assert ("head" in strategies) is (reading is not None)
     for name, estimator in strategies.items():
