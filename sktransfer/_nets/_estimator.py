@@ -82,6 +82,7 @@ class NetEstimator(
     }
 
     _takes_tables = False  # whether backbone=None means that X is a table
+    _is_calm = False  # whether what was pretrained changes little by recipe="auto"
 
     @property
     @abstractmethod
@@ -110,6 +111,14 @@ class NetEstimator(
             )
         self.recipe_ = recipe
 
+    def _suit_recipe(self, backbone: Backbone, *, is_a_pass: bool = False) -> None:
+        """Take the rates that the network wants, where nobody said a rate."""
+        if not isinstance(self.recipe, str) or self.lr is not None:
+            return
+        is_random = self.weights is None or getattr(self.backbone, "weights", "") is None
+        is_calm = self._is_calm and self.recipe == "auto" and not is_random
+        self.recipe_ = suited(self.recipe_, backbone, is_calm=is_calm, is_a_pass=is_a_pass)
+
     @property
     def _batch_size(self):
         """Rows of a pass, which may be changed after the training."""
@@ -130,8 +139,6 @@ class NetEstimator(
         description = describe(self, or_table=self._takes_tables)
         backbone = description.load(random_state=seed) if anew else self.backbone_
         samples = backbone.modality.open(self, X, reset=True, **description.reading)
-        if isinstance(self.recipe, str) and self.lr is None:
-            self.recipe_ = suited(self.recipe_, backbone)
         return (description.fitted(backbone, samples) if anew else backbone), samples
 
     def _samples(self, X: Any) -> Samples:

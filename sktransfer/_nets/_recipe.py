@@ -220,6 +220,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "gradual": {**_WHOLE, "unfreeze_every": 3},  # Howard & Ruder, ACL 2018
     "lora": {"trainable": "lora", "lora_rank": 8, "schedule": "cosine"},  # Hu et al., ICLR 2022
 }
+_RATE = 1e-4  # of stages by "auto"
 _SAY_WHAT_LEARNS = ("head", "full", "lora")
 _NEED_MORE_THAN_THE_HEAD = ("lp-ft", "gradual")
 
@@ -267,17 +268,28 @@ def resolve_recipe(
     return resolved
 
 
-def suited(recipe: Recipe, backbone: Any) -> Recipe:
-    """Give the recipe at rates that a network takes, where nobody said a rate.
+def suited(recipe: Recipe, backbone: Any, *, is_calm: bool, is_a_pass: bool) -> Recipe:
+    """Give a recipe, called by its name, at the rates that a network takes where nobody said a rate.
 
-    The blocks of a transformer for texts want a sixtieth of what a new head learns at.
+    What was pretrained learns more slowly than what is new: blocks of a transformer for texts at 5e-5, and where
+    `is_calm` the stages of any other network at 1e-4, the rate falling to nothing and BatchNorm as in the source.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    backbone : Backbone
+    is_calm : bool
+    is_a_pass : bool
+        Whether one pass is trained, of a number that nobody knows: the rate then stays where it is.
     """
-    rate = getattr(backbone.module, "tuning_lr", None)
+    rate = getattr(backbone.module, "tuning_lr", _RATE if is_calm else None)
     only_new = isinstance(recipe.trainable, str) and recipe.trainable in ("head", "norm", "bias", "lora")
-    if rate is None or only_new or recipe.lr == "auto" or recipe.lr <= rate:
+    if rate is None or only_new or isinstance(recipe.lr, str) or recipe.lr <= rate:
         return recipe
-    params = recipe.get_params(deep=False)
-    return Recipe(**{**params, "lr": rate, "head_lr_factor": recipe.probe_lr / rate, "schedule": "cosine"})
+    params = {**recipe.get_params(deep=False), "lr": rate, "head_lr_factor": recipe.probe_lr / rate}
+    if not is_a_pass:
+        params |= {"schedule": "cosine", "batch_norm": "frozen" if is_calm else recipe.batch_norm}
+    return Recipe(**params)
 
 
 def _check_agreement(name, trainable):

@@ -3,11 +3,13 @@
 import contextlib
 import io
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from sktransfer.utils._batch import Batch
 from sktransfer.utils._optional import import_optional
 
 __all__ = ["to_onnx"]
@@ -15,7 +17,7 @@ __all__ = ["to_onnx"]
 _BATCH = "batch"
 
 
-def to_onnx(network: nn.Module, example: torch.Tensor, *, output: str, any_batch: bool, caller: str) -> Any:
+def to_onnx(network: nn.Module, example: Batch, *, output: str, any_batch: bool, caller: str) -> Any:
     """Export a network.
 
     Parameters
@@ -23,7 +25,7 @@ def to_onnx(network: nn.Module, example: torch.Tensor, *, output: str, any_batch
     network : torch.nn.Module
         In eval mode.
     example : torch.Tensor of shape (n, ...)
-        An input of the size that it takes.
+        An input of the size that it takes; of several tensors it is refused.
     output : str
         Name of the output; the input's is "pictures".
     any_batch : bool
@@ -35,6 +37,11 @@ def to_onnx(network: nn.Module, example: torch.Tensor, *, output: str, any_batch
     -------
     onnx.ModelProto
     """
+    if isinstance(example, Mapping):
+        raise ValueError(
+            f"{caller}: networks for texts take any number of tokens, and are not written as ONNX models yet. Use "
+            "torch (engine='torch'), or save, pickle and joblib."
+        )
     for package in ("onnx", "onnxscript"):
         import_optional(package, extra="onnx", caller=caller)
     # Older releases of onnxscript print what they optimise, whatever `verbose` says.

@@ -149,6 +149,8 @@ class _BaseDeepAdapted(NetEstimator):
         )
         checkpoint, seed = self._start()
         backbone, samples = self._open(X, seed)
+        self._suit_recipe(backbone)
+        settings = self._settings()
         check_length(y, len(samples), name="y")
         samples, y, sample_domain = self._readable(samples, y, sample_domain)
         domains = self._read_domains(X, y, sample_domain)

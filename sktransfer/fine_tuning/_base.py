@@ -38,6 +38,7 @@ class BaseFineTuned(NetEstimator):
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
     }
+    _is_calm = True
     _regularizer_classes = staticmethod(regularizer_classes)
 
     @abstractmethod
@@ -101,6 +102,7 @@ class BaseFineTuned(NetEstimator):
         checkpoint, seed = self._start()
         warm = self.warm_start and self._trained_before
         backbone, samples = self._open(X, seed, anew=not warm)
+        self._suit_recipe(backbone)
         return samples, {"backbone": backbone, "checkpoint": checkpoint, "seed": seed, "warm": warm}
 
     def _fit(self, samples, values, weights, *, backbone, checkpoint, seed, warm, reported, valid=None, stratify=False):
@@ -133,6 +135,7 @@ class BaseFineTuned(NetEstimator):
             backbone, samples = self.backbone_, self._samples(X)
         else:
             backbone, samples = self._open(X, seed)
+        self._suit_recipe(backbone, is_a_pass=True)
         told = {"backbone": backbone, "checkpoint": checkpoint, "seed": seed, "epochs_before": epochs_before}
         return samples, told
 
