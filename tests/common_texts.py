@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 import torch
+from sklearn.utils.validation import validate_data
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from sktransfer import PretrainedFeatureExtractor
 from sktransfer.utils._compat import load_torchvision_operators
 
 GOOD = ["good", "great", "fine", "lovely", "quick"]
@@ -103,3 +105,25 @@ def write_static(folder, *, normalize=True, width=8):
 def _write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")
+
+
+# A row of numbers is a text: of each the word that it rounds to.
+class TextsOfRows(PretrainedFeatureExtractor):
+    """An extractor of texts that scikit-learn's own checks can feed."""
+
+    def _texts(self, X, reset):
+        table = validate_data(self, X, reset=reset)
+        return [
+            " ".join(WORDS[5 + int(value * 10) % (len(WORDS) - 5)] for value in row) for row in np.nan_to_num(table)
+        ]
+
+    def _open(self, X):
+        samples = super()._open(self._texts(X, reset=True))
+        validate_data(self, X, reset=True)  # a list of texts has no columns
+        return samples
+
+    def _samples(self, X):
+        return super()._samples(self._texts(X, reset=False))
+
+
+ESTIMATORS = [TextsOfRows("text:sktransfer_mini", cache=None)]

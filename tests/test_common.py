@@ -8,6 +8,7 @@ from common_pictures import ESTIMATORS as PICTURES
 from common_recordings import ESTIMATORS as RECORDINGS
 from common_searches import ESTIMATORS as SEARCHES
 from common_source_free import ESTIMATORS as SOURCE_FREE
+from common_texts import ESTIMATORS as TEXTS
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sktransfer
@@ -21,7 +22,7 @@ from sktransfer import (
 
 # Adapters run through subclasses that supply domains, image estimators through subclasses that read a row of d numbers
 # as a picture of 1 x d pixels.
-ESTIMATORS = [*ADAPTERS, *DEEP, *FEW_LABELS, *PICTURES, *RECORDINGS, *SEARCHES, *SOURCE_FREE]
+ESTIMATORS = [*ADAPTERS, *DEEP, *FEW_LABELS, *PICTURES, *RECORDINGS, *SEARCHES, *SOURCE_FREE, *TEXTS]
 
 
 # They give pictures, arrays of four dimensions; tests/picture_adaptation show what of scikit-learn's contract holds.
