@@ -222,7 +222,7 @@ def test_tuned_backbone_computes_what_the_classifier_does(few):
         ({"lr": 0}, "'lr' parameter"),
         ({"max_epochs": 0}, "'max_epochs' parameter"),
         ({"recipe": Recipe(optimizer="adamv")}, "Did you mean"),
-        ({"augment": "strong"}, "'augment' parameter"),
+        ({"augment": "strongest"}, "'augment' parameter"),
         ({"validation_fraction": 1.0}, "'validation_fraction' parameter"),
         ({"precision": "int8"}, "'precision' parameter"),
         ({"device": "tpu9"}, "device='tpu9' is not available"),
