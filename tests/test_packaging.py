@@ -105,6 +105,9 @@ def test_wheel_holds_what_is_not_python(tmp_path):
     mini = "sktransfer/backbones/sktransfer_mini"
     assert {"sktransfer/py.typed", f"{mini}/config.json", f"{mini}/model.safetensors"} <= set(sizes)
     assert 0 < sizes[f"{mini}/model.safetensors"] <= 2 * 2**20
+    audio = "sktransfer/backbones/sktransfer_audio_mini"
+    assert {f"{audio}/{name}" for name in ("config.json", "LICENSE", "MODEL_CARD.md")} <= set(sizes)
+    assert 0 < sizes[f"{audio}/model.safetensors"] <= 10**6
     files = [*(ROOT / "sktransfer").rglob("*.py"), *(ROOT / "sktransfer").rglob("*.pyi")]
     python = {path.relative_to(ROOT).as_posix() for path in files}
     assert python <= set(sizes)

@@ -140,6 +140,8 @@ def main():
             "MFCC statistics": ({"MFCC": mfcc_statistics(X)}, of_mfcc),
             "YAMNet, last layer, averaged": ({"last, avg": found["last, avg"]}, linear),
             "YAMNet, layer and pooling chosen": (found, linear),
+            "audio:sktransfer_mini, chosen": (candidates(X, AudioBackbone("sktransfer_mini")), linear),
+            "the same with random weights": (candidates(X, AudioBackbone("sktransfer_mini", weights=None)), linear),
         }
         rows = []
         for how, change in (("as they are", lambda f: f), ("by speaker", lambda f, s=speaker: by_speaker(f, s))):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import fields
 from numbers import Integral, Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from sktransfer.backbones._folder import LOCAL
 from sktransfer.backbones._holder import BackboneDescription
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ __all__ = ["AUDIO", "AudioBackbone"]
 AUDIO = "audio:"
 # Of an ImageNet network: log-mel values from that of silence to ten above it are its black and white.
 _WHITE = 10.0
+# By the name behind "audio:", which is that of another network where pictures are meant.
+BUNDLED_AUDIO = {"sktransfer_mini": f"{LOCAL}{Path(__file__).parent / 'sktransfer_audio_mini'}"}
 _loaded: WeakKeyDictionary[Backbone, dict[str, Backbone]] = WeakKeyDictionary()
 
 
@@ -37,7 +41,8 @@ class AudioBackbone(BackboneDescription):
     Parameters
     ----------
     name : str or path-like
-        A network of timm's, as :func:`~sktransfer.load_backbone` takes it: ``"resnet18"``, ``"local-dir:folder"``.
+        ``"sktransfer_mini"``, a small network for sounds that comes with the package, or a network of timm's, as
+        :func:`~sktransfer.load_backbone` takes it: ``"resnet18"``, ``"local-dir:folder"``.
     weights : str, path-like or None, default="pretrained"
         ``"pretrained"``, the path of a ``.safetensors`` or ``.pth`` file, or None for random weights.
     sample_rate : int, default=16000
@@ -77,9 +82,9 @@ class AudioBackbone(BackboneDescription):
     >>> import numpy as np
     >>> from sktransfer import AudioBackbone, PretrainedFeatureExtractor
     >>> tones = [np.sin(np.arange(n) * 0.2) for n in (8000, 16000, 40000)]
-    >>> backbone = AudioBackbone("resnet18", weights=None, clip_seconds=1.0)
-    >>> PretrainedFeatureExtractor(backbone).fit_transform(tones).shape
-    (3, 512)
+    >>> backbone = AudioBackbone("sktransfer_mini", time_steps=4)
+    >>> PretrainedFeatureExtractor(backbone, pooling="time", layer=1).fit_transform(tones).shape
+    (3, 192)
     """
 
     def __init__(
@@ -170,7 +175,7 @@ class AudioBackbone(BackboneDescription):
         }
         return Backbone(
             network.module,
-            name=f"{AUDIO}{base.name}",
+            name=f"{AUDIO}{os.fspath(self.name)}",
             reference=self._reference(base),
             has_source_classifier=base.has_source_classifier,
             image_size=size,
@@ -217,7 +222,7 @@ class AudioBackbone(BackboneDescription):
                 f"AudioBackbone(name={self.name!r}) is a {type(self.name).__name__}; expected a name of timm's, "
                 "'local-dir:folder' or the path of such a folder."
             )
-        return self.name
+        return BUNDLED_AUDIO.get(self.name, self.name)
 
     def _log_mel(self) -> LogMel:
         from sktransfer.modalities import LogMel

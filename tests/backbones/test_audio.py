@@ -8,6 +8,9 @@ import torch
 from common_recordings import small, tone, yamnet
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sktransfer import AudioBackbone, FineTunedClassifier, PretrainedFeatureExtractor, load_backbone
 from sktransfer.backbones import Tap
@@ -118,6 +121,27 @@ def test_a_saved_model_needs_no_weights_of_its_source(tmp_path):
     loaded = FineTunedClassifier.load(tmp_path / "model")
     assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
     assert loaded.backbone.get_params() == model.backbone.get_params()
+
+
+def test_the_bundled_one_tells_sounds_apart_and_needs_nothing():
+    """Vowels of a synthetic throat at other pitches than were learned."""
+    rng = np.random.default_rng(0)
+    time = np.arange(8000) / 16000
+
+    def vowel(first, second):
+        pitch = rng.uniform(90, 250)
+        harmonics = np.arange(1, int(4000 / pitch)) * pitch
+        heights = sum(1 / (1 + ((harmonics - formant) / 80) ** 2) for formant in (first, second))
+        return 0.1 * np.sum(heights[:, None] * np.sin(2 * np.pi * harmonics[:, None] * time), axis=0)
+
+    formants = [(300, 2300), (750, 1200), (350, 800)]
+    y = np.arange(60) % 3
+    X = [vowel(*formants[k]) for k in y]
+    extractor = PretrainedFeatureExtractor("audio:sktransfer_mini", layer=1)
+    pipe = make_pipeline(extractor, StandardScaler(), LogisticRegression(C=0.1)).fit(X[:15], y[:15])
+    assert pipe.score(X[15:], y[15:]) > 0.9
+    loaded = pickle.loads(pickle.dumps(pipe[0]))
+    assert loaded.backbone_ is load_backbone("audio:sktransfer_mini")
 
 
 def test_yamnets_own_values(shared_data):
