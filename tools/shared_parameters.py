@@ -106,11 +106,13 @@ batch_size@deep: int | None = None
 
 lr: float | str | None = None
     float, "auto" or None
-    Learning rate; ``"auto"`` finds it by a range test, whose curve is kept in ``lr_range_``.
+    Learning rate of all that learns; ``"auto"`` finds it by a range test, whose curve is kept in ``lr_range_``. None is
+    as the recipe says, or the network where the recipe is a name: what was pretrained then learns more slowly.
 
 augment: str | Callable | None = None
-    {"light", "default", "trivial", "randaug", "none"}, callable or None
-    Random changes of the training pictures, as in :class:`Recipe`; ``"none"`` for none where the recipe has some.
+    {"light", "default", "trivial", "randaug", "spec", "strong", "none"}, callable or None
+    Random changes of the training samples, as in :class:`Recipe`, which says what goes with pictures, texts and
+    recordings; ``"none"`` for none where the recipe has some.
 
 validation_fraction: float = 0.1
     float

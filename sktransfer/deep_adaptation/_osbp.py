@@ -109,9 +109,12 @@ class OSBPClassifier(DeepClassifier):
     batch_size : int or None, default=None
         Source rows a step, and as many target rows; at least 2.
     lr : float, "auto" or None, default=None
-        Learning rate; ``"auto"`` finds it by a range test, whose curve is kept in ``lr_range_``.
-    augment : {"light", "default", "trivial", "randaug", "none"}, callable or None, default=None
-        Random changes of the training pictures, as in :class:`Recipe`; ``"none"`` for none where the recipe has some.
+        Learning rate of all that learns; ``"auto"`` finds it by a range test, whose curve is kept in ``lr_range_``.
+        None is as the recipe says, or the network where the recipe is a name: what was pretrained then learns more
+        slowly.
+    augment : {"light", "default", "trivial", "randaug", "spec", "strong", "none"}, callable or None, default=None
+        Random changes of the training samples, as in :class:`Recipe`, which says what goes with pictures, texts and
+        recordings; ``"none"`` for none where the recipe has some.
     checkpoint_dir : path-like or None, default=None
         Folder that takes the state of the training after each epoch. A fit that was killed and is called again with the
         same parameters and data goes on from there; one that had ended gives its result at once. A folder belongs to

@@ -55,9 +55,12 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
     batch_size : int or None, default=None
         Pictures a step.
     lr : float, "auto" or None, default=None
-        Learning rate; ``"auto"`` finds it by a range test, whose curve is kept in ``lr_range_``.
-    augment : {"light", "default", "trivial", "randaug", "none"}, callable or None, default=None
-        Random changes of the training pictures, as in :class:`Recipe`; ``"none"`` for none where the recipe has some.
+        Learning rate of all that learns; ``"auto"`` finds it by a range test, whose curve is kept in ``lr_range_``.
+        None is as the recipe says, or the network where the recipe is a name: what was pretrained then learns more
+        slowly.
+    augment : {"light", "default", "trivial", "randaug", "spec", "strong", "none"}, callable or None, default=None
+        Random changes of the training samples, as in :class:`Recipe`, which says what goes with pictures, texts and
+        recordings; ``"none"`` for none where the recipe has some.
     validation_fraction : float, default=0.1
         Share of the training pictures held out, of each class alike, where `early_stopping` and no `X_val` is passed to
         :meth:`fit`.
