@@ -152,8 +152,8 @@ Mean of the accuracies of the classes in percent on the rows that were not chose
 that of all classes together, so that a class may get no label at all. Sets as in few_labels.md; the number of axes was
 chosen on {", ".join(CHOICE)}.
 "As published": written for this table after the paper, on standardised rows at norm 1; scikit-activeml was not
-installed where it was made. Margin and badge start from the typical rows of the budget before. UC Merced has no column of five in
-the unbalanced pools.
+installed where it was made. Margin and badge start from the typical rows of the budget before. UC Merced has
+no column of five in the unbalanced pools.
 
 ## PrototypeClassifier on the chosen rows
 
