@@ -37,7 +37,7 @@ class Decoder:
         ({"array": WAVE}, 16000),
         (Decoder(), 22050),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__ if not isinstance(value, str | int) else str(value),
 )
 def test_arrays_and_their_rates(item, rate):
     kind, value, found = unpack_recording(item, 16000)
@@ -59,7 +59,7 @@ def test_arrays_and_their_rates(item, rate):
         (np.nan, "missing", None),
         (pd.NA, "missing", None),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__ if not isinstance(value, str | int) else str(value),
 )
 def test_files_and_what_is_missing(item, kind, value):
     assert unpack_recording(item, 16000)[:2] == (kind, value)
@@ -75,7 +75,7 @@ def test_files_and_what_is_missing(item, kind, value):
         (object(), "an entry of type object"),
         (np.ma.masked_array(WAVE, WAVE > 0), "masked"),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__ if not isinstance(value, str | int) else str(value),
 )
 def test_what_is_none(item, message):
     with pytest.raises(TypeError, match=message):
@@ -106,7 +106,7 @@ class Data(torch.utils.data.Dataset):
         (np.zeros((3, 2, 50)), "list", 3),
         (Data(), "lazy", 3),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__ if not isinstance(value, str | int) else str(value),
 )
 def test_containers(X, form, n):
     found, items = open_recordings(X)
@@ -132,7 +132,7 @@ def test_containers(X, form, n):
         (sparse.eye(3).tocsr(), r"pass X.toarray\(\)"),
         (pd.DataFrame({"path": ["a.wav"], "text": ["b"]}), "2 columns that hold text"),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__ if not isinstance(value, str | int) else str(value),
 )
 def test_what_is_no_collection(X, message):
     with pytest.raises((TypeError, ValueError), match=message):
