@@ -117,7 +117,14 @@ class NetEstimator(
             return
         is_random = self.weights is None or getattr(self.backbone, "weights", "") is None
         is_calm = self._is_calm and self.recipe == "auto" and not is_random
-        self.recipe_ = suited(self.recipe_, backbone, is_calm=is_calm, is_a_pass=is_a_pass)
+        penalty = self._penalty() if is_calm else None
+        self.recipe_ = suited(
+            self.recipe_,
+            backbone,
+            is_calm=is_calm,
+            is_a_pass=is_a_pass,
+            keeps_statistics=penalty is None or not penalty.needs_batch_statistics,
+        )
 
     @property
     def _batch_size(self):

@@ -50,10 +50,13 @@ class Penalty:
         Whether it changes with the share of the training that is over, and so with the length of the training.
     can_recompute : bool
         Whether a block of the network gives the same when it is computed again for the gradients.
+    needs_batch_statistics : bool
+        Whether it does nothing where BatchNorm keeps the statistics of the source.
     """
 
     follows_progress = False
     can_recompute = True
+    needs_batch_statistics = False
 
     def attach(self, module: TunedModule, setup: PenaltySetup) -> None:
         """Prepare `module` for training."""

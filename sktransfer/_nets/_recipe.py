@@ -271,7 +271,7 @@ def resolve_recipe(
     return resolved
 
 
-def suited(recipe: Recipe, backbone: Any, *, is_calm: bool, is_a_pass: bool) -> Recipe:
+def suited(recipe: Recipe, backbone: Any, *, is_calm: bool, is_a_pass: bool, keeps_statistics: bool = True) -> Recipe:
     """Give a recipe, called by its name, at the rates that a network takes where nobody said a rate.
 
     What was pretrained learns more slowly than what is new: blocks of a transformer for texts at 5e-5, and where
@@ -284,6 +284,8 @@ def suited(recipe: Recipe, backbone: Any, *, is_calm: bool, is_a_pass: bool) -> 
     is_calm : bool
     is_a_pass : bool
         Whether one pass is trained, of a number that nobody knows: the rate then stays where it is.
+    keeps_statistics : bool, default=True
+        Whether BatchNorm may keep the statistics of the source.
     """
     rate = getattr(backbone.module, "tuning_lr", _RATE if is_calm else None)
     only_new = isinstance(recipe.trainable, str) and recipe.trainable in ("head", "norm", "bias", "lora")
@@ -291,7 +293,7 @@ def suited(recipe: Recipe, backbone: Any, *, is_calm: bool, is_a_pass: bool) -> 
         return recipe
     params = {**recipe.get_params(deep=False), "lr": rate, "head_lr_factor": recipe.probe_lr / rate}
     if not is_a_pass:
-        params |= {"schedule": "cosine", "batch_norm": "frozen" if is_calm else recipe.batch_norm}
+        params |= {"schedule": "cosine", "batch_norm": "frozen" if is_calm and keeps_statistics else recipe.batch_norm}
     return Recipe(**params)
 
 

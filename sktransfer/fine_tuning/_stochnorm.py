@@ -114,6 +114,7 @@ class StochNormPenalty(Penalty):
     """No addition to the loss: BatchNorm mixes the statistics of batch and source during training."""
 
     can_recompute = False  # the running statistics have moved on by then
+    needs_batch_statistics = True
 
     def __init__(self, p: float):
         self.p = p

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.base import clone
+from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 
 from sktransfer import FineTunedClassifier, Recipe, load_backbone
@@ -269,3 +270,24 @@ def test_real_pictures_with_imagenet_weights(shared_data):
     )
     clf.fit(parts["train"], labels["train"])
     assert clf.score(parts["val"], labels["val"]) > 0.91
+
+
+def test_what_nobody_says_of_rates_leaves_the_source_calm():
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:40], y[:40]
+
+    def taken(**options):
+        model = FineTunedClassifier("sktransfer_mini", max_epochs=1, random_state=0, **options).fit(X, y)
+        return model.recipe_.lr, model.recipe_.head_lr_factor, model.recipe_.batch_norm, model.recipe_.schedule
+
+    calm, plain = (1e-4, 10.0, "frozen", "cosine"), (1e-3, 1.0, "train", "constant")
+    assert taken(trainable=1) == calm
+    assert taken(trainable=1, regularizer="stochnorm") == (1e-4, 10.0, "train", "cosine")
+    assert (
+        taken() == taken(trainable="norm") == taken(trainable=1, lr=1e-3) == taken(trainable=1, weights=None) == plain
+    )
+    assert taken(trainable=1, recipe=Recipe()) == plain
+    passes = FineTunedClassifier("sktransfer_mini", trainable=1, random_state=0)
+    for _ in range(2):
+        passes.partial_fit(X, y, classes=range(10))
+        assert (passes.recipe_.lr, passes.recipe_.schedule) == (1e-4, "constant")
