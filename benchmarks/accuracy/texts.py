@@ -81,7 +81,6 @@ def departments() -> dict[str, float]:
 
 TUNED = {
     "whole": {"trainable": "all", "lr": 5e-5, "max_epochs": 4, "batch_size": 16},
-    "last two blocks": {"trainable": 2, "lr": 1e-4, "max_epochs": 6, "batch_size": 16},
 }
 
 
@@ -150,19 +149,23 @@ def collect(kept: Path) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kept", type=Path, default=Path("texts.json"), help="results so far")
+    parser.add_argument("--only-kept", action="store_true", help="lay out what there is, and run nothing")
     warnings.simplefilter("ignore")
-    done = collect(parser.parse_args().kept)
+    arguments = parser.parse_args()
+    done = json.loads(arguments.kept.read_text()) if arguments.only_kept else collect(arguments.kept)
     kinds = ("TF-IDF", "sktransfer_mini", "MiniLM")
     by_labels = [[kind, *(done["departments"][f"{kind} {n}"] for n in (1, 5, 20))] for kind in kinds]
     of_ways = []
     for way in (*kinds, *TUNED):
         row: list = [way if way in kinds else f"MiniLM, {way} trained"]
+        seconds = []
         for name in ("kitchen", "books"):
-            scores = [done[f"sentiment {name} {seed} {way}"] for seed in SEEDS]
-            row.append(f"{np.mean([s for s, _ in scores]):.1f} ± {np.std([s for s, _ in scores], ddof=1):.1f}")
-        of_ways.append(
-            [*row, float(np.median([done[f"sentiment {n} {s} {way}"][1] for n in ("kitchen", "books") for s in SEEDS]))]
-        )
+            ran = [done[key] for seed in SEEDS if (key := f"sentiment {name} {seed} {way}") in done]
+            seconds += [took for _, took in ran]
+            scores = [score for score, _ in ran]
+            spread = f" ± {np.std(scores, ddof=1):.1f}" if len(scores) > 1 else ""
+            row.append(f"{np.mean(scores):.1f}{spread} ({len(scores)})" if scores else "not run")
+        of_ways.append([*row, f"{np.median(seconds):.0f}" if seconds else ""])
     pairs = [done[f"across {source} {target}"] for source, target in PAIRS]
     of_methods = [
         [name, *(pair[name] for pair in pairs), float(np.mean([pair[name] for pair in pairs]))] for name in pairs[0]
@@ -183,9 +186,9 @@ Reviews of four departments of Amazon, title and text, read to {TOKENS} tokens; 
 
 {markdown_table(["", "kitchen", "books", "s"], of_ways)}
 
-{N_TEST} test texts, {len(SEEDS)} draws and their deviation. Seconds of fit and test together, one thread, on a machine
-with other work to do; the frozen features of a draw may come from the cache.
-Settings: {"; ".join(f"{way}: {options}" for way, options in TUNED.items())}.
+{N_TEST} test texts; in brackets the number of draws, and their deviation before. Seconds of fit and test together, one
+thread, on a machine with other work to do; the frozen features of a draw may come from the cache. Trained as
+{"; ".join(f"{way}: {options}" for way, options in TUNED.items())}.
 
 ## Sentiment across departments
 
