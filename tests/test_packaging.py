@@ -108,6 +108,9 @@ def test_wheel_holds_what_is_not_python(tmp_path):
     audio = "sktransfer/backbones/sktransfer_audio_mini"
     assert {f"{audio}/{name}" for name in ("config.json", "LICENSE", "MODEL_CARD.md")} <= set(sizes)
     assert 0 < sizes[f"{audio}/model.safetensors"] <= 10**6
+    text = "sktransfer/backbones/sktransfer_text_mini"
+    assert {f"{text}/{name}" for name in ("config.json", "tokenizer.json", "LICENSE", "MODEL_CARD.md")} <= set(sizes)
+    assert 0 < sum(size for name, size in sizes.items() if name.startswith(text)) <= 2_500_000
     files = [*(ROOT / "sktransfer").rglob("*.py"), *(ROOT / "sktransfer").rglob("*.pyi")]
     python = {path.relative_to(ROOT).as_posix() for path in files}
     assert python <= set(sizes)

@@ -31,7 +31,7 @@ from sktransfer import (
     clear_cache,
     rank_backbones,
 )
-from sktransfer.exceptions import InvalidTextError
+from sktransfer.exceptions import InvalidImageError, InvalidTextError
 from sktransfer.modalities import Texts
 
 X, Y = reviews(60)
@@ -187,7 +187,7 @@ def test_a_frame_with_texts_and_numbers(folder):
 
 
 def test_methods_of_pixels_refuse_texts():
-    with pytest.raises((ValueError, TypeError), match=r"PixelAdapter|picture|shape"):
+    with pytest.raises(InvalidImageError, match="Row 0 of X cannot be read as a picture"):
         PixelAdapter().fit(X, Y, sample_domain=DOMAIN)
 
 
