@@ -52,7 +52,9 @@ class TokenSaliencyDisplay:
     -----
     The score of the class depends on a word to first order as it says, and no more. For static embeddings that are not
     scaled to length 1, with a linear model behind, the words of a text add up to its score but for the intercept.
-    Where a text is read in windows, each window has a score of its own.
+    Where rows are scaled to length 1, as most networks for texts do, the words of a text add up to nothing: they are
+    compared with one another, and a text of one or two words tells nothing. Where a text is read in windows, each has
+    a score of its own.
 
     References
     ----------
@@ -214,7 +216,7 @@ def _draw(
     for row, line in enumerate(lines):
         at = 0
         for i in line:
-            color = colors(0.5 + 0.4 * scores[i])
+            color = colors(0.5 + 0.3 * scores[i])  # light enough to be read on
             ground = {"facecolor": color, "edgecolor": "none", "pad": 1.5}
             style: dict[str, Any] = {"family": "monospace", "fontsize": fontsize, "va": "center", "clip_on": True}
             axis.text(at, row + 0.4, words[i], bbox=ground, **style)
