@@ -15,6 +15,7 @@ KINDS = {
     "InvalidImageWarning": UserWarning,
     "InvalidSampleError": ValueError,
     "InvalidSampleWarning": UserWarning,
+    "InvalidTextError": ValueError,
     "NegativeTransferWarning": UserWarning,
     "WeightsMismatchError": ValueError,
     "WeightsNotFoundError": OSError,
