@@ -137,6 +137,11 @@ warm_start: bool = False
     bool
     Begin the next :meth:`fit` with the weights of the last.
 
+n_views: int = 1
+    int
+    Views of each picture over which scores and features are averaged after the training, from 1 to 12: the picture, its
+    mirror image, and the same of five crops of seven eighths of the height and width. Every view passes the network.
+
 image_size: int | tuple[int, int] | None = None
     int, tuple of int or None
     Height and width in pixels at which the network sees the pictures; None takes its own.
@@ -239,7 +244,7 @@ _TRAINED = ("weights", "recipe", "trainable", "max_epochs", "batch_size", "lr", 
 _READ = ("image_size", "image_shape", "device", "precision", "cache", "n_jobs", "on_error")
 _ENDS = ("random_state", "verbose", "callbacks")
 _HELD_OUT = ("validation_fraction", "early_stopping", "n_iter_no_change")
-_FINE_TUNED = (*_TRAINED, *_HELD_OUT, "checkpoint_dir", "warm_start", *_READ, *_ENDS)
+_FINE_TUNED = (*_TRAINED, *_HELD_OUT, "checkpoint_dir", "warm_start", "n_views", *_READ, *_ENDS)
 _DOMAINS = ("trade_off", "trade_off_schedule", "bottleneck", "sources", "use_target_labels", "target_domain")
 _DEEP = (*_DOMAINS, *_TRAINED, "checkpoint_dir", *_READ, *_ENDS)
 _NET = ("backbone_", "net_", "plan_")

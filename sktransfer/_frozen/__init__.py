@@ -12,6 +12,7 @@ _PLACES = {
     "PooledLayers": "_compute",
     "SourceProba": "_compute",
     "TrainedNet": "_compute",
+    "Views": "_compute",
     "cache_folder": "_cache",
     "clear_cache": "_store",
     "extract": "_extract",

@@ -1,5 +1,6 @@
 """What is computed on a sample: pooled features of some layers, or the map at a stage boundary."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -7,7 +8,7 @@ import torch
 from sktransfer.backbones import Backbone, Identity, Tap
 from sktransfer.utils._batch import Batch
 
-__all__ = ["POOLINGS", "Boundary", "Computation", "PooledLayers", "SourceProba", "TrainedNet"]
+__all__ = ["POOLINGS", "Boundary", "Computation", "PooledLayers", "SourceProba", "TrainedNet", "Views"]
 
 POOLINGS = ("avg", "max", "avgmax", "gem", "cls", "flatten", "time")
 
@@ -193,3 +194,42 @@ class TrainedNet(NamedTuple):
     def shape(self) -> tuple[int, ...]:
         """Shape of one sample's output."""
         return (self.width,)
+
+
+class Views(NamedTuple):
+    """What another computation gives for several views of a sample: their mean, or one after the other.
+
+    Attributes
+    ----------
+    of : Computation
+    views : sequence of callable
+        Of a batch, as the modality gives them.
+    is_mean : bool
+        Whether the rows are means ``(n, ...)``, or hold the views apart ``(n, n_views, ...)``.
+    """
+
+    of: Any
+    views: Sequence[Any]
+    is_mean: bool = True
+
+    @property
+    def identity(self) -> Identity:
+        """What the numbers are known by, but for the sample and its preparation."""
+        identity = self.of.identity
+        if identity.key is None:
+            return identity
+        return identity._replace(key=f"{identity.key}|{'mean of ' * self.is_mean}{len(self.views)} views")
+
+    @property
+    def cpu_rows(self) -> int:
+        """Samples that a CPU takes at once."""
+        return self.of.cpu_rows
+
+    def __call__(self, x: Batch) -> torch.Tensor:
+        """Compute all views of a batch of prepared samples."""
+        rows = torch.stack([self.of(view(x)) for view in self.views], 1)
+        return rows.mean(1) if self.is_mean else rows
+
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample's row."""
+        return self.of.shape() if self.is_mean else (len(self.views), *self.of.shape())

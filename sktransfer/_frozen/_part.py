@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,14 +52,20 @@ class FrozenPart:
         )
         return found if parts is None else parts.mean(found)
 
-    def features(self, samples: Samples, start: int | None, on_error: str = "raise") -> np.ndarray:
-        """Output of the backbone before stage `start`, or its pooled features for None: ``(n, ...)``."""
-        from sktransfer._frozen._compute import Boundary
+    def features(
+        self, samples: Samples, start: int | None, on_error: str = "raise", views: Sequence[Any] = ()
+    ) -> np.ndarray:
+        """Output of the backbone before stage `start`, or its pooled features for None: ``(n, ...)``.
+
+        Of `views`, where there are any, one after the other: ``(n, n_views, ...)``.
+        """
+        from sktransfer._frozen._compute import Boundary, Views
 
         columns = self.backbone.modality.columns(samples)
         if columns is not None:
             return columns
-        return self.compute(samples, Boundary(self.backbone, start), on_error=on_error)
+        boundary = Boundary(self.backbone, start)
+        return self.compute(samples, Views(boundary, views, False) if views else boundary, on_error=on_error)
 
     def source_proba(self, samples: Samples) -> np.ndarray:
         """Probabilities of the classes of the source task: ``(n, n_source_classes)``."""
@@ -67,10 +74,19 @@ class FrozenPart:
         return self.compute(samples, SourceProba(self.backbone))
 
     def whole(
-        self, samples: Samples, module: nn.Module, output: str, width: int, on_error: str = "raise"
+        self,
+        samples: Samples,
+        module: nn.Module,
+        output: str,
+        width: int,
+        on_error: str = "raise",
+        views: Sequence[Any] = (),
     ) -> np.ndarray:
-        """Output of a module that learned from the sample on, so that nothing of it is kept: ``(n, width)``."""
-        from sktransfer._frozen._compute import TrainedNet
+        """Output of a module that learned from the sample on, so that nothing of it is kept: ``(n, width)``.
 
-        computation = TrainedNet(module, output, width, self.backbone.cpu_rows)
-        return self.compute(samples, computation, on_error=on_error, keep=False)
+        The mean over `views`, where there are any.
+        """
+        from sktransfer._frozen._compute import TrainedNet, Views
+
+        net = TrainedNet(module, output, width, self.backbone.cpu_rows)
+        return self.compute(samples, Views(net, views) if views else net, on_error=on_error, keep=False)

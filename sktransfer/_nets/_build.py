@@ -14,6 +14,7 @@ from sktransfer._nets._answers import Answers
 from sktransfer._nets._batches import FeatureSet, PhasedSet, SampleSet, Targets
 from sktransfer._nets._checkpoint import Checkpoint
 from sktransfer._nets._freezing import Phase, TrainingPlan, plan_phases, plan_training
+from sktransfer._nets._interpolate import ProbedHead, interpolate
 from sktransfer._nets._module import TunedModule, is_convolutional
 from sktransfer._nets._net import TransferNet, arrange_moments, train_net
 from sktransfer._nets._penalty import Penalty, PenaltySetup
@@ -97,6 +98,7 @@ def train_network(
     plan = plan_training(backbone, recipe.trainable)
     phases = plan_phases(backbone, plan, probe_epochs=recipe.probe_epochs, unfreeze_every=recipe.unfreeze_every)
     frozen = recipe.batch_norm == "frozen"
+    probed = None if recipe.interpolate is None else _probed_head(plan, recipe)
     if module is None:
         module = TunedModule(backbone, plan, n_outputs, frozen_batch_norm=frozen, neck=settings.neck)
     else:
@@ -123,14 +125,29 @@ def train_network(
                 answers=answers,
                 checkpoint=checkpoint,
                 optimizer_state=optimizer_state,
-                callbacks=callbacks,
+                callbacks=callbacks if probed is None else (probed, *callbacks),
             )
         finally:
             if penalty is not None:
                 penalty.detach(module)
     if net.optimizer_ is not None:
         arrange_moments(net.optimizer_)
+    if probed is not None and recipe.interpolate is not None:
+        data = training_set(*train, learns=False, **options)
+        data.enter(phases[-1])
+        batches = functools.partial(data.in_order, recipe.batch_size)
+        interpolate(module, backbone.suffix(plan.start or 0), probed.weights, recipe.interpolate, batches)
     return Trained(net, plan, curve, error)
+
+
+def _probed_head(plan, recipe):
+    if not plan.learns:
+        raise ValueError(
+            f"interpolate={recipe.interpolate} of the recipe mixes the weights of the source with tuned ones, and with "
+            f"trainable={recipe.trainable!r} none of them learn. Pass a trainable such as 2 or 'all', or "
+            "interpolate=None."
+        )
+    return ProbedHead()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -298,12 +299,23 @@ class Relabel(Callback):
 
 
 class EpochBar(Callback):
-    """Show one progress bar over the epochs, with the last losses."""
+    """Show one progress bar over the epochs, with the last losses.
+
+    Parameters
+    ----------
+    about : str, default=""
+        A line before it, on what is trained.
+    """
+
+    def __init__(self, about: str = ""):
+        self.about = about
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Open the bar."""
         done = len(net.history)
         self.bar_ = tqdm(total=done + net.max_epochs, initial=done, desc="epochs", unit="epoch")
+        if self.about:
+            self.bar_.write(self.about, file=sys.stderr)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Advance the bar."""

@@ -11,6 +11,7 @@ from skorch.callbacks import Callback
 from skorch.history import History
 
 from sktransfer._nets._callbacks import BestWeights, WeightAverage
+from sktransfer._nets._interpolate import ProbedHead
 from sktransfer.utils._files import write_atomically
 from sktransfer.utils._messages import first_line
 from sktransfer.utils._random import rng_state, set_rng_state
@@ -163,6 +164,8 @@ class Checkpoint(Callback):
         net.history_ = History({**row, "batches": []} for row in self.saved["history"])
         if self.is_finished and net.max_epochs == 0:
             net.tuned.load_state_dict(self.saved["result"] or self.saved["weights"])
+            for name, callback in self._stateful(net, ProbedHead):
+                callback.restore(self.saved[name])
             return
         net.tuned.load_state_dict(self.saved["weights"])
         if "scaler" in self.saved:
@@ -190,9 +193,9 @@ class Checkpoint(Callback):
         else:  # a callback ended it, and this epoch is not written
             self._write(net, {**self._result(net), "finished": True, "stopped": True})
 
-    def _stateful(self, net):
-        kinds = {"average": WeightAverage, "best": BestWeights}
-        callbacks = [callback for _, callback in net.callbacks_]
+    def _stateful(self, net, of=Callback):
+        kinds = {"average": WeightAverage, "best": BestWeights, "probed": ProbedHead}
+        callbacks = [callback for _, callback in net.callbacks_ if isinstance(callback, of)]
         return [(name, c) for name, kind in kinds.items() for c in callbacks if isinstance(c, kind)]
 
     def _result(self, net):
@@ -206,6 +209,7 @@ class Checkpoint(Callback):
             "result": None,
             "lr": float(net.lr),
             "curve": None if self.curve is None else {key: values.tolist() for key, values in self.curve.items()},
+            **{name: callback.state() for name, callback in self._stateful(net, ProbedHead)},
         }
 
     def _state(self, net):

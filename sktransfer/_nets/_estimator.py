@@ -83,6 +83,8 @@ class NetEstimator(
 
     _takes_tables = False  # whether backbone=None means that X is a table
     _is_calm = False  # whether what was pretrained changes little by recipe="auto"
+    _n_views = 1  # of each sample, over which answers are averaged
+    _interpolates = False  # whether the weights in the end may lie between those of the source and those tuned
 
     @property
     @abstractmethod
@@ -109,10 +111,15 @@ class NetEstimator(
                 f"label_smoothing={recipe.label_smoothing} of the recipe has no meaning for {type(self).__name__}, "
                 "which learns numbers: leave it at 0."
             )
+        if recipe.interpolate is not None and not self._interpolates:
+            raise ValueError(
+                f"interpolate={recipe.interpolate} of the recipe is of fine-tuning: {type(self).__name__} adapts what "
+                "the weights of the source give to another domain. Leave it at None."
+            )
         self.recipe_ = recipe
 
-    def _suit_recipe(self, backbone: Backbone, *, is_a_pass: bool = False) -> None:
-        """Take the rates that the network wants, where nobody said a rate."""
+    def _suit_recipe(self, backbone: Backbone, *, is_a_pass: bool = False, n_rows: int | None = None) -> None:
+        """Take the rates that the network wants, where nobody said a rate, and the epochs that `n_rows` rows want."""
         if not isinstance(self.recipe, str) or self.lr is not None:
             return
         is_random = self.weights is None or getattr(self.backbone, "weights", "") is None
@@ -124,6 +131,7 @@ class NetEstimator(
             is_calm=is_calm,
             is_a_pass=is_a_pass,
             keeps_statistics=penalty is None or not penalty.needs_batch_statistics,
+            n_rows=n_rows if self.max_epochs is None else None,
         )
 
     @property
@@ -352,14 +360,17 @@ class NetEstimator(
         device = resolve_device(self.device)
         module, start = self.net_.module_, self.plan_.start
         on_error = "nan" if with_gaps and self.on_error == "drop" else "raise"
+        views = self.backbone_.modality.views(self._n_views) if self._n_views > 1 else []
         if self.plan_.has_frozen_prefix:
-            inputs = self._frozen.features(samples, start, on_error)
-            found = self.net_.run(inputs, device, start, output, self.backbone_.cpu_rows)
+            inputs = self._frozen.features(samples, start, on_error, views)
+            of_views = [inputs[:, number] for number in range(len(views))] if views else [inputs]
+            found = [self.net_.run(rows, device, start, output, self.backbone_.cpu_rows) for rows in of_views]
+            found = found[0] if len(found) == 1 else np.mean(found, axis=0)
             if on_error == "nan":
                 found[np.isnan(inputs).reshape(len(inputs), -1).all(axis=1)] = np.nan
             return found
         width = module.head.in_features if output == "features" else module.head.out_features
-        return self._frozen.whole(samples, module.to(device), output, width, on_error)
+        return self._frozen.whole(samples, module.to(device), output, width, on_error, views)
 
     def _as_backbone(self):
         check_is_fitted(self)

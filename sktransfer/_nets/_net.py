@@ -286,13 +286,14 @@ def _run(net, train, n_epochs):
 def _own_callbacks(net, train, phases):
     settings = net.settings
     recipe = settings.recipe
+    n_steps = train.targets.n_batches(recipe.batch_size)
     schedule = Schedule(
         lr=net.lr,
         probe_lr=recipe.probe_lr,
         probe_epochs=recipe.probe_epochs,
         warmup_epochs=recipe.warmup_epochs,
         n_epochs=settings.n_epochs,
-        steps_per_epoch=train.targets.n_batches(recipe.batch_size),
+        steps_per_epoch=n_steps,
         schedule=None if sets_rate(net.guests) else recipe.schedule,
     )
     return [
@@ -302,7 +303,7 @@ def _own_callbacks(net, train, phases):
         DivergenceGuard(),  # before WeightAverage: while an epoch begins, the average is still in place
         None if recipe.max_grad_norm is None else GradientNormClipping(recipe.max_grad_norm),
         None if recipe.ema_decay is None else WeightAverage(recipe.ema_decay),
-        EpochBar() if settings.verbose else None,
+        EpochBar(f"{' '.join(repr(recipe).split())}, steps an epoch: {n_steps}") if settings.verbose else None,
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -24,7 +25,8 @@ class Recipe(BaseEstimator):
     and `augment` come before those of the recipe. What was taken is in ``recipe_`` of the fitted estimator. The
     defaults are those of ``recipe="auto"``, with which fine-tuning of pretrained stages, where no `lr` is said, takes
     1e-4 for them (5e-5 for blocks of a transformer for texts) and 1e-3 for the head, both falling to nothing, and the
-    statistics of the source in BatchNorm. The other names are
+    statistics of the source in BatchNorm; where pictures are so few that `max_epochs`, if that is not said either, are
+    less than 100 steps, a probe makes up for them. The other names are
 
     ============= =====================================================================================================
     ``"head"``    the new head alone, on frozen features, by a learning rate that falls to nothing
@@ -90,6 +92,12 @@ class Recipe(BaseEstimator):
         Share in [0, 1) of each label that is spread evenly over all classes.
     ema_decay : float or None, default=None
         Decay in (0, 1) of a moving average of the weights, which takes their place in validation and in the end.
+    interpolate : float or None, default=None
+        Share in [0, 1] of what was learned in the weights at the end, the rest being the weights of the source (WiSE-FT
+        [6]_): more robust where pictures to come differ from those of the training. The head stands between that of
+        the probe and that of the end, so that a probe belongs to it (``Recipe(trainable="all", probe_epochs=60,
+        interpolate=0.5)``); without one it is that of the end. Statistics of BatchNorm that moved are estimated anew
+        on the training rows; losses of ``history_`` are those before. In fine-tuning alone.
     lora_rank : int, default=8
         Rank of the additions where ``trainable="lora"``.
     compile : bool, default=False
@@ -113,6 +121,7 @@ class Recipe(BaseEstimator):
     .. [4] Ben Zaken, E., Goldberg, Y. & Ravfogel, S. "BitFit: Simple Parameter-efficient Fine-tuning for
        Transformer-based Masked Language-models", ACL 2022.
     .. [5] Smith, L. N. "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
+    .. [6] Wortsman, M. et al. "Robust fine-tuning of zero-shot models", CVPR 2022.
 
     Examples
     --------
@@ -152,6 +161,7 @@ class Recipe(BaseEstimator):
         "cutmix": [Interval(Real, 0, None, closed="left")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "ema_decay": [Interval(Real, 0, 1, closed="neither"), None],
+        "interpolate": [Interval(Real, 0, 1, closed="both"), None],
         "lora_rank": [Interval(Integral, 1, None, closed="left")],
         "compile": ["boolean"],
         "gradient_checkpointing": ["boolean"],
@@ -181,6 +191,7 @@ class Recipe(BaseEstimator):
         cutmix: float = 0.0,
         label_smoothing: float = 0.0,
         ema_decay: float | None = None,
+        interpolate: float | None = None,
         lora_rank: int = 8,
         compile: bool = False,
         gradient_checkpointing: bool = False,
@@ -206,6 +217,7 @@ class Recipe(BaseEstimator):
         self.cutmix = cutmix
         self.label_smoothing = label_smoothing
         self.ema_decay = ema_decay
+        self.interpolate = interpolate
         self.lora_rank = lora_rank
         self.compile = compile
         self.gradient_checkpointing = gradient_checkpointing
@@ -224,6 +236,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     "lora": {"trainable": "lora", "lora_rank": 8, "schedule": "cosine"},  # Hu et al., ICLR 2022
 }
 _RATE = 1e-4  # of stages by "auto"
+# At that rate fewer change little (benchmarks/accuracy/auto_recipe.md). Of the head they cost next to nothing, and as
+# many more epochs of all were not better.
+_ENOUGH_STEPS = 100
 _SAY_WHAT_LEARNS = ("head", "full", "lora")
 _NEED_MORE_THAN_THE_HEAD = ("lp-ft", "gradual")
 
@@ -271,7 +286,15 @@ def resolve_recipe(
     return resolved
 
 
-def suited(recipe: Recipe, backbone: Any, *, is_calm: bool, is_a_pass: bool, keeps_statistics: bool = True) -> Recipe:
+def suited(
+    recipe: Recipe,
+    backbone: Any,
+    *,
+    is_calm: bool,
+    is_a_pass: bool,
+    keeps_statistics: bool = True,
+    n_rows: int | None = None,
+) -> Recipe:
     """Give a recipe, called by its name, at the rates that a network takes where nobody said a rate.
 
     What was pretrained learns more slowly than what is new: blocks of a transformer for texts at 5e-5, and where
@@ -286,6 +309,9 @@ def suited(recipe: Recipe, backbone: Any, *, is_calm: bool, is_a_pass: bool, kee
         Whether one pass is trained, of a number that nobody knows: the rate then stays where it is.
     keeps_statistics : bool, default=True
         Whether BatchNorm may keep the statistics of the source.
+    n_rows : int or None, default=None
+        Rows of the training, where the number of epochs may go by it: what a calm recipe then lacks of 100 steps is a
+        probe before it.
     """
     rate = getattr(backbone.module, "tuning_lr", _RATE if is_calm else None)
     only_new = isinstance(recipe.trainable, str) and recipe.trainable in ("head", "norm", "bias", "lora")
@@ -294,6 +320,10 @@ def suited(recipe: Recipe, backbone: Any, *, is_calm: bool, is_a_pass: bool, kee
     params = {**recipe.get_params(deep=False), "lr": rate, "head_lr_factor": recipe.probe_lr / rate}
     if not is_a_pass:
         params |= {"schedule": "cosine", "batch_norm": "frozen" if is_calm and keeps_statistics else recipe.batch_norm}
+    if is_calm and n_rows is not None:
+        steps = math.ceil(n_rows / recipe.batch_size)
+        lacking = _ENOUGH_STEPS - recipe.max_epochs * steps
+        params["probe_epochs"] = max(recipe.probe_epochs, math.ceil(lacking / steps))
     return Recipe(**params)
 
 

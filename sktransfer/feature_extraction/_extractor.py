@@ -57,6 +57,9 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
     image_shape : tuple of int or None, default=None
         ``(height, width)``, ``(height, width, channels)`` or ``(channels, height, width)`` of flattened pictures, or of
         arrays whose channel axis cannot be told.
+    n_views : int, default=1
+        Views of each picture over which its features are averaged, from 1 to 12: the picture, its mirror image, and the
+        same of five crops of seven eighths of the height and width. Every view passes the network.
     resize : {"fast", "exact"}, default="fast"
         ``"exact"`` prepares pictures to the last bit as timm's own transform does; ``"fast"`` within a grey level of
         it, in half the time (a fifth for JPEGs of 2000 pixels). See :class:`~sktransfer.modalities.ImagePreprocessor`.
@@ -130,6 +133,7 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
         "pooling": [StrOptions({"avg", "max", "avgmax", "gem", "cls", "flatten", "time"}), None],
         "image_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
         "image_shape": [tuple, list, None],
+        "n_views": [Interval(Integral, 1, None, closed="left")],
         "resize": [StrOptions({"fast", "exact"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": "no_validation",
@@ -150,6 +154,7 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
         pooling: str | None = "avg",
         image_size: int | tuple[int, int] | None = None,
         image_shape: tuple[int, ...] | None = None,
+        n_views: int = 1,
         resize: str = "fast",
         batch_size: int = 32,
         device: Any = "auto",
@@ -166,6 +171,7 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
         self.pooling = pooling
         self.image_size = image_size
         self.image_shape = image_shape
+        self.n_views = n_views
         self.resize = resize
         self.batch_size = batch_size
         self.device = device
@@ -249,6 +255,12 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
                 f"pooling='time' keeps steps of time, which a {self.backbone_.modality.noun} has none of for "
                 f"{self.backbone_.name}: it is of recordings (backbone='audio:NAME'). Pass 'avg' or another pooling."
             )
+        self.backbone_.modality.views(self.n_views)
+        if self.n_views > 1 and self.pooling in (None, "flatten"):
+            raise ValueError(
+                f"n_views={self.n_views} with pooling={self.pooling!r}: views differ in where things lie, so that a "
+                "mean of what is kept place by place tells nothing. Pass 'avg' or another pooling, or n_views=1."
+            )
         self.taps_ = tuple(self.backbone_.tap(layer, self.pooling) for layer in layers)
         self.n_features_out_ = int(self._computation().shape()[0])
         self.backbone_.prepare()
@@ -277,9 +289,11 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
         return onnx_layers(computation, self.cache)
 
     def _features(self, samples):
-        from sktransfer._frozen import FrozenPart
+        from sktransfer._frozen import FrozenPart, Views
 
-        by_torch = self.engine == "torch"
+        by_torch, engine = self.engine == "torch", self._engine()
+        if self.n_views > 1:
+            engine = Views(engine, self.backbone_.modality.views(self.n_views))
         frozen = FrozenPart(
             self.backbone_,
             batch_size=self.batch_size,
@@ -289,7 +303,7 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
             n_jobs=self.n_jobs,
             verbose=self.verbose,
         )
-        return frozen.compute(samples, self._engine(), on_error=self.on_error)
+        return frozen.compute(samples, engine, on_error=self.on_error)
 
     @property
     def _n_features_out(self):

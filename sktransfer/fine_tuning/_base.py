@@ -24,6 +24,7 @@ _NOT_IN_ITS_RECIPE = {
     "warmup_epochs": 0,
     "schedule": "constant",
     "ema_decay": None,
+    "interpolate": None,
 }
 
 
@@ -37,17 +38,15 @@ class BaseFineTuned(NetEstimator):
         "early_stopping": ["boolean"],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
+        "n_views": [Interval(Integral, 1, None, closed="left")],
     }
     _is_calm = True
+    _interpolates = True
     _regularizer_classes = staticmethod(regularizer_classes)
 
     @abstractmethod
     def __init__(self):
         """Store the parameters."""
-
-    def _begin_training(self, X, y):
-        self._take_recipe()
-        self._begin(X, y, self._settings().n_epochs)
 
     def _settings(self):
         from sktransfer._nets import TrainingSettings
@@ -77,6 +76,10 @@ class BaseFineTuned(NetEstimator):
         return self._readable(samples, y, self._weights(sample_weight, len(samples)))
 
     @property
+    def _n_views(self):
+        return self.n_views
+
+    @property
     def _trained_before(self):
         return hasattr(self, "net_")
 
@@ -102,7 +105,7 @@ class BaseFineTuned(NetEstimator):
         checkpoint, seed = self._start()
         warm = self.warm_start and self._trained_before
         backbone, samples = self._open(X, seed, anew=not warm)
-        self._suit_recipe(backbone)
+        backbone.modality.views(self.n_views)  # before the training, not after
         return samples, {"backbone": backbone, "checkpoint": checkpoint, "seed": seed, "warm": warm}
 
     def _fit(self, samples, values, weights, *, backbone, checkpoint, seed, warm, reported, valid=None, stratify=False):
@@ -114,11 +117,14 @@ class BaseFineTuned(NetEstimator):
             rows, held_out = self._split(len(samples), values if stratify else None, seed)
             valid = samples.take(held_out), values[held_out], weights[held_out]
             samples, values, weights = samples.take(rows), values[rows], weights[rows]
+        self._suit_recipe(backbone, n_rows=len(samples))
+        settings = self._settings()
+        self._begin(*reported, settings.n_epochs)
         self._train(
             backbone,
             (samples, Targets(values, weights / weights.mean(), self._draw(values))),
             None if valid is None else (valid[0], Targets(valid[1], valid[2] / valid[2].mean())),
-            settings=self._settings(),
+            settings=settings,
             checkpoint=checkpoint,
             seed=seed,
             earlier=self._earlier() if warm else None,
@@ -135,6 +141,7 @@ class BaseFineTuned(NetEstimator):
             backbone, samples = self.backbone_, self._samples(X)
         else:
             backbone, samples = self._open(X, seed)
+        backbone.modality.views(self.n_views)
         self._suit_recipe(backbone, is_a_pass=True)
         told = {"backbone": backbone, "checkpoint": checkpoint, "seed": seed, "epochs_before": epochs_before}
         return samples, told

@@ -85,6 +85,10 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         one training: leave it None in searches and cross-validation.
     warm_start : bool, default=False
         Begin the next :meth:`fit` with the weights of the last.
+    n_views : int, default=1
+        Views of each picture over which scores and features are averaged after the training, from 1 to 12: the picture,
+        its mirror image, and the same of five crops of seven eighths of the height and width. Every view passes the
+        network.
     image_size : int, tuple of int or None, default=None
         Height and width in pixels at which the network sees the pictures; None takes its own.
     image_shape : tuple of int or None, default=None
@@ -193,6 +197,7 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         n_iter_no_change: int = 10,
         checkpoint_dir: str | os.PathLike[str] | None = None,
         warm_start: bool = False,
+        n_views: int = 1,
         image_size: int | tuple[int, int] | None = None,
         image_shape: tuple[int, ...] | None = None,
         device: Any = "auto",
@@ -222,6 +227,7 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         self.n_iter_no_change = n_iter_no_change
         self.checkpoint_dir = checkpoint_dir
         self.warm_start = warm_start
+        self.n_views = n_views
         self.image_size = image_size
         self.image_shape = image_shape
         self.device = device
@@ -257,7 +263,7 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         FineTunedClassifier
             The fitted classifier.
         """
-        self._begin_training(X, y)
+        self._take_recipe()
         y = check_labels(self, y)
         samples, told = self._begin_fit(X)
         samples, y, sample_weight = self._read(samples, y, sample_weight)

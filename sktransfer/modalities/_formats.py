@@ -11,15 +11,7 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-__all__ = [
-    "check_regular",
-    "not_a_path",
-    "open_image",
-    "open_regular",
-    "path_in_bytes",
-    "raster_formats",
-    "what_else",
-]
+__all__ = ["check_regular", "not_a_path", "open_image", "open_regular", "path_in_bytes", "what_else"]
 
 # Formats whose files are pixels. Not those that run a program (EPS), ask the system to draw (WMF), or hold files of
 # any format in turn (IPTC, MIC, FPX). HEIF and JXL are there once a package has registered them.
@@ -74,7 +66,7 @@ def open_image(stream: BinaryIO) -> Image.Image:
         It is something else; says what, where that can be seen.
     """
     try:
-        return Image.open(stream, formats=raster_formats())
+        return Image.open(stream, formats=_formats())
     except (UnidentifiedImageError, struct.error) as error:
         stream.seek(0)
         head = stream.read(_HEAD)
@@ -82,8 +74,7 @@ def open_image(stream: BinaryIO) -> Image.Image:
 
 
 @functools.cache
-def raster_formats() -> tuple[str, ...]:
-    """Give the formats of pixels that this Pillow opens, by its names for them."""
+def _formats():
     Image.init()  # all plugins: Pillow would import those that it lacks one file after the other
     return tuple(name for name in _RASTER if name in Image.OPEN)
 

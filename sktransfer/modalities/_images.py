@@ -78,6 +78,12 @@ class Images(Modality):
         """Name the preprocessing."""
         return self.preprocessor(samples.spec.resize).key()
 
+    def views(self, n: int) -> list[Callable[[Any], Any]]:
+        """Give mirror images and crops; see :meth:`Modality.views`."""
+        from sktransfer.modalities._views import picture_views
+
+        return picture_views(n)
+
     def changed(self, samples: Samples, how: Any) -> tuple[Callable[[int], Any], Callable[[Any], Any]]:
         """Say how pictures are read and changed at random; see :meth:`Modality.changed`."""
         channels = self.preprocessor().in_chans

@@ -132,6 +132,21 @@ class Modality(ABC):
         """Give the features ``(n, d)`` of samples that need no network; None where a network has to make them."""
         return None
 
+    def views(self, n: int) -> list[Callable[[Batch], Batch]]:
+        """Give the first `n` views of a batch, the batch itself first, of which a sample's answer is the mean.
+
+        Raises
+        ------
+        ValueError
+            If a sample of this kind has no other view, or fewer.
+        """
+        if n == 1:
+            return [_as_it_is]
+        raise ValueError(
+            f"n_views={n} averages over mirror images and crops, which a {self.noun} has none of: it is of pictures. "
+            "Pass n_views=1."
+        )
+
     def changed(self, samples: Samples, how: Any) -> tuple[Callable[[int], Any], Callable[[Any], Any]]:
         """Say how samples are changed at random for training.
 
@@ -156,3 +171,7 @@ class Modality(ABC):
         raise ValueError(
             f"mixup={mixup}, cutmix={cutmix}: a {self.noun} cannot be mixed with another one. Leave both at 0."
         )
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch

@@ -42,7 +42,7 @@ class TestEpochBar:
         bar.on_train_end(net_after(*epochs))
         out, err = capsys.readouterr()
         assert out == ""
-        assert vars(bar) == {}
+        assert vars(bar) == {"about": ""}
         return err.rpartition("\r")[2]
 
     def test_counts_epochs_and_shows_the_losses_of_the_last(self, capsys):

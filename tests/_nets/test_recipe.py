@@ -4,6 +4,7 @@ import inspect
 import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sklearn.model_selection import GridSearchCV
 
 import sktransfer
 from sktransfer import DANNClassifier, FineTunedClassifier, FineTunedRegressor, Recipe, make_domain_shift
-from sktransfer._nets._recipe import FLAT, RECIPES, resolve_recipe
+from sktransfer._nets._recipe import FLAT, RECIPES, resolve_recipe, suited
 
 TINY = {"backbone": "test_resnet", "weights": None, "image_size": 32, "random_state": 0, "max_epochs": 1}
 TAKE_RECIPES = [
@@ -87,6 +88,33 @@ class TestResolving:
             resolve_recipe(Recipe(schedule="linear"))
         with pytest.raises(ValueError, match="warmup_epochs=2 leaves none of max_epochs=2"):
             resolve_recipe(Recipe(warmup_epochs=2), max_epochs=2)
+
+
+class TestSteps:
+    PICTURES, TEXTS = SimpleNamespace(module=SimpleNamespace()), SimpleNamespace(module=SimpleNamespace(tuning_lr=5e-5))
+
+    def epochs(self, n_rows, backbone=PICTURES, *, is_calm=True, **said):
+        recipe = Recipe(**{"trainable": 2, **said})
+        found = suited(recipe, backbone, is_calm=is_calm, is_a_pass=False, n_rows=n_rows)
+        assert found.max_epochs == recipe.max_epochs
+        return found.probe_epochs
+
+    @pytest.mark.parametrize(
+        ("n_rows", "epochs"), [(5, 70), (32, 70), (33, 20), (64, 20), (65, 4), (96, 4), (97, 0), (5000, 0)]
+    )
+    def test_a_calm_recipe_has_a_hundred_steps_at_least(self, n_rows, epochs):
+        assert self.epochs(n_rows) == self.epochs(n_rows, self.TEXTS) == epochs
+
+    def test_smaller_batches_and_a_probe_of_the_recipe_are_steps_too(self):
+        assert self.epochs(32, batch_size=8) == 0
+        assert self.epochs(32, batch_size=16) == 20
+        assert self.epochs(32, max_epochs=100) == 0
+        assert [self.epochs(n_rows, probe_epochs=60) for n_rows in (32, 64, 5000)] == [70, 60, 60]
+
+    def test_what_is_not_calm_has_its_own(self):
+        assert self.epochs(None) == 0
+        assert self.epochs(5, trainable="head") == self.epochs(5, is_calm=False) == 0
+        assert self.epochs(5, self.TEXTS, is_calm=False) == 0
 
 
 class TestOnEstimators:

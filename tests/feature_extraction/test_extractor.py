@@ -498,3 +498,50 @@ def test_data_frames_come_out_where_they_are_asked_for(library):
 def test_fit_transform_swallows_no_parameter():
     with pytest.raises(TypeError, match="sample_domains"):
         PretrainedFeatureExtractor("sktransfer_mini").fit_transform(np.zeros((2, 8, 8)), sample_domains=["a", "b"])
+
+
+# Several views of a picture.
+
+
+def mirrored(pictures):
+    return np.ascontiguousarray(pictures[:, :, ::-1])
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
+def test_features_of_two_views_are_the_mean_of_the_picture_and_its_mirror_image(engine, tmp_path):
+    pytest.importorskip("onnxruntime" if engine == "onnxruntime" else "torch")
+    big = make_pictures(3, size=42)  # of which the network takes the 40 in the middle, so that mirror images are exact
+    options = {"backbone": make_network(), "cache": tmp_path, "engine": engine, "image_size": 40}
+    both = extractor(**options, n_views=2).fit_transform(big)
+    one, other = (extractor(**options).fit_transform(pictures) for pictures in (big, mirrored(big)))
+    assert_allclose(both, (one + other) / 2, rtol=1e-3, atol=1e-5)
+    assert np.abs(one - other).max() > 1e-3
+
+
+@pytest.mark.parametrize("n_views", [1, 2, 12])
+def test_every_view_of_a_picture_passes_the_network_once_and_is_kept(n_views, tmp_path):
+    with count_pictures() as seen:
+        first = extractor(n_views=n_views, cache=tmp_path).fit_transform(X)
+        again = extractor(n_views=n_views, cache=tmp_path).fit(X).transform(X)
+    assert sum(seen) == n_views * len(X)
+    assert_array_equal(first, again)
+    with count_pictures() as seen:
+        extractor(n_views=3, cache=tmp_path).fit_transform(X)
+    assert sum(seen) == 3 * len(X)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_views": 0}, "'n_views' parameter of PretrainedFeatureExtractor must be"),
+        ({"n_views": 13}, r"n_views=13: there are 12 views of a picture"),
+        ({"n_views": 2, "pooling": None}, r"n_views=2 with pooling=None: views differ in where things lie"),
+        ({"n_views": 2, "pooling": "flatten"}, r"n_views=2 with pooling='flatten'"),
+        ({"n_views": 2, "backbone": "text:sktransfer_mini", "weights": "pretrained", "image_size": None}, "a text has"),
+    ],
+    ids=str,
+)
+def test_views_that_do_not_exist_or_tell_nothing_are_refused(options, message):
+    data = ["a text", "another"] if "text" in str(options.get("backbone")) else X
+    with pytest.raises(ValueError, match=message):
+        extractor(**options).fit(data)

@@ -323,6 +323,9 @@ def test_scikit_learns_callbacks_see_one_task_an_epoch(few):
     clf = FineTunedClassifier(**options).set_callbacks(recorder).fit(X, y)
     assert recorder.epochs == list(range(6)) and recorder.max_subtasks == 6 and recorder.done
     assert recorder.scores[-1] == clf.score(X, y)
+    lengthened = Recorder()
+    FineTunedClassifier("sktransfer_mini", trainable=1, batch_size=1).set_callbacks(lengthened).fit(X[:3], y[:3])
+    assert len(lengthened.epochs) == lengthened.max_subtasks == 34  # of three steps each, four of a probe
     unwatched = FineTunedClassifier(**options).fit(X, y)
     np.testing.assert_array_equal(unwatched.predict_proba(X), clf.predict_proba(X))  # looking changes nothing
 

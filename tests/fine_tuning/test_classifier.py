@@ -291,3 +291,26 @@ def test_what_nobody_says_of_rates_leaves_the_source_calm():
     for _ in range(2):
         passes.partial_fit(X, y, classes=range(10))
         assert (passes.recipe_.lr, passes.recipe_.schedule) == (1e-4, "constant")
+
+
+def test_few_pictures_get_steps_enough_where_nobody_says_how_many(digits, capsys):
+    X, y = digits[0][:70], digits[1][:70]
+
+    def epochs(n=40, **options):
+        options = {"trainable": 1, "random_state": 0, **options}
+        model = FineTunedClassifier("sktransfer_mini", **options).fit(X[:n], y[:n] % 2)
+        phases = [row["phase"] for row in model.history_]
+        assert phases == ["probe"] * model.recipe_.probe_epochs + ["train"] * model.recipe_.max_epochs
+        return model.n_iter_
+
+    assert epochs(n=70) == 34
+    assert epochs(max_epochs=1) == 1
+    assert epochs(trainable="head") == epochs(lr=1e-3) == epochs(weights=None) == 30
+    # What is held out makes no steps, nor does a row of no weight.
+    stopped = FineTunedClassifier("sktransfer_mini", trainable=1, random_state=0, early_stopping=True, verbose=1)
+    stopped.set_params(validation_fraction=0.5, n_iter_no_change=1).fit(X[:40], y[:40] % 2)
+    assert stopped.recipe_.probe_epochs == 70
+    assert "probe_epochs=70, schedule='cosine', trainable=1), steps an epoch: 1\n" in capsys.readouterr().err
+    weights = np.arange(40) < 30
+    none = FineTunedClassifier("sktransfer_mini", trainable=1, random_state=0).fit(X[:40], y[:40] % 2, weights)
+    assert none.n_iter_ == 100
