@@ -90,6 +90,8 @@ _ROOM_OF = {
     "TransferabilityDisplay": "inspection",
     "TransferEvidenceScorer": "model_selection",
     "TransferSearchCV": "model_selection",
+    "TransferredLogisticRegression": "parameter_transfer",
+    "TransferredRidge": "parameter_transfer",
     "WeightedConformalClassifier": "weighting",
     "WeightedConformalRegressor": "weighting",
     "class_conditional_distance": "metrics",

@@ -128,6 +128,7 @@ from sktransfer.model_selection import (
     oracle_scorer,
     rank_backbones,
 )
+from sktransfer.parameter_transfer import TransferredLogisticRegression, TransferredRidge
 from sktransfer.picture_adaptation import FourierAdapter, PixelAdapter
 from sktransfer.utils._allocator import keep_freed_memory
 from sktransfer.weighting import (
@@ -230,6 +231,8 @@ __all__ = [
     "TransferEvidenceScorer",
     "TransferSearchCV",
     "TransferabilityDisplay",
+    "TransferredLogisticRegression",
+    "TransferredRidge",
     "WeightedConformalClassifier",
     "WeightedConformalRegressor",
     "__version__",

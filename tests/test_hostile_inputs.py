@@ -349,6 +349,8 @@ SUBJECTS = {
     "PrototypeClassifier": predictor(sktransfer.PrototypeClassifier),
     "TrAdaBoostClassifier": predictor(lambda: sktransfer.TrAdaBoostClassifier(n_estimators=3)),
     "TrAdaBoostRegressor": predictor(lambda: sktransfer.TrAdaBoostRegressor(n_estimators=3), classes=False),
+    "TransferredLogisticRegression": predictor(sktransfer.TransferredLogisticRegression, weight=True),
+    "TransferredRidge": predictor(sktransfer.TransferredRidge, classes=False, weight=True),
     "WeightedConformalClassifier": conformal("WeightedConformalClassifier"),
     "WeightedConformalRegressor": conformal("WeightedConformalRegressor", make_pipeline(StandardScaler(), Ridge())),
     # distances

@@ -19,7 +19,7 @@ LAYERS = (
     {"_nets"},
     {
         *("feature_extraction", "few_labels", "fine_tuning", "adaptation", "weighting"),
-        *("deep_adaptation", "picture_adaptation"),
+        *("deep_adaptation", "picture_adaptation", "parameter_transfer"),
     },
     {"model_selection", "inspection"},
     {"__init__"},

@@ -95,6 +95,8 @@ CLASSES = (
     "TransferEvidenceScorer",
     "TransferSearchCV",
     "TransferabilityDisplay",
+    "TransferredLogisticRegression",
+    "TransferredRidge",
     "WeightedConformalClassifier",
     "WeightedConformalRegressor",
 )
@@ -164,6 +166,7 @@ ROOMS = (
     "inspection",
     "metrics",
     "model_selection",
+    "parameter_transfer",
     "picture_adaptation",
     "weighting",
 )

@@ -38,6 +38,8 @@ from sktransfer import (
     SubspaceAlignmentAdapter,
     TrAdaBoostClassifier,
     TrAdaBoostRegressor,
+    TransferredLogisticRegression,
+    TransferredRidge,
     TransferSearchCV,
     WeightedConformalClassifier,
     WeightedConformalRegressor,
@@ -95,6 +97,8 @@ CLASSIFIERS = [
     MEDAClassifier(3),
     TrAdaBoostClassifier(n_estimators=5, random_state=0),
     TrAdaBoostClassifier(LogisticRegression(C=0.01, tol=1e-8), n_estimators=5, target_share=0.5),
+    TransferredLogisticRegression(LINEAR, C=0.1, tol=1e-8),
+    TransferredLogisticRegression(LINEAR, tol=1e-8, Cs=3),
     AdaptedClassifier(LINEAR, CORALAdapter()),
     AdaptedClassifier(LINEAR, CORALAdapter(), guard=True),
     AdaptedClassifier(LINEAR, KMMWeighter()),
@@ -105,6 +109,7 @@ CLASSIFIERS = [
 REGRESSORS = [
     TrAdaBoostRegressor(n_estimators=5, random_state=0),
     TrAdaBoostRegressor(RIDGE, n_estimators=4, two_stage=True, n_steps=3, random_state=0),
+    TransferredRidge(RIDGE),
     AdaptedRegressor(RIDGE, CORALAdapter()),
     AdaptedRegressor(RIDGE, RuLSIFWeighter()),
 ]

@@ -1,0 +1,6 @@
+"""Parameter transfer: models of tables that start from a source model and learn from a few labelled target rows."""
+
+from sktransfer.parameter_transfer._logistic import TransferredLogisticRegression
+from sktransfer.parameter_transfer._ridge import TransferredRidge
+
+__all__ = ["TransferredLogisticRegression", "TransferredRidge"]
