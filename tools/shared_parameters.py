@@ -121,11 +121,18 @@ validation_fraction: float = 0.1
 
 early_stopping: bool = False
     bool
-    Stop when the loss on held-out pictures no longer falls, and restore the weights at its lowest.
+    Stop when the loss on held-out pictures no longer falls, or the first score of `scoring` no longer rises, and
+    restore the weights of the best epoch.
 
 n_iter_no_change: int = 10
     int
-    Epochs without a lower held-out loss before training stops.
+    Epochs without a better one before training stops.
+
+scoring: str | Callable | Sequence[str | Callable] | None = None
+    str, callable, list of these or None
+    What of the held-out pictures is computed after each epoch beside their loss, into ``history_`` as
+    ``valid_NAME``: names of scikit-learn's scorers, or functions of an estimator that predicts, row numbers and y. Each
+    picture counts alike.
 
 checkpoint_dir: str | os.PathLike[str] | None = None
     path-like or None
@@ -223,6 +230,9 @@ history_ : list of dict
 n_iter_ : int
     Epochs run.
 
+score_names_ : list of str
+    Names in ``history_`` of what `scoring` asked for.
+
 lr_ : float
     Learning rate.
 
@@ -243,7 +253,7 @@ _PLACES = ("device", "precision", "n_jobs", "on_error")
 _TRAINED = ("weights", "recipe", "trainable", "max_epochs", "batch_size", "lr", "augment")
 _READ = ("image_size", "image_shape", "device", "precision", "cache", "n_jobs", "on_error")
 _ENDS = ("random_state", "verbose", "callbacks")
-_HELD_OUT = ("validation_fraction", "early_stopping", "n_iter_no_change")
+_HELD_OUT = ("validation_fraction", "early_stopping", "n_iter_no_change", "scoring")
 _FINE_TUNED = (*_TRAINED, *_HELD_OUT, "checkpoint_dir", "warm_start", "n_views", *_READ, *_ENDS)
 _DOMAINS = ("trade_off", "trade_off_schedule", "bottleneck", "sources", "use_target_labels", "target_domain")
 _DEEP = (*_DOMAINS, *_TRAINED, "checkpoint_dir", *_READ, *_ENDS)
@@ -262,10 +272,11 @@ class Family(NamedTuple):
 
 
 _FITTED = (*_NET, "recipe_", *_TRAINING, "lr_range_", *_INPUT)
+_HELD = (*_NET, "recipe_", *_TRAINING, "score_names_", "lr_range_", *_INPUT)
 _ADAPTED = ("minus_one_is_missing_", "source_domains_", *_FITTED)
 CLASSES = {
-    "FineTunedClassifier": Family("fine_tuned", ("backbone", "class_weight", *_FINE_TUNED), _FITTED),
-    "FineTunedRegressor": Family("fine_tuned", ("backbone", *_FINE_TUNED), (_SCALE, *_FITTED)),
+    "FineTunedClassifier": Family("fine_tuned", ("backbone", "class_weight", *_FINE_TUNED), _HELD),
+    "FineTunedRegressor": Family("fine_tuned", ("backbone", *_FINE_TUNED), (_SCALE, *_HELD)),
     "AdaBNClassifier": Family("source_free", ("estimator", *_PLACES, "verbose")),
 }
 BASES = {  # of all other classes

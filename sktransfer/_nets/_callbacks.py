@@ -144,10 +144,19 @@ class Schedule(Callback):
 
 
 class BestWeights(EarlyStopping):
-    """skorch's early stopping, which loses no patience before everything learns that is meant to."""
+    """skorch's early stopping, which loses no patience before everything learns that is meant to.
 
-    def __init__(self, patience: int):
-        super().__init__(monitor="valid_loss", patience=patience, load_best=True, sink=silent)
+    Parameters
+    ----------
+    patience : int
+        Epochs without a better one.
+    monitor : str, default="valid_loss"
+        What says how good an epoch is: a loss, or a score, of which more is better.
+    """
+
+    def __init__(self, patience: int, monitor: str = "valid_loss"):
+        is_loss = monitor == "valid_loss"
+        super().__init__(monitor=monitor, patience=patience, lower_is_better=is_loss, load_best=True, sink=silent)
 
     @property
     def is_exhausted(self) -> bool:

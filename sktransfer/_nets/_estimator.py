@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._frozen import FeatureCache, FrozenPart
 from sktransfer._nets._persistence import PersistenceMixin
-from sktransfer._nets._recipe import FLAT, Recipe, resolve_recipe, suited
+from sktransfer._nets._recipe import CALM, FLAT, Recipe, resolve_recipe, suited
 from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.utils._compat import CallbackSupportMixin, Interval, StrOptions
 from sktransfer.utils._messages import caller_level
@@ -123,7 +123,7 @@ class NetEstimator(
         if not isinstance(self.recipe, str) or self.lr is not None:
             return
         is_random = self.weights is None or getattr(self.backbone, "weights", "") is None
-        is_calm = self._is_calm and self.recipe == "auto" and not is_random
+        is_calm = self._is_calm and self.recipe in CALM and not is_random
         penalty = self._penalty() if is_calm else None
         self.recipe_ = suited(
             self.recipe_,
@@ -131,7 +131,7 @@ class NetEstimator(
             is_calm=is_calm,
             is_a_pass=is_a_pass,
             keeps_statistics=penalty is None or not penalty.needs_batch_statistics,
-            n_rows=n_rows if self.max_epochs is None else None,
+            n_rows=n_rows if self.recipe == "auto" and self.max_epochs is None else None,
         )
 
     @property

@@ -32,6 +32,7 @@ from sktransfer._nets._freezing import Phase
 from sktransfer._nets._module import TunedModule
 from sktransfer._nets._penalty import Penalty
 from sktransfer._nets._schedule import range_test, steepest
+from sktransfer._nets._scores import HeldOutScores
 from sktransfer._nets._settings import TrainingSettings
 from sktransfer._nets._user_callbacks import check_patterns, own_copies, prints, sets_rate
 from sktransfer.backbones import create_optimizer
@@ -148,7 +149,7 @@ class TransferNet(WatchedNetMixin, NeuralNet):
 
 
 def _without_callbacks(settings):
-    return dataclasses.replace(settings, callbacks=None)
+    return dataclasses.replace(settings, callbacks=None, score=None)
 
 
 class _ScaledNet(TransferNet):
@@ -212,7 +213,7 @@ def train_net(
         Of an earlier training of the same module.
     """
     net = _build_net(module, valid, settings, criterion, penalty=penalty, answers=answers)
-    best = BestWeights(settings.n_iter_no_change) if settings.early_stopping else None
+    best = BestWeights(settings.n_iter_no_change, settings.monitor) if settings.early_stopping else None
     # A head alone is too little work to share: threads would only wait for one another.
     alone = not any(parameter.requires_grad for parameter in module.body.parameters())
     with torch_threads(1) if alone else nullcontext():
@@ -231,7 +232,8 @@ def train_net(
             net.optimizer_.load_state_dict(optimizer_state)
         # After initialize, so that the range test runs without them.
         net.guests = tuple(callback for _, callback in theirs)
-        own = [*_own_callbacks(net, train, phases), best, *callbacks, checkpoint and Resume(checkpoint)]
+        score = None if valid is None or settings.score is None else HeldOutScores(settings.score)
+        own = [*_own_callbacks(net, train, phases), score, best, *callbacks, checkpoint and Resume(checkpoint)]
         net.callbacks_ += [*_named(own), *theirs, *_named([checkpoint])]
         if checkpoint is not None:
             net.max_epochs = checkpoint.epochs_left(settings.n_epochs)

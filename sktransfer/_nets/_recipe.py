@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sktransfer.utils._compat import Interval, StrOptions, check_words
 from sktransfer.utils._messages import unknown_option
 
-__all__ = ["FLAT", "Recipe", "resolve_recipe", "suited"]
+__all__ = ["CALM", "FLAT", "Recipe", "resolve_recipe", "suited"]
 
 # What is changed daily, and so stands on the estimators too.
 FLAT = ("trainable", "max_epochs", "batch_size", "lr", "augment")
@@ -29,12 +29,14 @@ class Recipe(BaseEstimator):
     less than 100 steps, a probe makes up for them. The other names are
 
     ============= =====================================================================================================
-    ``"head"``    the new head alone, on frozen features, by a learning rate that falls to nothing
-    ``"full"``    the whole network, with the statistics of the source in BatchNorm and a small learning rate
+    ``"head"``    the new head alone, on frozen features, by a learning rate that falls to nothing [7]_
+    ``"full"``    the whole network [7]_, at the rates named above and with the statistics of the source in BatchNorm
     ``"lp-ft"``   the same after 60 epochs of the head alone, so that a random head spoils no good features [1]_
     ``"gradual"`` the same, but that the stages begin to learn one after another, from the top [2]_
     ``"lora"``    low-rank additions to linear layers and ungrouped convolutions [3]_
     ============= =====================================================================================================
+
+    Random weights, and deep adaptation, learn whole at 3e-4 by the three in the middle.
 
     Parameters
     ----------
@@ -122,6 +124,7 @@ class Recipe(BaseEstimator):
        Transformer-based Masked Language-models", ACL 2022.
     .. [5] Smith, L. N. "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
     .. [6] Wortsman, M. et al. "Robust fine-tuning of zero-shot models", CVPR 2022.
+    .. [7] Kornblith, S., Shlens, J. & Le, Q. V. "Do better ImageNet models transfer better?", CVPR 2019.
 
     Examples
     --------
@@ -229,13 +232,14 @@ class Recipe(BaseEstimator):
 _WHOLE = {"trainable": "all", "lr": 3e-4, "schedule": "cosine", "batch_norm": "frozen"}
 RECIPES: dict[str, dict[str, Any]] = {
     "auto": {},
-    "head": {"trainable": "head", "schedule": "cosine"},
+    "head": {"trainable": "head", "schedule": "cosine"},  # Kornblith et al., CVPR 2019, as is the next
     "full": _WHOLE,
     "lp-ft": {**_WHOLE, "probe_epochs": 60},  # Kumar et al., ICLR 2022
     "gradual": {**_WHOLE, "unfreeze_every": 3},  # Howard & Ruder, ACL 2018
     "lora": {"trainable": "lora", "lora_rank": 8, "schedule": "cosine"},  # Hu et al., ICLR 2022
 }
-_RATE = 1e-4  # of stages by "auto"
+CALM = ("auto", "full", "lp-ft", "gradual")
+_RATE = 1e-4  # at which pretrained stages learn by these
 # At that rate fewer change little (benchmarks/accuracy/auto_recipe.md). Of the head they cost next to nothing, and as
 # many more epochs of all were not better.
 _ENOUGH_STEPS = 100

@@ -1,7 +1,7 @@
 """All that a training goes by."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,10 @@ class TrainingSettings:
     cache : str, path-like, FeatureCache or None
     early_stopping : bool
     n_iter_no_change : int
+    monitor : str
+        What of the held-out rows has to get better for a training to go on: their loss, or the name of a score.
+    score : callable or None
+        Gives scores by name of what the network says of the held-out rows; see :class:`HeldOutScores`.
     neck : tuple of int
         Widths of the layers between pooled features and head.
     """
@@ -43,6 +47,8 @@ class TrainingSettings:
     cache: "str | os.PathLike[str] | FeatureCache | None" = "memory"
     early_stopping: bool = False
     n_iter_no_change: int = 10
+    monitor: str = "valid_loss"
+    score: Callable[[Any], Mapping[str, float]] | None = None
     neck: tuple[int, ...] = ()
 
     @classmethod

@@ -12,12 +12,13 @@ from sklearn.utils.validation import check_consistent_length
 
 from sktransfer._nets import NetEstimator, Recipe
 from sktransfer.fine_tuning._regularizers import regularizer_classes, resolve_regularizer
+from sktransfer.fine_tuning._scoring import resolve_scoring, score_answers
 from sktransfer.utils._compat import Interval, check_sample_weight
 
 __all__ = ["BaseFineTuned"]
 
 # What a single pass over some of the pictures cannot do, and the value that switches it off.
-_NOT_IN_PARTIAL_FIT = {"early_stopping": False, "checkpoint_dir": None}
+_NOT_IN_PARTIAL_FIT = {"early_stopping": False, "scoring": None, "checkpoint_dir": None}
 _NOT_IN_ITS_RECIPE = {
     "probe_epochs": 0,
     "unfreeze_every": None,
@@ -38,6 +39,7 @@ class BaseFineTuned(NetEstimator):
         "early_stopping": ["boolean"],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
+        "scoring": "no_validation",  # resolve_scoring says more
         "n_views": [Interval(Integral, 1, None, closed="left")],
     }
     _is_calm = True
@@ -105,6 +107,7 @@ class BaseFineTuned(NetEstimator):
         checkpoint, seed = self._start()
         warm = self.warm_start and self._trained_before
         backbone, samples = self._open(X, seed, anew=not warm)
+        resolve_scoring(self.scoring)
         backbone.modality.views(self.n_views)  # before the training, not after
         return samples, {"backbone": backbone, "checkpoint": checkpoint, "seed": seed, "warm": warm}
 
@@ -118,7 +121,7 @@ class BaseFineTuned(NetEstimator):
             valid = samples.take(held_out), values[held_out], weights[held_out]
             samples, values, weights = samples.take(rows), values[rows], weights[rows]
         self._suit_recipe(backbone, n_rows=len(samples))
-        settings = self._settings()
+        settings = self._scored(self._settings(), backbone, valid)
         self._begin(*reported, settings.n_epochs)
         self._train(
             backbone,
@@ -131,6 +134,26 @@ class BaseFineTuned(NetEstimator):
             reported=reported,
         )
         return self._end(*reported)
+
+    def _scored(self, settings, backbone, valid):
+        """Add to settings the scores of the held-out part, which early stopping then goes by."""
+        scorers = resolve_scoring(self.scoring)
+        self.score_names_: list[str] = list(scorers)
+        if not scorers:
+            return settings
+        if valid is None:
+            raise ValueError(
+                f"scoring={self.scoring!r} is of held-out pictures, and there are none: pass early_stopping=True, or "
+                "X_val and y_val, or scoring=None."
+            )
+        samples, values, _ = valid
+        parts = backbone.modality.parts(samples)
+        y = self._answered(values)
+
+        def score(scores):
+            return score_answers(self, scorers, scores if parts is None else parts.mean(scores), y)
+
+        return replace(settings, monitor=self.score_names_[0], score=score)
 
     def _begin_pass(self, X):
         """Open X for one pass, by a network anew in the first: ``(samples, what _partial_fit needs)``."""

@@ -76,9 +76,14 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         Share of the training pictures held out, of each class alike, where `early_stopping` and no `X_val` is passed to
         :meth:`fit`.
     early_stopping : bool, default=False
-        Stop when the loss on held-out pictures no longer falls, and restore the weights at its lowest.
+        Stop when the loss on held-out pictures no longer falls, or the first score of `scoring` no longer rises, and
+        restore the weights of the best epoch.
     n_iter_no_change : int, default=10
-        Epochs without a lower held-out loss before training stops.
+        Epochs without a better one before training stops.
+    scoring : str, callable, list of these or None, default=None
+        What of the held-out pictures is computed after each epoch beside their loss, into ``history_`` as
+        ``valid_NAME``: names of scikit-learn's scorers, or functions of an estimator that predicts, row numbers and y.
+        Each picture counts alike.
     checkpoint_dir : path-like or None, default=None
         Folder that takes the state of the training after each epoch. A fit that was killed and is called again with the
         same parameters and data goes on from there; one that had ended gives its result at once. A folder belongs to
@@ -138,6 +143,8 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         Epochs run.
     lr_ : float
         Learning rate.
+    score_names_ : list of str
+        Names in ``history_`` of what `scoring` asked for.
     lr_range_ : dict of ndarray
         ``"lr"`` and ``"loss"`` of the range test, where ``lr="auto"``.
     input_spec_ : InputSpec
@@ -195,6 +202,7 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         validation_fraction: float = 0.1,
         early_stopping: bool = False,
         n_iter_no_change: int = 10,
+        scoring: str | Callable | Sequence[str | Callable] | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
         warm_start: bool = False,
         n_views: int = 1,
@@ -225,6 +233,7 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
         self.n_iter_no_change = n_iter_no_change
+        self.scoring = scoring
         self.checkpoint_dir = checkpoint_dir
         self.warm_start = warm_start
         self.n_views = n_views
@@ -353,8 +362,7 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         ndarray of shape (n_samples, n_classes)
             Columns in the order of ``classes_``; rows sum to one, unless a picture has several labels.
         """
-        scores = self._outputs(X, "scores", with_gaps=True).astype(np.float64)
-        return expit(scores) if self._multilabel else softmax(scores, axis=1)
+        return self._proba(self._outputs(X, "scores", with_gaps=True))
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict labels.
@@ -370,8 +378,18 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
             Values of ``classes_``; for several labels a picture an indicator matrix.
         """
         check_is_fitted(self)
-        scores = self._outputs(X, "scores")
+        return self._predicted(self._outputs(X, "scores"))
+
+    def _proba(self, scores):
+        scores = scores.astype(np.float64)
+        return expit(scores) if self._multilabel else softmax(scores, axis=1)
+
+    def _predicted(self, scores):
         return (scores > 0).astype(int) if self._multilabel else self.classes_[scores.argmax(1)]
+
+    def _answered(self, values):
+        """Give labels as they are predicted."""
+        return values.astype(int) if self._multilabel else self.classes_[values]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -65,9 +65,14 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         Share of the training pictures held out, of each class alike, where `early_stopping` and no `X_val` is passed to
         :meth:`fit`.
     early_stopping : bool, default=False
-        Stop when the loss on held-out pictures no longer falls, and restore the weights at its lowest.
+        Stop when the loss on held-out pictures no longer falls, or the first score of `scoring` no longer rises, and
+        restore the weights of the best epoch.
     n_iter_no_change : int, default=10
-        Epochs without a lower held-out loss before training stops.
+        Epochs without a better one before training stops.
+    scoring : str, callable, list of these or None, default=None
+        What of the held-out pictures is computed after each epoch beside their loss, into ``history_`` as
+        ``valid_NAME``: names of scikit-learn's scorers, or functions of an estimator that predicts, row numbers and y.
+        Each picture counts alike.
     checkpoint_dir : path-like or None, default=None
         Folder that takes the state of the training after each epoch. A fit that was killed and is called again with the
         same parameters and data goes on from there; one that had ended gives its result at once. A folder belongs to
@@ -127,6 +132,8 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         Epochs run.
     lr_ : float
         Learning rate.
+    score_names_ : list of str
+        Names in ``history_`` of what `scoring` asked for.
     lr_range_ : dict of ndarray
         ``"lr"`` and ``"loss"`` of the range test, where ``lr="auto"``.
     input_spec_ : InputSpec
@@ -177,6 +184,7 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         validation_fraction: float = 0.1,
         early_stopping: bool = False,
         n_iter_no_change: int = 10,
+        scoring: str | Callable | Sequence[str | Callable] | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
         warm_start: bool = False,
         n_views: int = 1,
@@ -204,6 +212,7 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
         self.n_iter_no_change = n_iter_no_change
+        self.scoring = scoring
         self.checkpoint_dir = checkpoint_dir
         self.warm_start = warm_start
         self.n_views = n_views
@@ -310,7 +319,13 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
             In the units of y, and of its shape.
         """
-        return self._unscaled(self._outputs(X, "scores", with_gaps=True))
+        return self._predicted(self._outputs(X, "scores", with_gaps=True))
+
+    def _predicted(self, scores):
+        return self._unscaled(scores)
+
+    def _answered(self, values):
+        return self._unscaled(values)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -35,6 +35,8 @@ class LearningHistoryDisplay:
         One entry an epoch, such as ``history_`` of :class:`FineTunedClassifier`: figures by name (``"train_loss"``,
         ``"valid_loss"``, ``"lr"``, ...). ``"epoch"`` is the position on the x axis (where it is missing or does not
         rise, epochs are counted from 1), and ``"phase"`` names the phase of the training.
+    scores : sequence of str, default=()
+        Names of validation scores in it, of which more is better; by the first of them an epoch is best.
 
     Attributes
     ----------
@@ -45,7 +47,7 @@ class LearningHistoryDisplay:
     lines_ : list of matplotlib.lines.Line2D
         The curves, one for each of `metrics`.
     best_epoch_ : int or None
-        Epoch with the lowest validation loss; None if none was recorded.
+        Epoch with the lowest validation loss, or with the highest of the first of `scores`; None if none was recorded.
     lr_ax_ : matplotlib.axes.Axes or None
         Second y axis with the learning rate; None if it was not drawn.
 
@@ -73,8 +75,9 @@ class LearningHistoryDisplay:
     2
     """
 
-    def __init__(self, *, history: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, *, history: Sequence[Mapping[str, Any]], scores: Sequence[str] = ()) -> None:
         self.history = history
+        self.scores = scores
 
     @classmethod
     def from_estimator(
@@ -95,7 +98,7 @@ class LearningHistoryDisplay:
         ax : matplotlib.axes.Axes or None, default=None
             Where to draw; None makes a new figure.
         metrics : str, list of str or None, default=None
-            What to draw; None draws training and validation loss, as far as recorded.
+            What to draw; None draws training and validation loss, as far as recorded, and the scores.
         name : str or None, default=None
             Put before the labels of the curves.
         **kwargs : dict
@@ -106,7 +109,9 @@ class LearningHistoryDisplay:
         LearningHistoryDisplay
             The display, drawn.
         """
-        return cls.from_history(_recorded_history(estimator), ax=ax, metrics=metrics, name=name, **kwargs)
+        found = _trained(estimator)
+        scores = getattr(found, "score_names_", ())
+        return cls.from_history(found.history_, ax=ax, metrics=metrics, name=name, scores=scores, **kwargs)
 
     @classmethod
     def from_history(
@@ -116,6 +121,7 @@ class LearningHistoryDisplay:
         ax: Axes | None = None,
         metrics: str | Sequence[str] | None = None,
         name: str | None = None,
+        scores: Sequence[str] = (),
         **kwargs: Any,
     ) -> LearningHistoryDisplay:
         """Draw a history.
@@ -127,9 +133,11 @@ class LearningHistoryDisplay:
         ax : matplotlib.axes.Axes or None, default=None
             Where to draw; None makes a new figure.
         metrics : str, list of str or None, default=None
-            What to draw; None draws training and validation loss, as far as recorded.
+            What to draw; None draws training and validation loss, as far as recorded, and the scores.
         name : str or None, default=None
             Put before the labels of the curves.
+        scores : sequence of str, default=()
+            Names of validation scores in it, of which more is better; by the first of them an epoch is best.
         **kwargs : dict
             Passed to :meth:`plot`.
 
@@ -138,7 +146,7 @@ class LearningHistoryDisplay:
         LearningHistoryDisplay
             The display, drawn.
         """
-        return cls(history=history).plot(ax, metrics=metrics, name=name, **kwargs)
+        return cls(history=history, scores=scores).plot(ax, metrics=metrics, name=name, **kwargs)
 
     def plot(
         self,
@@ -151,7 +159,8 @@ class LearningHistoryDisplay:
     ) -> LearningHistoryDisplay:
         """Draw the curves over the epochs.
 
-        The epoch with the lowest validation loss is marked on the validation curves. Where a phase of the training
+        The epoch with the lowest validation loss, or the highest score where there are some, is marked on the
+        validation curves. Where a phase of the training
         begins, there is a thin vertical line, with the names of the phases on top.
 
         Parameters
@@ -160,7 +169,7 @@ class LearningHistoryDisplay:
             Where to draw; None makes a new figure. Axes that already have curves get those of the metrics alone, so
             that several trainings can be compared.
         metrics : str, list of str or None, default=None
-            What to draw; None draws training and validation loss, as far as recorded.
+            What to draw; None draws training and validation loss, as far as recorded, and the scores.
         name : str or None, default=None
             Put before the labels of the curves.
         learning_rate : bool or "auto", default="auto"
@@ -184,7 +193,7 @@ class LearningHistoryDisplay:
         if not (isinstance(learning_rate, (bool, np.bool_)) or learning_rate == "auto"):
             raise ValueError(f"learning_rate must be True, False or 'auto'; got {learning_rate!r}.")
         history = _checked(self.history)
-        metrics = _chosen(history, metrics)
+        metrics = _chosen(history, metrics, self.scores)
         if ax is None:
             _, ax = pyplot.subplots(layout="constrained")
         alone = not ax.has_data()
@@ -195,7 +204,8 @@ class LearningHistoryDisplay:
         for metric in metrics:
             style = {"label": _label(metric, name), "marker": marker, **line_kwargs}
             self.lines_ += ax.plot(epochs, _series(history, metric), **style)
-        self._mark_best(metrics, epochs, _series(history, "valid_loss"), name)
+        by = self.scores[0] if self.scores else "valid_loss"
+        self._mark_best(metrics, epochs, _series(history, by), by, name)
         ax.set(xlabel="epoch", ylabel=_axis_label(metrics))
         ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
         rates = _series(history, "lr")
@@ -207,14 +217,15 @@ class LearningHistoryDisplay:
         ax.legend()
         return self
 
-    def _mark_best(self, metrics, epochs, losses, name):
-        """Put a point at the epoch of the lowest validation loss on each validation curve."""
+    def _mark_best(self, metrics, epochs, values, by, name):
+        """Put a point at the epoch of the lowest validation loss, or the highest score, on each validation curve."""
         self.best_epoch_ = None
-        if not np.isfinite(losses).any():
+        if not np.isfinite(values).any():
             return
-        best = int(np.nanargmin(losses))
+        is_loss = by == "valid_loss"
+        best = int(np.nanargmin(values) if is_loss else np.nanargmax(values))
         self.best_epoch_ = int(epochs[best])
-        label = _label(f"lowest validation loss (epoch {self.best_epoch_})", name)
+        label = _label(f"{'lowest' if is_loss else 'highest'} {_label(by)} (epoch {self.best_epoch_})", name)
         for metric, line in zip(metrics, self.lines_, strict=True):
             if metric.startswith("valid_"):
                 value = line.get_ydata()[best]
@@ -265,14 +276,14 @@ class LearningHistoryDisplay:
                 text.set(rotation=40, ha="left", rotation_mode="anchor")
 
 
-def _recorded_history(estimator):
-    """Find ``history_`` in an estimator, the last step of a pipeline or the winner of a search."""
+def _trained(estimator):
+    """Find what has ``history_``: an estimator, the last step of a pipeline or the winner of a search."""
     found = estimator
     while isinstance(found, Pipeline) or hasattr(found, "best_estimator_"):
         found = found.steps[-1][1] if isinstance(found, Pipeline) else found.best_estimator_
     check_is_fitted(found)
     if hasattr(found, "history_"):
-        return found.history_
+        return found
     hint = "Fit the search with refit=True." if hasattr(found, "cv_results_") else "Pass one that trains in epochs."
     raise TypeError(
         f"estimator must have history_ after fit, as FineTunedClassifier has; {type(found).__name__} has none. {hint}"
@@ -296,14 +307,14 @@ def _is_figure(value):
     return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
 
 
-def _chosen(history, metrics):
+def _chosen(history, metrics, scores):
     """Names of what is drawn."""
     recorded = dict.fromkeys(
         key for entry in history for key, value in entry.items() if key != "epoch" and _is_figure(value)
     )
     there = f"The history has {', '.join(map(repr, recorded)) or 'no figures at all'}."
     if metrics is None:
-        chosen = [key for key in ("train_loss", "valid_loss") if key in recorded]
+        chosen = [key for key in ("train_loss", "valid_loss", *scores) if key in recorded]
         if not chosen:
             raise ValueError(f"history has neither 'train_loss' nor 'valid_loss'. {there} Pass metrics=.")
         return chosen

@@ -287,6 +287,10 @@ def test_what_nobody_says_of_rates_leaves_the_source_calm():
         taken() == taken(trainable="norm") == taken(trainable=1, lr=1e-3) == taken(trainable=1, weights=None) == plain
     )
     assert taken(trainable=1, recipe=Recipe()) == plain
+    for name in ("full", "lp-ft", "gradual"):
+        assert taken(recipe=name) == calm
+        assert taken(recipe=name, lr=1e-3) == (1e-3, 1.0, "frozen", "cosine")
+        assert taken(recipe=name, weights=None) == (3e-4, 1.0, "frozen", "cosine")
     passes = FineTunedClassifier("sktransfer_mini", trainable=1, random_state=0)
     for _ in range(2):
         passes.partial_fit(X, y, classes=range(10))
