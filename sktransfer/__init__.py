@@ -112,6 +112,7 @@ _ROOM_OF = {
     "leep_score": "metrics",
     "list_backbones": "backbones",
     "load_backbone": "backbones",
+    "load_folder": "datasets",
     "logme_score": "metrics",
     "make_domain_shift": "datasets",
     "make_image_domains": "datasets",

@@ -30,7 +30,7 @@ from sktransfer.adaptation import (
     SubspaceAlignmentAdapter,
 )
 from sktransfer.backbones import AudioBackbone, ImageBackbone, TextBackbone, list_backbones, load_backbone
-from sktransfer.datasets import make_domain_shift, make_image_domains
+from sktransfer.datasets import load_folder, make_domain_shift, make_image_domains
 from sktransfer.deep_adaptation import (
     AdaBNClassifier,
     ADDAClassifier,
@@ -254,6 +254,7 @@ __all__ = [
     "leep_score",
     "list_backbones",
     "load_backbone",
+    "load_folder",
     "logme_score",
     "make_domain_shift",
     "make_image_domains",

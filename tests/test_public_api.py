@@ -119,6 +119,7 @@ FUNCTIONS = (
     "leep_score",
     "list_backbones",
     "load_backbone",
+    "load_folder",
     "logme_score",
     "make_domain_shift",
     "make_image_domains",

@@ -36,6 +36,7 @@ from sktransfer import (
     MMDAdapter,
     PretrainedFeatureExtractor,
     clear_cache,
+    load_folder,
     make_image_domains,
 )
 
@@ -266,11 +267,21 @@ def plot_domains(drawn, accuracies):
 # ------------
 
 
-def read_folder(folder):
-    """Paths and class names of the pictures in FOLDER/class/picture."""
-    suffixes = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-    paths = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in suffixes)
-    return paths, np.array([path.parent.name for path in paths])
+def is_picture(path):
+    """Whether a file can be decoded; says so where it cannot."""
+    try:
+        Image.open(path).convert("RGB")
+    except OSError as error:
+        print(f"{path} is left out: {error}")
+        return False
+    return True
+
+
+def read_pictures(folder):
+    """Paths and class names of the pictures of a folder that can be read."""
+    X, y = load_folder(folder, kind="images")
+    readable = np.array([is_picture(path) for path in X])
+    return take(X, np.flatnonzero(readable)), np.array(y)[readable]
 
 
 def parse_arguments():
@@ -280,23 +291,36 @@ def parse_arguments():
     parser.add_argument("--backbone", default="sktransfer_mini", help="any name of sktransfer.list_backbones()")
     parser.add_argument("--output", type=Path, default=Path("build/quickstart"), help="where the pictures go")
     arguments = parser.parse_args()
-    if arguments.pictures and len({path.parent for path in read_folder(arguments.pictures)[0]}) < 2:
-        parser.error(f"--pictures {arguments.pictures}: expected at least two subfolders with pictures, one a class.")
-    return arguments
+    if arguments.labels < 1:
+        parser.error(f"--labels {arguments.labels}: expected at least 1.")
+    if arguments.pictures is None:
+        return arguments, digit_tasks()
+    try:
+        X, y = read_pictures(arguments.pictures)
+    except (OSError, ValueError) as error:
+        parser.error(f"--pictures {arguments.pictures}: {error}")
+    classes, counts = np.unique(y, return_counts=True)
+    if len(classes) < 2:
+        parser.error(
+            f"--pictures {arguments.pictures}: expected at least two subfolders with pictures, one a class, found "
+            f"{len(classes)}."
+        )
+    if counts.max() <= arguments.labels:
+        parser.error(
+            f"--pictures {arguments.pictures}: {counts.max()} pictures in the largest class, and --labels "
+            f"{arguments.labels} of each to learn from leave none to test on. Pass fewer --labels."
+        )
+    return arguments, {f"Pictures of {arguments.pictures}": (X, y)}
 
 
 def main():
-    arguments = parse_arguments()
+    arguments, tasks = parse_arguments()
     arguments.output.mkdir(parents=True, exist_ok=True)
     print(f"Accuracy: mean and standard deviation over {N_DRAWS} random draws. Time: all the work of the first draw.")
-    if arguments.pictures:
-        tasks = {f"Pictures of {arguments.pictures}": read_folder(arguments.pictures)}
-    else:
-        tasks = digit_tasks()
     figures = {}
     for title, (X, y) in tasks.items():
         n_classes = len(np.unique(y))
-        n_test = min(MAX_TEST, len(y) - arguments.labels * n_classes)
+        n_test = len(choose_labelled(y, arguments.labels, 0)[1])
         print(f"\n{title}: {n_classes} classes, {arguments.labels} labelled pictures a class, {n_test} to test on")
         test, predictions = run_few_labels(X, y, arguments.labels, arguments.backbone)
         if not figures:

@@ -1,6 +1,7 @@
 """The names of ``__init__.py``, which are lazy there, for type checkers; tests/test_types.py compares the two."""
 
 from sktransfer.modalities._audio import AudioSpec, Recordings
+from sktransfer.modalities._endings import KINDS, kind_of_file
 from sktransfer.modalities._image_files import to_pil
 from sktransfer.modalities._images import Images, open_images
 from sktransfer.modalities._loaders import (
@@ -23,6 +24,7 @@ from sktransfer.modalities._texts import Texts, open_texts
 from sktransfer.modalities._windows import Windows
 
 __all__ = [
+    "KINDS",
     "AudioSpec",
     "ImagePreprocessor",
     "Images",
@@ -37,6 +39,7 @@ __all__ = [
     "Texts",
     "Windows",
     "iter_batches",
+    "kind_of_file",
     "map_ahead",
     "open_images",
     "open_texts",

@@ -11,7 +11,15 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-__all__ = ["check_regular", "not_a_path", "open_image", "open_regular", "path_in_bytes", "what_else"]
+__all__ = [
+    "check_regular",
+    "not_a_path",
+    "open_image",
+    "open_regular",
+    "path_in_bytes",
+    "raster_formats",
+    "what_else",
+]
 
 # Formats whose files are pixels. Not those that run a program (EPS), ask the system to draw (WMF), or hold files of
 # any format in turn (IPTC, MIC, FPX). HEIF and JXL are there once a package has registered them.
@@ -66,7 +74,7 @@ def open_image(stream: BinaryIO) -> Image.Image:
         It is something else; says what, where that can be seen.
     """
     try:
-        return Image.open(stream, formats=_formats())
+        return Image.open(stream, formats=raster_formats())
     except (UnidentifiedImageError, struct.error) as error:
         stream.seek(0)
         head = stream.read(_HEAD)
@@ -74,7 +82,8 @@ def open_image(stream: BinaryIO) -> Image.Image:
 
 
 @functools.cache
-def _formats():
+def raster_formats() -> tuple[str, ...]:
+    """Give the formats of pixels that this Pillow opens, by its names for them."""
     Image.init()  # all plugins: Pillow would import those that it lacks one file after the other
     return tuple(name for name in _RASTER if name in Image.OPEN)
 
