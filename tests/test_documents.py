@@ -13,7 +13,10 @@ from sktransfer.backbones import _timm
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = sorted([ROOT / "docs/index.rst", *(ROOT / "docs/user_guide").glob("*.rst")])
+ROOMS = ("getting_started", "how_to", "user_guide")
+PAGES = sorted(
+    [*(ROOT / "docs").glob("*.rst"), *(page for room in ROOMS for page in (ROOT / "docs" / room).glob("*.rst"))]
+)
 CLIENT = re.compile(r"^- (?P<names>.+): \[(?P<test>test_\w+)\]\((?P<file>tests/[\w/]+\.py)\)$", re.MULTILINE)
 
 

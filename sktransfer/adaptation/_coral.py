@@ -134,7 +134,7 @@ class CORALAdapter(OneToOneFeatureMixin, BaseAdapter):
 
     See Also
     --------
-    sktransfer.metrics.coral_distance : The difference of covariances.
+    coral_distance : The difference of covariances.
     DomainStandardizer : Aligns means and variances only.
 
     Notes

@@ -150,7 +150,7 @@ class MMDAdapter(BaseAdapter):
     --------
     AdaptedClassifier : Fits a classifier on adapted source rows.
     MEDAClassifier : Learns the classifier together with the alignment.
-    sktransfer.metrics.mmd_distance : The discrepancy that is made small.
+    mmd_distance : The discrepancy that is made small.
 
     Notes
     -----

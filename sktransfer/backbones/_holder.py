@@ -61,7 +61,7 @@ class BackboneDescription(BackboneHolderMixin, BaseEstimator, ABC):
 
     @property
     def reading(self) -> dict[str, Any]:
-        """What :meth:`Modality.open` is told in ``fit``."""
+        """What ``Modality.open`` is told in ``fit``."""
         return {}
 
     @abstractmethod

@@ -119,7 +119,7 @@ class ImageBackbone(BackboneDescription):
 
     @property
     def reading(self) -> dict[str, Any]:
-        """What :meth:`Modality.open` is told."""
+        """What ``Modality.open`` is told."""
         return {name: getattr(self, name) for name in ("image_shape", "channels", "value_range", "resize")}
 
     def load(self, *, random_state: int = 0) -> Backbone:

@@ -114,7 +114,7 @@ def mmd_loss(source: torch.Tensor, target: torch.Tensor, gammas: Gammas) -> torc
 
     See Also
     --------
-    sktransfer.metrics.mmd_distance : The same number, of arrays of any size.
+    mmd_distance : The same number, of arrays of any size.
 
     References
     ----------

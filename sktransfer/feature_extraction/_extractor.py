@@ -62,7 +62,7 @@ class PretrainedFeatureExtractor(BackboneHolderMixin, ClassNamePrefixFeaturesOut
         same of five crops of seven eighths of the height and width. Every view passes the network.
     resize : {"fast", "exact"}, default="fast"
         ``"exact"`` prepares pictures to the last bit as timm's own transform does; ``"fast"`` within a grey level of
-        it, in half the time (a fifth for JPEGs of 2000 pixels). See :class:`~sktransfer.modalities.ImagePreprocessor`.
+        it, in half the time (a fifth for JPEGs of 2000 pixels).
     batch_size : int, default=32
         Pictures that pass the network together; a CPU takes as many at once as it computes fastest.
     device : str or torch.device, default="auto"

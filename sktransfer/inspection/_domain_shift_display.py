@@ -131,7 +131,7 @@ class DomainShiftDisplay:
             Makes the rows "before" where `X` is no table, as of pictures: fitted, not fitted, or a function of the
             rows.
         method : {"pca", "tsne"}, default="pca"
-            Principal components, or t-SNE [1]_, which takes seconds and whose distances between groups mean little.
+            Principal components, or t-SNE, which takes seconds and whose distances between groups mean little.
         distance : {"proxy_a_distance", "mmd"}, default="proxy_a_distance"
             Which distance the titles show.
         random_state : int, RandomState or None, default=None

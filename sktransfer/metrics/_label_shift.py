@@ -59,7 +59,7 @@ def class_proportions(
     See Also
     --------
     label_shift_distance : How far these are from the shares in the source.
-    sktransfer.weighting.LabelShiftWeighter : Weights source rows by them.
+    LabelShiftWeighter : Weights source rows by them.
 
     References
     ----------

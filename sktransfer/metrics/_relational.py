@@ -38,7 +38,7 @@ def leep_score(source_proba: Any, y: Any) -> float:
     ----------
     source_proba : array-like of shape (n_samples, n_source_classes)
         Probabilities of the source classes for the target's rows, as
-        :meth:`sktransfer.backbones.Backbone.source_proba` or ``predict_proba`` give them. Rows sum to one, up to 0.01.
+        ``load_backbone(...).source_proba`` or ``predict_proba`` give them. Rows sum to one, up to 0.01.
     y : array-like of shape (n_samples,)
         Classes of the target's rows.
 

@@ -51,7 +51,7 @@ class PredictionEntropyScorer(_ProbabilityScorer):
 
     See Also
     --------
-    sktransfer.metrics.prediction_entropy_score : The formula.
+    prediction_entropy_score : The formula.
     InformationMaximizationScorer : Does not reward predicting one class for all rows.
 
     References
@@ -88,7 +88,7 @@ class InformationMaximizationScorer(_ProbabilityScorer):
 
     See Also
     --------
-    sktransfer.metrics.information_maximization_score : The formula.
+    information_maximization_score : The formula.
     ClassConfusionScorer : Rewards the same, bounded by one.
 
     References
@@ -127,7 +127,7 @@ class SoftNeighborhoodDensityScorer(_ProbabilityScorer):
 
     See Also
     --------
-    sktransfer.metrics.soft_neighborhood_density_score : The formula.
+    soft_neighborhood_density_score : The formula.
 
     Notes
     -----
@@ -173,7 +173,7 @@ class ClassConfusionScorer(_ProbabilityScorer):
 
     See Also
     --------
-    sktransfer.metrics.class_confusion_score : The formula.
+    class_confusion_score : The formula.
     InformationMaximizationScorer : Rewards the same, in nats.
 
     References

@@ -114,7 +114,7 @@ class DomainClassifierWeighter(BaseWeighter):
 
     See Also
     --------
-    sktransfer.metrics.proxy_a_distance : How well a classifier tells the domains apart.
+    proxy_a_distance : How well a classifier tells the domains apart.
     RuLSIFWeighter : The ratio fitted directly.
 
     Notes

@@ -269,7 +269,7 @@ class KMMWeighter(BaseWeighter):
     See Also
     --------
     KLIEPWeighter : Chooses its kernel width by cross-validation.
-    sktransfer.metrics.mmd_distance : The discrepancy that is made small.
+    mmd_distance : The discrepancy that is made small.
 
     Notes
     -----

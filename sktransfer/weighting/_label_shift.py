@@ -98,7 +98,7 @@ class LabelShiftWeighter(BaseWeighter):
 
     See Also
     --------
-    sktransfer.metrics.class_proportions : The estimate alone.
+    class_proportions : The estimate alone.
     DomainClassifierWeighter : For covariate shift.
     KMMWeighter : Matches kernel means by one weight a row.
 
