@@ -5,6 +5,7 @@ from sktransfer import backbones as backbones
 from sktransfer import base as base
 from sktransfer import datasets as datasets
 from sktransfer import deep_adaptation as deep_adaptation
+from sktransfer import dense as dense
 from sktransfer import exceptions as exceptions
 from sktransfer import feature_extraction as feature_extraction
 from sktransfer import few_labels as few_labels
@@ -54,6 +55,7 @@ from sktransfer.deep_adaptation import (
     SHOTClassifier,
     TENTClassifier,
 )
+from sktransfer.dense import PixelClassifier, mean_iou_scorer, object_features, pixel_accuracy_scorer
 from sktransfer.domains import pack_domains
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
 from sktransfer.few_labels import PrototypeClassifier, duplicate_pairs, select_for_labeling
@@ -75,6 +77,7 @@ from sktransfer.inspection import (
     LabelEfficiencyDisplay,
     LearningHistoryDisplay,
     NegativeTransferDisplay,
+    SegmentationDisplay,
     TokenSaliencyDisplay,
     TransferabilityDisplay,
     grad_cam,
@@ -211,12 +214,14 @@ __all__ = [
     "OTAdapter",
     "PADAClassifier",
     "PixelAdapter",
+    "PixelClassifier",
     "PredictionEntropyScorer",
     "PretrainedFeatureExtractor",
     "PrototypeClassifier",
     "Recipe",
     "RuLSIFWeighter",
     "SHOTClassifier",
+    "SegmentationDisplay",
     "SoftNeighborhoodDensityScorer",
     "SourceSelector",
     "SourceTargetShuffleSplit",
@@ -258,14 +263,17 @@ __all__ = [
     "logme_score",
     "make_domain_shift",
     "make_image_domains",
+    "mean_iou_scorer",
     "mmd_distance",
     "nce_score",
     "negative_transfer_report",
     "neighborhood_agreement_score",
     "nleep_score",
+    "object_features",
     "oracle_scorer",
     "pack_domains",
     "parc_score",
+    "pixel_accuracy_scorer",
     "prediction_entropy_score",
     "proxy_a_distance",
     "rank_backbones",

@@ -18,6 +18,7 @@ _META = {
     "FineTunedRegressor": lambda cls: cls(**NET),
     "LabelShiftWeighter": lambda cls: cls(LogisticRegression()),
     "PixelAdapter": lambda cls: cls(max_epochs=1, device="cpu", random_state=0),
+    "PixelClassifier": lambda cls: cls("test_resnet", weights=None, cache=None, random_state=0),
     "PretrainedFeatureExtractor": lambda cls: cls(**TINY),
     "TrAdaBoostClassifier": lambda cls: cls(n_estimators=3, random_state=0),
     "TrAdaBoostRegressor": lambda cls: cls(n_estimators=3, random_state=0),
@@ -51,6 +52,8 @@ def fitted(name):
         return cls(source, **({} if name == "AdaBNClassifier" else {"max_epochs": 1})).fit(images), images
     if name in ("FineTunedClassifier", "FineTunedRegressor", "BackboneSearch", "PretrainedFeatureExtractor"):
         return _META[name](cls).fit(images, labels), images
+    if name == "PixelClassifier":
+        return _META[name](cls).fit(images, (images.mean(-1) > images.mean()).astype(int)), images
     if name in ("FourierAdapter", "PixelAdapter"):
         return _META.get(name, lambda cls: cls())(cls).fit(images, sample_domain=image_domain), images
     if cls.__module__.startswith("sktransfer.deep_adaptation"):

@@ -4,9 +4,17 @@ And timm's preprocessing, which ours is compared with.
 """
 
 import numpy as np
+from sklearn.base import ClassifierMixin
 from sklearn.neighbors import KNeighborsRegressor
 
-from sktransfer import BackboneSearch, FineTunedClassifier, FineTunedRegressor, PretrainedFeatureExtractor
+from sktransfer import (
+    BackboneSearch,
+    FineTunedClassifier,
+    FineTunedRegressor,
+    PixelClassifier,
+    PretrainedFeatureExtractor,
+)
+from sktransfer.domains import check_class_labels, check_length, labels_of_fit
 from sktransfer.modalities import Images
 
 # After sktransfer, which mends torchvision builds that timm could not import.
@@ -58,6 +66,30 @@ class RowsRegressor(_RowsArePictures, FineTunedRegressor):
     pass
 
 
+class RowsPixelClassifier(_RowsArePictures, ClassifierMixin, PixelClassifier):
+    """A row is a picture of one line, and its label that of all of its pixels."""
+
+    def fit(self, X, y, *, sample_domain=None):
+        y = labels_of_fit(y, caller="PixelClassifier")
+        check_class_labels(y)
+        if hasattr(X, "shape") and len(X.shape) == 2:
+            check_length(y, X.shape[0], name="y")
+        labels, places = np.unique(y, return_inverse=True)
+        n_columns = ([1, *np.asarray(X).shape[1:]])[-1]
+        super().fit(X, [np.full((1, n_columns), place) for place in places], sample_domain=sample_domain)
+        self.classes_ = labels
+        return self
+
+    def predict_proba(self, X):
+        return super().predict_proba(X).mean(axis=(1, 2))
+
+    def predict(self, X):
+        found = self.predict_proba(X).argmax(1)
+        return self.classes_[found]
+
+    score = ClassifierMixin.score
+
+
 class RowsBackboneSearch(BackboneSearch):
     """Searches among networks of which each sees rows as pictures."""
 
@@ -74,6 +106,7 @@ ESTIMATORS = [
     RowsClassifier(**TINY, trainable="all", max_epochs=3, lr=0.01, random_state=0),
     RowsRegressor(**TINY, max_epochs=80, lr=0.08, random_state=0),
     RowsRegressor(**TINY, trainable=1, max_epochs=20, lr=0.02, loss="huber", random_state=0),
+    RowsPixelClassifier("test_efficientnet", weights=None, random_state=0),
     RowsBackboneSearch(**SEARCHED),
     RowsBackboneSearch(KNeighborsRegressor(3), **SEARCHED),
 ]

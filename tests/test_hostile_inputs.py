@@ -457,6 +457,7 @@ PICTURES = "reads pictures: tests/modalities and the tests of its room"
 NOT_OF_TABLES = {
     **dict.fromkeys(("BackboneSearch", "FineTunedClassifier", "FineTunedRegressor", "FixMatchClassifier"), PICTURES),
     **dict.fromkeys(("FourierAdapter", "PixelAdapter", "PretrainedFeatureExtractor", "grad_cam"), PICTURES),
+    **dict.fromkeys(("PixelClassifier", "mean_iou_scorer", "object_features", "pixel_accuracy_scorer"), PICTURES),
     **dict.fromkeys(("GradCAMDisplay", "rank_backbones", "make_image_domains"), PICTURES),
     "TokenSaliencyDisplay": "reads texts: tests/inspection",
     **dict.fromkeys(("BSS", "CoTuning", "DELTA", "L2SP", "LwF", "RKD", "StochNorm"), "holds parameters of a training"),
@@ -467,7 +468,9 @@ NOT_OF_TABLES = {
         ("CoverageDisplay", "DomainShiftDisplay", "LabelEfficiencyDisplay", "LearningHistoryDisplay"),
         "draws: tests/inspection",
     ),
-    **dict.fromkeys(("NegativeTransferDisplay", "TransferabilityDisplay"), "draws: tests/inspection"),
+    **dict.fromkeys(
+        ("NegativeTransferDisplay", "SegmentationDisplay", "TransferabilityDisplay"), "draws: tests/inspection"
+    ),
     **dict.fromkeys(("TransferSearchCV", "negative_transfer_report"), "fits the estimators above by the dozen"),
     "__version__": "a string",
 }

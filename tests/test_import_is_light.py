@@ -9,6 +9,7 @@ HEAVY = ("torch", "torchvision", "timm", "skorch", "huggingface_hub", "pandas", 
 ROOMS = (
     "adaptation",
     "datasets",
+    "dense",
     "domains",
     "feature_extraction",
     "few_labels",

@@ -19,7 +19,7 @@ LAYERS = (
     {"_nets"},
     {
         *("feature_extraction", "few_labels", "fine_tuning", "adaptation", "weighting"),
-        *("deep_adaptation", "picture_adaptation", "parameter_transfer"),
+        *("deep_adaptation", "dense", "picture_adaptation", "parameter_transfer"),
     },
     {"model_selection", "inspection"},
     {"__init__"},
@@ -100,7 +100,8 @@ def test_upward_imports_are_found():
 
 # Where pictures are meant: everywhere else a sample is of any kind.
 OF_PICTURES = (
-    *("modalities/", "picture_adaptation/", "inspection/_grad_cam", "datasets/", "exceptions.py"),
+    *("modalities/", "dense/", "picture_adaptation/", "inspection/_grad_cam", "inspection/_segmentation_display"),
+    *("datasets/", "exceptions.py"),
     *("backbones/_image.py", "backbones/_timm.py", "backbones/_channels.py", "few_labels/_thumbnails.py"),
 )
 PICTURE_WORDS = re.compile("picture|image|pixel", re.IGNORECASE)

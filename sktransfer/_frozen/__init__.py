@@ -9,6 +9,7 @@ _PLACES = {
     "Computation": "_compute",
     "FeatureCache": "_cache",
     "FrozenPart": "_part",
+    "LayerMaps": "_compute",
     "PooledLayers": "_compute",
     "SourceProba": "_compute",
     "TrainedNet": "_compute",

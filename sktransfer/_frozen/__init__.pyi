@@ -1,7 +1,16 @@
 """The names of ``__init__.py``, which are lazy there, for type checkers; tests/test_types.py compares the two."""
 
 from sktransfer._frozen._cache import FeatureCache, cache_folder
-from sktransfer._frozen._compute import POOLINGS, Boundary, Computation, PooledLayers, SourceProba, TrainedNet, Views
+from sktransfer._frozen._compute import (
+    POOLINGS,
+    Boundary,
+    Computation,
+    LayerMaps,
+    PooledLayers,
+    SourceProba,
+    TrainedNet,
+    Views,
+)
 from sktransfer._frozen._elsewhere import freed_memory_kept, pack, unpack
 from sktransfer._frozen._extract import extract
 from sktransfer._frozen._onnx import graph_folder, onnx_layers
@@ -14,6 +23,7 @@ __all__ = [
     "Computation",
     "FeatureCache",
     "FrozenPart",
+    "LayerMaps",
     "PooledLayers",
     "SourceProba",
     "TrainedNet",

@@ -8,7 +8,7 @@ import torch
 from sktransfer.backbones import Backbone, Identity, Tap
 from sktransfer.utils._batch import Batch
 
-__all__ = ["POOLINGS", "Boundary", "Computation", "PooledLayers", "SourceProba", "TrainedNet", "Views"]
+__all__ = ["POOLINGS", "Boundary", "Computation", "LayerMaps", "PooledLayers", "SourceProba", "TrainedNet", "Views"]
 
 POOLINGS = ("avg", "max", "avgmax", "gem", "cls", "flatten", "time")
 
@@ -134,6 +134,82 @@ class Boundary(NamedTuple):
     def _shape(self):
         with torch.inference_mode():
             return tuple(self(self.backbone.modality.example(1)).shape[1:])
+
+
+class LayerMaps(NamedTuple):
+    """The maps of some layers for inputs of one size, one after another in a row.
+
+    Attributes
+    ----------
+    backbone : Backbone
+    taps : tuple of Tap
+    size : tuple of int
+        ``(height, width)`` of the input, whole strides of the network.
+    """
+
+    backbone: Backbone
+    taps: tuple[Tap, ...]
+    size: tuple[int, int]
+
+    @property
+    def identity(self) -> Identity:
+        """What the numbers are known by, but for the sample and its preparation."""
+        return self.backbone.identify(f"maps {[tuple(tap) for tap in self.taps]}", self.__call__)
+
+    @property
+    def cpu_rows(self) -> int:
+        """Samples that a CPU takes at once: a map of one's own size may be a large one."""
+        return 1
+
+    def __call__(self, x: Batch) -> torch.Tensor:
+        """Compute the maps of a batch of prepared samples."""
+        return torch.cat([found.flatten(1) for found in self._maps(x)], 1)
+
+    def _maps(self, x):
+        outputs = self.backbone.outputs(x, list(self.taps))
+        for tap, output in zip(self.taps, outputs, strict=True):
+            if output.ndim not in (3, 4):
+                raise ValueError(
+                    f"Layer {tap.where!r} of {self.backbone.name} gives {tuple(output.shape[1:])} numbers a "
+                    f"{self.backbone.modality.noun}, which is no map: pass the numbers or names of earlier layers."
+                )
+        return [self.backbone.as_map(output, tuple(x.shape[1:]))[0] for output in outputs]  # type: ignore[union-attr]
+
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Shape of each map: ``(channels, height, width)``."""
+        expected = self._scaled()
+        return self._shapes_at(self.size) if expected is None else expected
+
+    def fits(self) -> bool:
+        """Whether the network takes inputs of this size, and gives maps that grow with them."""
+        try:
+            found = self._shapes_at(self.size)
+        except (RuntimeError, AssertionError, ValueError, IndexError):
+            return False
+        return self._scaled() in (None, found)
+
+    def _scaled(self):
+        """Shapes that follow from those at the network's own size; None where cells are no whole strides."""
+        own = self.backbone.config["input_size"][1:]
+        shapes = []
+        for channels, *cells in self._shapes_at(own):
+            if any(side % n or size * n % side for side, n, size in zip(own, cells, self.size, strict=True)):
+                return None
+            shapes.append((channels, *(size * n // side for side, n, size in zip(own, cells, self.size, strict=True))))
+        return shapes
+
+    def _shapes_at(self, size):
+        numbers = self.backbone.shape_of(("maps", self.taps, tuple(size)), lambda: self._run_blank(size))
+        return [numbers[start : start + 3] for start in range(0, len(numbers), 3)]
+
+    def _run_blank(self, size):
+        with torch.inference_mode():
+            maps = self._maps(torch.zeros(1, self.backbone.in_chans, *size))
+        return tuple(side for found in maps for side in found.shape[1:])
+
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample's row."""
+        return (sum(channels * down * across for channels, down, across in self.shapes()),)
 
 
 class SourceProba(NamedTuple):

@@ -335,9 +335,9 @@ class Backbone:
             origin=self.origin,
         )
 
-    def as_map(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Lay out a feature map as ``(n, C, H, W)``; give the class token ``(n, C)`` of a transformer beside it."""
-        return as_map(self.module, x, self.config["input_size"], self.name)
+    def as_map(self, x: torch.Tensor, size: tuple[int, ...] | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Lay out a map of inputs of `size` (None: its own) as ``(n, C, H, W)``, a transformer's class token beside."""
+        return as_map(self.module, x, size or self.config["input_size"], self.name)
 
     @functools.cached_property
     def n_features(self) -> int:

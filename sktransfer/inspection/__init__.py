@@ -8,6 +8,7 @@ from sktransfer.inspection._label_efficiency_display import LabelEfficiencyDispl
 from sktransfer.inspection._learning_history import LearningHistoryDisplay
 from sktransfer.inspection._negative_transfer import negative_transfer_report
 from sktransfer.inspection._negative_transfer_display import NegativeTransferDisplay
+from sktransfer.inspection._segmentation_display import SegmentationDisplay
 from sktransfer.inspection._token_saliency import TokenSaliencyDisplay
 from sktransfer.inspection._transferability_display import TransferabilityDisplay
 
@@ -18,6 +19,7 @@ __all__ = [
     "LabelEfficiencyDisplay",
     "LearningHistoryDisplay",
     "NegativeTransferDisplay",
+    "SegmentationDisplay",
     "TokenSaliencyDisplay",
     "TransferabilityDisplay",
     "grad_cam",

@@ -15,7 +15,7 @@ from sktransfer.modalities._formats import open_image, open_regular
 from sktransfer.modalities._samples import Doubt, ignore
 from sktransfer.modalities._spec import InputSpec
 
-__all__ = ["decode", "to_pil", "to_rgb", "upright_copy"]
+__all__ = ["decode", "labels_of", "to_pil", "to_rgb", "upright_copy", "upright_size"]
 
 _PLAIN = InputSpec("pictures")
 _ORIENTATION_TAG = 0x0112
@@ -120,6 +120,42 @@ def upright_copy(
         copy = image.copy()
         copy.format = image.format
     return _picture(copy, orientation, spec, note)
+
+
+def upright_size(source: str | os.PathLike | bytes | Image.Image) -> tuple[int, int]:
+    """Give the ``(height, width)`` that :func:`decode` or :func:`upright_copy` gives a picture, without decoding it."""
+    if isinstance(source, Image.Image):
+        with _USER_IMAGE_LOCK:
+            return _turned(source)
+    with io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as stream:
+        layout = band_layout(stream)
+        if layout is not None:
+            return layout.shape[0], layout.shape[1]
+        return _turned(open_image(stream))
+
+
+def _turned(image):
+    return image.size if _orientation(image) >= 5 else image.size[::-1]
+
+
+def labels_of(source: str | os.PathLike | Image.Image, *, colored: bool = False) -> np.ndarray:
+    """Read a picture of labels: the numbers that it holds, of a palette their places in it.
+
+    Parameters
+    ----------
+    source : str, path-like or PIL.Image.Image
+    colored : bool, default=False
+        Whether colours are wanted, and not places in a palette.
+
+    Returns
+    -------
+    ndarray of shape (height, width) or (height, width, channels)
+    """
+    if isinstance(source, Image.Image):
+        with _USER_IMAGE_LOCK:
+            return np.asarray(source.convert("RGB") if colored else source)
+    with open_regular(source) as stream, open_image(stream) as image:
+        return np.array(image.convert("RGB") if colored else image)
 
 
 def _picture(image, orientation, spec, note, *, deep=False):

@@ -20,7 +20,7 @@ from sktransfer.modalities._channels import check_channels
 from sktransfer.modalities._containers import unpack
 from sktransfer.modalities._digests import array_digest, bytes_digest, content_digest, file_digest, image_digest
 from sktransfer.modalities._formats import not_a_path, path_in_bytes
-from sktransfer.modalities._image_files import decode, upright_copy
+from sktransfer.modalities._image_files import decode, upright_copy, upright_size
 from sktransfer.modalities._samples import Doubt, ignore
 from sktransfer.modalities._spec import InputSpec
 from sktransfer.utils._messages import shorten
@@ -100,6 +100,18 @@ class PictureReader:
             return array_digest(value, (axis, range_of(value.dtype, self.spec), self.spec.reading))
         digest = self._content(kind, value, by)
         return digest if self.spec.reading is None else bytes_digest(digest + repr(self.spec.reading).encode())
+
+    def size(self, item: object) -> tuple[int, int]:
+        """Give the ``(height, width)`` of a picture; of a file only the head is read."""
+        kind, value = _unpack_present(item)
+        if kind == "array":
+            axis = self._check_array(value)
+            height, width = (side for number, side in enumerate(value.shape) if number != axis)
+            return height, width
+        try:
+            return upright_size(value)
+        except Exception as error:  # as in read
+            raise InvalidImageError(_reason(kind, value, error)) from error
 
     def _content(self, kind, value, by):
         if kind == "bytes":

@@ -1,0 +1,17 @@
+"""A label for every pixel, on the frozen features of a pretrained network."""
+
+from sktransfer.dense._classifier import PixelClassifier
+from sktransfer.dense._labels import LabelPicture, LabelPictures
+from sktransfer.dense._objects import object_features
+from sktransfer.dense._scores import confusion_of, iou_of, mean_iou_scorer, pixel_accuracy_scorer
+
+__all__ = [
+    "LabelPicture",
+    "LabelPictures",
+    "PixelClassifier",
+    "confusion_of",
+    "iou_of",
+    "mean_iou_scorer",
+    "object_features",
+    "pixel_accuracy_scorer",
+]
