@@ -348,7 +348,9 @@ class NetEstimator(
         With gaps and ``on_error="drop"``, rows that cannot be read are NaN; they raise otherwise.
         """
         check_is_fitted(self)
-        samples = self._samples(X)
+        return self._outputs_of_samples(self._samples(X), output, with_gaps)
+
+    def _outputs_of_samples(self, samples, output, with_gaps):
         parts = self.backbone_.modality.parts(samples)
         if parts is not None:
             return parts.mean(self._outputs_of(parts.samples, output, with_gaps))

@@ -72,10 +72,10 @@ class BaseFineTuned(NetEstimator):
         self.regularizer_ = regularizer
         return regularizer.make_penalty()
 
-    def _read(self, samples, y, sample_weight):
-        """Give the samples that can be read, with their labels and weights."""
+    def _read(self, samples, y, sample_weight, *others):
+        """Give the samples that can be read, with their labels and weights, and their rows of what else there is."""
         check_consistent_length(samples, y)
-        return self._readable(samples, y, self._weights(sample_weight, len(samples)))
+        return self._readable(samples, y, self._weights(sample_weight, len(samples)), *others)
 
     @property
     def _n_views(self):

@@ -16,6 +16,7 @@ from sktransfer._frozen import FeatureCache
 from sktransfer._nets import Recipe
 from sktransfer.fine_tuning._base import BaseFineTuned
 from sktransfer.fine_tuning._labels import check_labels, class_weights, encode, learn_classes
+from sktransfer.fine_tuning._unlabeled import known_labels, refuse_self_training, settled
 from sktransfer.utils._compat import Interval, StrOptions, fit_context, with_callbacks
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         How much less, where ``loss="focal"``; 0 is cross-entropy.
     sampler : {"balanced"} or None, default=None
         ``"balanced"`` draws the pictures of an epoch with replacement, all classes equally often.
+    unlabeled : {"ignore", "self-training"} or None, default=None
+        What is done with rows whose label is -1 (of integers), None or NaN. None: -1 is a class like any other, and the
+        others are an error. ``"ignore"`` leaves them out. ``"self-training"`` trains twice: two models of the labelled
+        rows, a probe and the network tuned with averaged weights, label the others by their mean [2]_, and the network
+        learns from all, each of the others by the weight of its probability.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss of the labels, at least 0; ``"balanced"`` is inversely proportional to their
         frequencies.
@@ -125,6 +131,8 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels; for several labels a picture the column numbers of y.
+    transduction_ : ndarray of shape (n_samples,)
+        The labels of all rows that were read, given or found, with ``unlabeled="self-training"``.
     regularizer_ : object
         The regularizer that was used, with what it learned, where there is one.
     backbone_ : Backbone
@@ -164,6 +172,8 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
     ----------
     .. [1] Yosinski, J., Clune, J., Bengio, Y. & Lipson, H. "How transferable are features in deep neural networks?",
        NeurIPS 2014.
+    .. [2] Lee, D.-H. "Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for Deep Neural Networks",
+       ICML Workshop on Challenges in Representation Learning, 2013.
 
     Examples
     --------
@@ -181,6 +191,7 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         "focal_gamma": [Interval(Real, 0, None, closed="left")],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "sampler": [StrOptions({"balanced"}), None],
+        "unlabeled": [StrOptions({"ignore", "self-training"}), None],
     }
 
     def __init__(
@@ -191,6 +202,7 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         loss: str = "cross_entropy",
         focal_gamma: float = 2.0,
         sampler: str | None = None,
+        unlabeled: str | None = None,
         class_weight: Mapping[Any, float] | str | None = None,
         weights: str | os.PathLike[str] | None = "pretrained",
         recipe: str | Recipe = "auto",
@@ -222,6 +234,7 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         self.loss = loss
         self.focal_gamma = focal_gamma
         self.sampler = sampler
+        self.unlabeled = unlabeled
         self.class_weight = class_weight
         self.weights = weights
         self.recipe = recipe
@@ -260,7 +273,8 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         X : pictures
             Paths, encoded bytes, PIL images, arrays, flattened arrays or a torch Dataset.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Labels of any kind, at least two different ones; or an indicator matrix, several labels a picture.
+            Labels of any kind, at least two different ones; or an indicator matrix, several labels a picture. -1, None
+            and NaN are no labels where `unlabeled` says so.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             How much each picture counts in the loss, beside `class_weight`. Pictures of weight 0 are left out: neither
             learned from nor held out.
@@ -273,10 +287,11 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
             The fitted classifier.
         """
         self._take_recipe()
-        y = check_labels(self, y)
+        reported = X, y
+        y, known = known_labels(self, y)
         samples, told = self._begin_fit(X)
-        samples, y, sample_weight = self._read(samples, y, sample_weight)
-        classes = learn_classes(self, y)
+        samples, y, sample_weight, known = self._read(samples, y, sample_weight, known)
+        classes = learn_classes(self, y[known])
         if self.warm_start and hasattr(self, "net_") and not np.array_equal(classes, self.classes_):
             raise ValueError(
                 f"warm_start=True: y has the classes {classes.tolist()}, the network was trained for "
@@ -284,13 +299,17 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
             )
         self.classes_: np.ndarray = classes
         self._multilabel = y.ndim == 2
+        valid = self._held_out(told["backbone"], X_val, y_val)
+        if self.unlabeled == "self-training" or not known.all():
+            rows = samples, y, sample_weight
+            samples, y, sample_weight, valid = settled(self, rows, known, valid, told["backbone"], told["seed"])
         return self._fit(
             samples,
             encode(self, y),
             self._row_weights(sample_weight, y),
-            valid=self._held_out(told["backbone"], X_val, y_val),
+            valid=valid,
             stratify=not self._multilabel,
-            reported=(X, y),
+            reported=reported,
             **told,
         )
 
@@ -314,9 +333,12 @@ class FineTunedClassifier(ClassifierMixin, BaseFineTuned):
         FineTunedClassifier
             The classifier itself.
         """
-        y = check_labels(self, y)
+        refuse_self_training(self, "partial_fit")
+        y, known = known_labels(self, y)
         samples, told = self._begin_pass(X)
-        samples, y, sample_weight = self._read(samples, y, sample_weight)
+        samples, y, sample_weight, known = self._read(samples, y, sample_weight, known)
+        if not known.all():
+            samples, y, sample_weight = samples.take(np.flatnonzero(known)), y[known], sample_weight[known]
         if not self._trained_before:
             self._multilabel = y.ndim == 2
             self.classes_ = learn_classes(self, y if classes is None else column_or_1d(classes))

@@ -22,9 +22,10 @@ def check_labels(estimator: Any, y: Any, *, name: str = "y") -> np.ndarray:
     if labels is not None and labels.ndim == 1:
         missing = np.flatnonzero(is_missing(labels))
     if len(missing):
+        way_out = ", or pass unlabeled='ignore' or 'self-training'" if name == "y" else ""
         raise ValueError(
             f"{name} contains NaN or None: {len(missing)} rows have no label, the first is row {missing[0]}. Leave "
-            f"them out; {type(estimator).__name__} learns from labelled rows alone."
+            f"them out{way_out}."
         )
     y = validate_data(estimator, X="no_validation", y=y, multi_output=True)
     if type_of_target(y, input_name=name) == "multilabel-indicator":
