@@ -131,7 +131,13 @@ from sktransfer.model_selection import (
     oracle_scorer,
     rank_backbones,
 )
-from sktransfer.parameter_transfer import TransferredLogisticRegression, TransferredRidge
+from sktransfer.parameter_transfer import (
+    TransferredForestClassifier,
+    TransferredGradientBoostingClassifier,
+    TransferredGradientBoostingRegressor,
+    TransferredLogisticRegression,
+    TransferredRidge,
+)
 from sktransfer.picture_adaptation import FourierAdapter, PixelAdapter
 from sktransfer.utils._allocator import keep_freed_memory
 from sktransfer.weighting import (
@@ -236,6 +242,9 @@ __all__ = [
     "TransferEvidenceScorer",
     "TransferSearchCV",
     "TransferabilityDisplay",
+    "TransferredForestClassifier",
+    "TransferredGradientBoostingClassifier",
+    "TransferredGradientBoostingRegressor",
     "TransferredLogisticRegression",
     "TransferredRidge",
     "WeightedConformalClassifier",

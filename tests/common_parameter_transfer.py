@@ -2,9 +2,16 @@
 
 import numpy as np
 from common_adapters import two_and_two
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from sktransfer.parameter_transfer import TransferredLogisticRegression, TransferredRidge
+from sktransfer.parameter_transfer import (
+    TransferredForestClassifier,
+    TransferredGradientBoostingClassifier,
+    TransferredGradientBoostingRegressor,
+    TransferredLogisticRegression,
+    TransferredRidge,
+)
 
 
 class _DomainSupplied:
@@ -26,7 +33,22 @@ class CheckedTransferredRidge(_DomainSupplied, TransferredRidge):
     """TransferredRidge for scikit-learn's checks."""
 
 
+class CheckedTransferredForestClassifier(_DomainSupplied, TransferredForestClassifier):
+    """TransferredForestClassifier for scikit-learn's checks."""
+
+
+class CheckedTransferredGradientBoostingClassifier(_DomainSupplied, TransferredGradientBoostingClassifier):
+    """TransferredGradientBoostingClassifier for scikit-learn's checks."""
+
+
+class CheckedTransferredGradientBoostingRegressor(_DomainSupplied, TransferredGradientBoostingRegressor):
+    """TransferredGradientBoostingRegressor for scikit-learn's checks."""
+
+
 ESTIMATORS = [
+    CheckedTransferredForestClassifier(RandomForestClassifier(10), random_state=0),
+    CheckedTransferredGradientBoostingClassifier(LogisticRegression(), max_iter=15, cv=3),
+    CheckedTransferredGradientBoostingRegressor(Ridge(), max_iter=15, cv=3),
     CheckedTransferredRidge(),
     CheckedTransferredRidge(Ridge(0.1), alpha=1.0),
     CheckedTransferredLogisticRegression(cv=3, Cs=5),

@@ -19,6 +19,8 @@ from sktransfer import (
     FineTunedRegressor,
     OSBPClassifier,
     PrototypeClassifier,
+    TransferredGradientBoostingClassifier,
+    TransferredGradientBoostingRegressor,
     TransferredLogisticRegression,
 )
 
@@ -64,7 +66,10 @@ def expected_to_fail(estimator):
         return dict.fromkeys(
             ["check_class_weight_classifiers", *(f"check_classifiers_{name}" for name in names)], SHORT
         )
-    if isinstance(estimator, TransferredLogisticRegression) and estimator.C == "auto":
+    boosting = TransferredGradientBoostingClassifier, TransferredGradientBoostingRegressor
+    if isinstance(estimator, boosting) or (
+        isinstance(estimator, TransferredLogisticRegression) and estimator.C == "auto"
+    ):
         return dict.fromkeys([f"check_sample_weight_equivalence_on_{kind}_data" for kind in ("dense", "sparse")], FOLDS)
     is_network = isinstance(estimator, (FineTunedClassifier, FineTunedRegressor))
     if not is_network or (isinstance(estimator, FineTunedClassifier) and estimator.trainable is None):

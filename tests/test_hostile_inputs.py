@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -349,6 +350,15 @@ SUBJECTS = {
     "PrototypeClassifier": predictor(sktransfer.PrototypeClassifier),
     "TrAdaBoostClassifier": predictor(lambda: sktransfer.TrAdaBoostClassifier(n_estimators=3)),
     "TrAdaBoostRegressor": predictor(lambda: sktransfer.TrAdaBoostRegressor(n_estimators=3), classes=False),
+    "TransferredForestClassifier": predictor(
+        lambda: sktransfer.TransferredForestClassifier(RandomForestClassifier(3), random_state=0)
+    ),
+    "TransferredGradientBoostingClassifier": predictor(
+        lambda: sktransfer.TransferredGradientBoostingClassifier(max_iter=3, random_state=0), weight=True
+    ),
+    "TransferredGradientBoostingRegressor": predictor(
+        lambda: sktransfer.TransferredGradientBoostingRegressor(max_iter=3, random_state=0), classes=False, weight=True
+    ),
     "TransferredLogisticRegression": predictor(sktransfer.TransferredLogisticRegression, weight=True),
     "TransferredRidge": predictor(sktransfer.TransferredRidge, classes=False, weight=True),
     "WeightedConformalClassifier": conformal("WeightedConformalClassifier"),

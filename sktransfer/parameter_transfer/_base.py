@@ -62,8 +62,10 @@ class TransferBase(BaseEstimator):
 
     __metadata_request__fit = {"sample_domain": True}
 
-    # What the last step of a fitted source has.
-    _fitted_mark: str
+    # What the last step of a fitted source has; any of several.
+    _fitted_marks: tuple[str, ...]
+    # Whether the target's part of the model takes missing values.
+    _trees_read_rows = False
 
     def __sklearn_clone__(self) -> Any:
         """Keep a fitted source: it is what is transferred, and is never changed."""
@@ -80,7 +82,15 @@ class TransferBase(BaseEstimator):
         model = found_source(source)
         if isinstance(model, Pipeline) and model.steps:
             model = found_source(model.steps[-1][1])
-        return hasattr(model, self._fitted_mark)
+        return any(hasattr(model, mark) for mark in self._fitted_marks)
+
+    def _allows_nan(self) -> bool:
+        """Whether missing values may reach the source and the target's part alike."""
+        return (
+            self._trees_read_rows
+            and hasattr(self.source, "__sklearn_tags__")
+            and get_tags(self.source).input_tags.allow_nan
+        )
 
     def _dense_reason(self) -> str | None:
         return inner_dense_reason(self.source)
@@ -88,8 +98,10 @@ class TransferBase(BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = self._dense_reason() is None
-        if self._source_prepares() and hasattr(self.source, "__sklearn_tags__"):
+        if self._source_prepares():
             tags.input_tags.allow_nan = get_tags(self.source).input_tags.allow_nan
+        else:
+            tags.input_tags.allow_nan = self._allows_nan()
         return tags
 
     def _source_prepares(self) -> bool:
@@ -104,13 +116,14 @@ class TransferBase(BaseEstimator):
             # Frames, missing values and categories are for the steps of the source.
             checked = validate_data(self, X, reset=reset, skip_check_array=True)
             return checked if hasattr(checked, "shape") else np.asarray(checked)
-        return check_table_of(self, X, reset=reset)
+        return check_table_of(self, X, reset=reset, allow_nan=self._allows_nan())
 
     def _features(self, X: Any) -> Any:
         """Return rows as the last step of the source takes them."""
         if self.preprocessing_ is None:
             return X
-        return check_table(self.preprocessing_.transform(X), name="X", accept_sparse=True)
+        Z = self.preprocessing_.transform(X)
+        return check_table(Z, name="X", accept_sparse=not self._trees_read_rows, allow_nan=self._trees_read_rows)
 
     def _new_features(self, X: Any) -> Any:
         check_is_fitted(self)
@@ -169,7 +182,7 @@ class TransferBase(BaseEstimator):
         return TargetRows(self._features(take_rows(X, rows)), labels, weights[rows])
 
     def _fit_source(self, X: Any, y: np.ndarray, weights: np.ndarray | None) -> Any:
-        source = self._default_source(X) if self.source is None else clone(self.source)
+        source = self._seeded(self._default_source(X) if self.source is None else clone(self.source))
         if weights is None:
             return found_source(source.fit(X, y))
         reason = fit_with_weights(source, X, y, weights)
@@ -180,6 +193,10 @@ class TransferBase(BaseEstimator):
             )
         return found_source(source)
 
+    def _seeded(self, source: Any) -> Any:
+        """Seed a source that is to be fitted, where a subclass has a seed."""
+        return source
+
     def _learn_source(self) -> None:
         """Set `preprocessing_`, what maps rows to those of the last step of the source, and learn of that."""
         model, steps = self.source_, []
@@ -189,8 +206,25 @@ class TransferBase(BaseEstimator):
         inner = getattr(model, "preprocessing_", None)
         if inner is not None:  # a transferred model that is transferred on
             self.preprocessing_ = inner if self.preprocessing_ is None else Pipeline([*steps, ("inner", inner)])
-        if not hasattr(model, self._fitted_mark):
+        if not any(hasattr(model, mark) for mark in self._fitted_marks):
             raise ValueError(
-                f"source={self.source!r} has no {self._fitted_mark} after it was fitted: {self._allowed_source}"
+                f"source={self.source!r} has no {' or '.join(self._fitted_marks)} after it was fitted: "
+                f"{self._allowed_source}"
             )
+        self._check_names(model)
         self._learn_model(model)
+
+    def _check_names(self, model: Any) -> None:
+        """Raise a ValueError if the source knows other features than the rows have, or in another order."""
+        known, names = (getattr(part, "feature_names_in_", None) for part in (self.source_, self))
+        if known is not None and names is not None and list(known) != list(names):
+            raise ValueError(
+                f"source was fitted on the features {list(known)[:10]}, but X has {list(names)[:10]}. Pass the same "
+                "columns in the same order."
+            )
+        n_features = getattr(model, "n_features_in_", self.n_features_in_)
+        if self.preprocessing_ is None and n_features != self.n_features_in_:
+            raise ValueError(
+                f"source was fitted on {n_features} features, but X has {self.n_features_in_}. Pass the rows with the "
+                "features that the source was fitted on."
+            )

@@ -10,12 +10,12 @@ from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import check_cv
 from sklearn.utils import check_array, compute_sample_weight
 
 from sktransfer.base import LabelledScoreMixin
-from sktransfer.domains import check_class_labels, check_class_weight, holds_minus_one, label_kind, labels_of_fit
+from sktransfer.domains import check_class_weight, labels_of_fit
 from sktransfer.parameter_transfer._base import TransferBase
+from sktransfer.parameter_transfer._labels import ClassesMixin, class_folds
 from sktransfer.parameter_transfer._logistic_fit import (
     LogisticFit,
     LogisticRows,
@@ -29,16 +29,18 @@ from sktransfer.utils._threads import small_algebra
 
 __all__ = ["TransferredLogisticRegression"]
 
-# Scales of the source that "auto" tries.
+# Scales of the source that "auto" weighs.
 _SCALES = (1.0, 0.5, 0.0)
+# Decades by which C may well be off from a tenth, before any row is held out.
+_SPREAD = 0.5
 
 
-class TransferredLogisticRegression(LabelledScoreMixin, ClassifierMixin, TransferBase):
+class TransferredLogisticRegression(LabelledScoreMixin, ClassesMixin, ClassifierMixin, TransferBase):
     """Logistic regression on a few labelled target rows that shrinks towards the coefficients of a source model.
 
     Minimises ``C sum_i w_i loss(y_i, x_i W + b) + 1/2 ||W - c W_source||^2`` [1]_, [2]_: the penalty of scikit-learn's
     ``LogisticRegression``, around the source in the place of zero. `C` says how far the coefficients may leave the
-    source, and c, from 0 to 1, how much of the source there is to leave; both are chosen by cross-validation on target
+    source, and c, from 0 to 1, how much of the source there is to leave; both are found by cross-validation on target
     rows, so that with many rows, or beside a useless source, little is left of it. **Labels of target rows are read**:
     this method exists to use them, and needs at least one; target rows without a label are left out.
 
@@ -51,16 +53,17 @@ class TransferredLogisticRegression(LabelledScoreMixin, ClassifierMixin, Transfe
         takes ``LogisticRegression(max_iter=1000)``.
     C : "auto" or float, default="auto"
         Inverse of the strength of the pull towards the source, as in ``LogisticRegression``; infinity has none.
-        ``"auto"`` takes that of `Cs` with the smallest logarithmic loss on target rows that are held out, and the
-        smallest where target rows have one class only.
-    Cs : int or array-like of shape (n_Cs,), default=9
-        Values to choose from; of an integer so many from 1e-4 to 1e4.
+        ``"auto"`` lets target rows that are held out vote: values from 0.001 to 10 weigh as much as the likelihood of
+        these rows says, those near 0.1 more beforehand, and the mean of their logarithms is taken. So few rows hardly
+        move it, and many decide. Where all are of one class, the smallest is taken, and the whole source.
+    Cs : int or array-like of shape (n_Cs,), default=5
+        How many values are weighed; or values of which the best is taken.
     cv : int or splitter, default=5
         Folds of the target rows; an integer deals the rows of each class out in turn, and with fewer rows leaves out
         one at a time.
     source_scale : "auto" or float, default="auto"
-        What the coefficients and intercepts of the source are multiplied by. ``"auto"`` takes the best of 1, 0.5 and 0
-        where C is ``"auto"`` too, by the same folds, and 1 where it is given.
+        What the coefficients and intercepts of the source are multiplied by. ``"auto"`` weighs 1, 0.5 and 0 by the same
+        rows where C is ``"auto"`` too, and 1 where it is given.
     fit_intercept : bool, default=True
         Whether to fit the intercepts on target rows; False keeps those of the source.
     intercept_scaling : float, default=10.0
@@ -135,7 +138,7 @@ class TransferredLogisticRegression(LabelledScoreMixin, ClassifierMixin, Transfe
     True
     """
 
-    _fitted_mark = "coef_"
+    _fitted_marks = ("coef_",)
     _allowed_source = (
         "pass a linear model, such as LogisticRegression, LinearSVC or SGDClassifier, or a pipeline that ends in one, "
         "fitted or not."
@@ -159,7 +162,7 @@ class TransferredLogisticRegression(LabelledScoreMixin, ClassifierMixin, Transfe
         source: Any = None,
         *,
         C: float | str = "auto",
-        Cs: Any = 9,
+        Cs: Any = 5,
         cv: Any = 5,
         source_scale: float | str = "auto",
         fit_intercept: bool = True,
@@ -238,14 +241,7 @@ class TransferredLogisticRegression(LabelledScoreMixin, ClassifierMixin, Transfe
 
     def _match(self, labels: np.ndarray) -> np.ndarray:
         """Set classes, and return the coefficients of the source for them, intercepts last."""
-        known, coef = self._known_
-        if label_kind(known) != label_kind(labels) and "U" in (label_kind(known), label_kind(labels)):
-            raise ValueError(
-                f"Classes are matched by label, but source knows {known.tolist()[:5]} and y holds "
-                f"{np.unique(labels).tolist()[:5]}. Give both the same labels."
-            )
-        self.classes_ = np.unique(np.concatenate([known, labels]))
-        start = match_classes(coef, known, self.classes_)
+        start = match_classes(self._known_coef_, self._match_classes(labels), self.classes_)
         self.source_coef_, self.source_intercept_ = start[:, :-1], start[:, -1]
         return start
 
@@ -266,21 +262,31 @@ class TransferredLogisticRegression(LabelledScoreMixin, ClassifierMixin, Transfe
         scales = _SCALES if self.source_scale == "auto" else (float(self.source_scale),)
         if self.C != "auto":
             return float(self.C), 1.0 if self.source_scale == "auto" else scales[0]
-        if isinstance(self.Cs, Integral):
-            Cs = np.logspace(-4, 4, self.Cs)
-        else:
-            Cs = np.sort(check_array(self.Cs, ensure_2d=False, input_name="Cs").ravel())
-        if Cs[0] <= 0:
-            raise ValueError(f"Cs must be above 0, got {float(Cs[0])!r}.")
-        folds = self._folds(rows)
-        if not folds:  # rows of one class say nothing of what tells classes apart: stay where the source is
+        Cs, prior = self._candidates()
+        folds = class_folds(self.cv, rows.X, rows.codes)
+        if not folds:
             return float(Cs[0]), scales[0]
         losses = np.zeros((len(scales), len(Cs)))
         for train, test in folds:
             for of_scale, scale in zip(losses, scales, strict=True):
                 of_scale += self._path(rows.take(train), rows.take(test), scale * start, Cs)
-        i, j = np.unravel_index(np.argmin(losses), losses.shape)
-        return float(Cs[j]), scales[int(i)]
+        if prior is None:
+            i, j = np.unravel_index(np.argmin(losses), losses.shape)
+            return float(Cs[j]), scales[int(i)]
+        shares = prior * np.exp(losses.min() - losses)
+        shares /= shares.sum()
+        return float(np.exp(shares.sum(axis=0) @ np.log(Cs))), float(shares.sum(axis=1) @ scales)
+
+    def _candidates(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return values of C, ascending, and what each is worth before a row is held out; None takes the best."""
+        if not isinstance(self.Cs, Integral):
+            Cs = np.sort(check_array(self.Cs, ensure_2d=False, input_name="Cs").ravel())
+            if Cs[0] <= 0:
+                raise ValueError(f"Cs must be above 0, got {float(Cs[0])!r}.")
+            return Cs, None
+        n_values = int(self.Cs)
+        exponents = np.linspace(-3.0, 1.0, n_values) if n_values > 1 else np.array([-1.0])
+        return 10.0**exponents, np.exp(-0.5 * ((exponents + 1.0) / _SPREAD) ** 2)
 
     def _path(self, train: LogisticRows, test: LogisticRows, start: np.ndarray, Cs: np.ndarray) -> np.ndarray:
         """Return the loss on held-out rows for each of `Cs`, ascending; each fit begins where the last ended."""
@@ -291,28 +297,8 @@ class TransferredLogisticRegression(LabelledScoreMixin, ClassifierMixin, Transfe
             losses[j] = -test.weights @ log_p[np.arange(len(test.codes)), test.codes]
         return losses
 
-    def _folds(self, rows: LogisticRows) -> list[tuple[np.ndarray, np.ndarray]]:
-        if len(np.unique(rows.codes)) < 2:
-            return []
-        if not isinstance(self.cv, Integral):
-            return list(check_cv(self.cv, rows.codes, classifier=True).split(rows.X, rows.codes))
-        n, fold = min(int(self.cv), len(rows.codes)), np.empty(len(rows.codes), dtype=int)
-        fold[np.argsort(rows.codes, kind="stable")] = np.arange(len(fold)) % n
-        return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(n)]
-
     def _default_source(self, X: Any) -> LogisticRegression:
         return LogisticRegression(max_iter=1000)
-
-    def _check_labels(self, labels: np.ndarray) -> None:
-        check_class_labels(labels)
-
-    @staticmethod
-    def _holds_minus_one(labels: np.ndarray) -> bool:
-        return holds_minus_one(labels)
-
-    def _known_labels(self, labels: np.ndarray) -> np.ndarray:
-        """Return labels that say whether -1 is one, given those that the source was fitted on here, if it was."""
-        return self._known_[0]
 
     def _learn_model(self, model: Any) -> None:
         coef, classes = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64)), np.asarray(model.classes_)
@@ -320,13 +306,8 @@ class TransferredLogisticRegression(LabelledScoreMixin, ClassifierMixin, Transfe
             raise ValueError(
                 f"source has {len(coef)} rows of coefficients for {len(classes)} classes; {self._allowed_source}"
             )
-        if self.preprocessing_ is None and coef.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"source has coefficients of {coef.shape[1]} features, but X has {self.n_features_in_}. Pass the rows "
-                "with the features that the source was fitted on."
-            )
         intercept = np.broadcast_to(np.asarray(model.intercept_, dtype=np.float64).ravel(), len(coef))
-        self._known_ = classes, np.column_stack([coef, intercept])
+        self._known_, self._known_coef_ = classes, np.column_stack([coef, intercept])
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the logits.
@@ -363,20 +344,3 @@ class TransferredLogisticRegression(LabelledScoreMixin, ClassifierMixin, Transfe
             Probabilities, in the order of ``classes_``.
         """
         return softmax(self._logits(X), axis=1)
-
-    @small_algebra
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict classes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Classes.
-        """
-        codes = np.argmax(self._logits(X), axis=1)
-        return self.classes_[codes]

@@ -13,8 +13,9 @@ from sklearn.utils import check_array
 from sklearn.utils.extmath import safe_sparse_dot
 
 from sktransfer.base import LabelledScoreMixin
-from sktransfer.domains import check_number_labels, labels_of_fit
+from sktransfer.domains import labels_of_fit
 from sktransfer.parameter_transfer._base import TransferBase
+from sktransfer.parameter_transfer._labels import NumbersMixin
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions, fit_context
 from sktransfer.utils._threads import small_algebra
 
@@ -22,8 +23,11 @@ __all__ = ["RidgeAxes", "TransferredRidge", "choose_strength"]
 
 # Singular values below this share of the largest are those of rounding.
 _ROUNDING = 1e-10
-# Strengths that "auto" tries, in units of the mean squared singular value of the target rows.
-_STRENGTHS = np.logspace(4, -3, 22)
+# Logarithms of the strengths that "auto" weighs, in units of the mean square of a feature; 2 is what is believed before
+# any row is seen, give or take the spread.
+_EXPONENTS = np.linspace(-2.0, 5.0, 29)
+_SPREAD = 0.5
+_SCALES = np.array([1.0, 0.75, 0.5, 0.25, 0.0])
 
 
 @dataclass(frozen=True)
@@ -115,12 +119,15 @@ def _has_columns(y: Any) -> bool:
 
 
 def choose_strength(
-    axes: RidgeAxes, Y: np.ndarray, F: np.ndarray, *, alphas: np.ndarray, source_scale: float | None
+    axes: RidgeAxes,
+    Y: np.ndarray,
+    F: np.ndarray,
+    *,
+    alphas: np.ndarray,
+    scales: np.ndarray,
+    prior: np.ndarray | None = None,
 ) -> tuple[float, float]:
-    """Return the strength and the scale of the source that predict rows best which are left out.
-
-    What remains of a row that is left out is linear in labels and source predictions, so that the best scale for each
-    strength has a closed form.
+    """Return the strength and the scale of the source by which rows are predicted that are left out.
 
     Parameters
     ----------
@@ -131,9 +138,12 @@ def choose_strength(
     F : ndarray of shape (n_samples, n_targets)
         Predictions of the source.
     alphas : ndarray of shape (n_alphas,)
-        Strengths, descending: of equals the first is taken.
-    source_scale : float or None
-        Scale of the source; None takes the best from 0 to 1.
+        Strengths; of equals the first is taken.
+    scales : ndarray of shape (n_scales,)
+        Scales of the source.
+    prior : ndarray of shape (n_alphas,) or None, default=None
+        What each strength is worth beforehand. Each pair then weighs as much as this and the likelihood of the rows
+        left out say, with noise of a variance that is not known, and the means are returned. None takes the best pair.
 
     Returns
     -------
@@ -142,20 +152,23 @@ def choose_strength(
     source_scale : float
         Scale.
     """
-    weights, best = axes.weights[:, np.newaxis], (np.inf, 0.0, 0.0)
-    for alpha in alphas:
+    weights, losses = axes.weights, np.empty((len(alphas), len(scales), Y.shape[1]))
+    for of_alpha, alpha in zip(losses, alphas, strict=True):
+        # What remains is linear in labels and source predictions.
         y, f = axes.left_out(Y, alpha), axes.left_out(F, alpha)
-        scale = source_scale
-        if scale is None:
-            size = float(np.sum(weights * f * f))
-            scale = float(np.clip(np.sum(weights * y * f) / size, 0.0, 1.0)) if size > 0 else 1.0
-        loss = float(np.sum(weights * (y - scale * f) ** 2))
-        if loss < best[0] * (1.0 - 1e-9):
-            best = loss, float(alpha), scale
-    return best[1], best[2]
+        of_alpha[:] = [weights @ (y - scale * f) ** 2 for scale in scales]
+    if prior is None:
+        totals = losses.sum(axis=2)
+        i, j = np.unravel_index(np.argmax(totals <= totals.min() * (1.0 + 1e-9)), totals.shape)
+        return float(alphas[i]), float(scales[j])
+    least = np.maximum(losses.min(axis=(0, 1)), np.finfo(float).tiny)
+    surprise = 0.5 * weights.sum() * np.log(np.maximum(losses / least, 1.0)).sum(axis=2)
+    shares = prior[:, np.newaxis] * np.exp(-surprise)
+    shares /= shares.sum()
+    return float(np.exp(shares.sum(axis=1) @ np.log(alphas))), float(shares.sum(axis=0) @ scales)
 
 
-class TransferredRidge(LabelledScoreMixin, MultiOutputMixin, RegressorMixin, TransferBase):
+class TransferredRidge(LabelledScoreMixin, NumbersMixin, MultiOutputMixin, RegressorMixin, TransferBase):
     """Ridge regression on a few labelled target rows that shrinks towards the coefficients of a source model.
 
     Minimises ``sum_i w_i (y_i - x_i w - b)^2 + alpha ||w - c w_source||^2`` [1]_, [2]_: scikit-learn's ``Ridge`` on
@@ -172,12 +185,14 @@ class TransferredRidge(LabelledScoreMixin, MultiOutputMixin, RegressorMixin, Tra
         ``fit`` are target rows. Where it is not, a clone is fitted on the source rows. None takes ``Ridge()``.
     alpha : "auto" or float, default="auto"
         Strength of the pull towards the source, as in ``Ridge``; 0 has none, infinity keeps the source's coefficients.
-        ``"auto"`` takes that of `alphas` by which target rows that are left out are predicted best, in closed form.
+        ``"auto"`` lets target rows that are left out vote, in closed form: strengths from 0.01 to 100000 times the mean
+        square of a feature weigh as much as the likelihood of these rows says, those near 100 more beforehand, and the
+        mean of their logarithms is taken. So few rows hardly move it, and many decide.
     alphas : array-like of shape (n_alphas,) or None, default=None
-        Strengths to choose from; None takes 22 from 0.001 to 10000 times the mean squared singular value of the rows.
+        Strengths of which ``"auto"`` takes the best instead.
     source_scale : "auto" or float, default="auto"
-        What the coefficients and the intercept of the source are multiplied by. ``"auto"`` takes the best from 0 to 1
-        where alpha is ``"auto"`` too, by the same rows, and 1 where it is given.
+        What the coefficients and the intercept of the source are multiplied by. ``"auto"`` weighs five values from 1 to
+        0 by the same rows where alpha is ``"auto"`` too, and takes 1 where it is given.
     fit_intercept : bool, default=True
         Whether to fit the intercept on target rows, without a penalty; False keeps that of the source.
     target_domain : label or list of labels, default="target"
@@ -242,7 +257,7 @@ class TransferredRidge(LabelledScoreMixin, MultiOutputMixin, RegressorMixin, Tra
     True
     """
 
-    _fitted_mark = "coef_"
+    _fitted_marks = ("coef_",)
     _allowed_source = (
         "pass a linear model, such as Ridge, LinearRegression or Lasso, or a pipeline that ends in one, fitted or not."
     )
@@ -324,32 +339,22 @@ class TransferredRidge(LabelledScoreMixin, MultiOutputMixin, RegressorMixin, Tra
         return self
 
     def _strength(self, axes: RidgeAxes, Y: np.ndarray, F: np.ndarray) -> tuple[float, float]:
-        scale = None if self.source_scale == "auto" else float(self.source_scale)
+        scales = _SCALES if self.source_scale == "auto" else np.array([self.source_scale], dtype=float)
         if self.alpha != "auto":
-            return float(self.alpha), 1.0 if scale is None else scale
+            return float(self.alpha), 1.0 if self.source_scale == "auto" else float(scales[0])
         if self.alphas is None:
-            alphas = _STRENGTHS * (float(np.mean(axes.s**2)) if len(axes.s) else 1.0)
-        else:
-            alphas = np.sort(check_array(self.alphas, ensure_2d=False, input_name="alphas").ravel())[::-1]
-            if alphas[-1] < 0:
-                raise ValueError(f"alphas must be at least 0, got {float(alphas[-1])!r}; alpha=0 means no pull at all.")
-        return choose_strength(axes, Y, F, alphas=alphas, source_scale=scale)
+            unit = float(np.sum(axes.s**2)) / (axes.weights.sum() * len(axes.mean))
+            alphas = 10.0**_EXPONENTS * (unit if unit > 0 else 1.0)
+            prior = np.exp(-0.5 * ((_EXPONENTS - 2.0) / _SPREAD) ** 2)
+            return choose_strength(axes, Y, F, alphas=alphas, scales=scales, prior=prior)
+        alphas = np.sort(check_array(self.alphas, ensure_2d=False, input_name="alphas").ravel())[::-1]
+        if alphas[-1] < 0:
+            raise ValueError(f"alphas must be at least 0, got {float(alphas[-1])!r}; alpha=0 means no pull at all.")
+        return choose_strength(axes, Y, F, alphas=alphas, scales=scales)
 
     def _default_source(self, X: Any) -> Ridge:
         # The default solver warns of columns of very different scale, and this one does not mind them.
         return Ridge(solver="auto" if sparse.issparse(X) else "svd")
-
-    def _check_labels(self, labels: np.ndarray) -> None:
-        check_number_labels(labels)
-
-    @staticmethod
-    def _holds_minus_one(labels: np.ndarray) -> bool:
-        # Signed numbers: -1 is as good a value as the others.
-        return bool((labels < 0).any())
-
-    def _known_labels(self, labels: np.ndarray) -> np.ndarray:
-        """Return labels that say whether -1 is one, given those that the source was fitted on here, if it was."""
-        return labels if len(labels) else np.array([-1.0])
 
     def _learn_model(self, model: Any) -> None:
         coef, k = np.asarray(model.coef_, dtype=np.float64), max(self._n_targets_, 1)
@@ -360,11 +365,6 @@ class TransferredRidge(LabelledScoreMixin, MultiOutputMixin, RegressorMixin, Tra
                 "with the same outputs."
             )
         intercept = np.broadcast_to(np.asarray(model.intercept_, dtype=np.float64).ravel(), k).copy()
-        if self.preprocessing_ is None and coef.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"source has coefficients of {coef.shape[1]} features, but X has {self.n_features_in_}. Pass the rows "
-                "with the features that the source was fitted on."
-            )
         single = self._n_targets_ == 0
         self.source_coef_ = coef[0] if single else coef
         self.source_intercept_ = float(intercept[0]) if single else intercept

@@ -14,7 +14,13 @@ _LARGEST = {4: 1e15, 8: 1e30}
 
 
 def check_table(
-    X: Any, *, name: str, min_rows: int = 1, dtype: Any = np.float64, accept_sparse: bool = False
+    X: Any,
+    *,
+    name: str,
+    min_rows: int = 1,
+    dtype: Any = np.float64,
+    accept_sparse: bool = False,
+    allow_nan: bool = False,
 ) -> np.ndarray:
     """Return rows of finite numbers of a size to compute with.
 
@@ -30,6 +36,8 @@ def check_table(
         What to convert to.
     accept_sparse : bool, default=False
         Whether a sparse matrix may come.
+    allow_nan : bool, default=False
+        Whether numbers may be missing.
 
     Returns
     -------
@@ -44,7 +52,14 @@ def check_table(
     try:
         # Numbers near the largest there are: their sum, by which scikit-learn looks for NaN, is none.
         with np.errstate(invalid="ignore"):
-            table = check_array(X, dtype=dtype, ensure_min_samples=min_rows, input_name=name, accept_sparse="csr")
+            table = check_array(
+                X,
+                dtype=dtype,
+                ensure_min_samples=min_rows,
+                input_name=name,
+                accept_sparse="csr",
+                ensure_all_finite="allow-nan" if allow_nan else True,
+            )
     except (ValueError, TypeError) as error:
         raise _named(error, name) from error
     if sparse.issparse(table):
@@ -59,7 +74,7 @@ def check_table(
 
 
 def check_table_of(
-    estimator: Any, X: Any, *, reset: bool = True, min_rows: int = 1, precision: Any = None
+    estimator: Any, X: Any, *, reset: bool = True, min_rows: int = 1, precision: Any = None, allow_nan: bool = False
 ) -> np.ndarray:
     """Return the rows `X` of an estimator as :func:`check_table` does, single precision left as it is.
 
@@ -76,6 +91,8 @@ def check_table_of(
         Least number of rows.
     precision : dtype or None, default=None
         What will be computed in; None takes that of the rows.
+    allow_nan : bool, default=False
+        Whether numbers may be missing.
 
     Returns
     -------
@@ -83,6 +100,7 @@ def check_table_of(
         The rows.
     """
     params: dict[str, Any] = {"dtype": [np.float64, np.float32], "ensure_min_samples": min_rows}
+    params["ensure_all_finite"] = "allow-nan" if allow_nan else True
     try:
         with np.errstate(invalid="ignore"):
             table = validate_data(estimator, X, reset=reset, accept_sparse="csr", **params)

@@ -121,7 +121,7 @@ class TestClasses:
         rows = np.flatnonzero(y == 1)[:4]
         model = TransferredLogisticRegression(source).fit(X[rows], y[rows])
         assert_array_equal(model.classes_, source.classes_)
-        assert model.C_ == 1e-4
+        assert model.C_ == 1e-3  # nothing can be held out
         assert np.mean(model.predict(X) == y) > 0.6
 
     def test_labels_of_another_kind(self, task, source):
@@ -146,7 +146,22 @@ class TestChoice:
     def test_one_row_leaves_nothing_to_choose_by(self, task, source):
         _, _, X, y = task
         model = TransferredLogisticRegression(source).fit(X[:1], y[:1])
-        assert (model.C_, model.source_scale_) == (1e-4, 1.0)
+        assert (model.C_, model.source_scale_) == (1e-3, 1.0)
+
+    def test_values_weigh_by_the_likelihood_of_held_out_rows(self, task, source):
+        _, _, X, y = task
+        X, y = X[:40], y[:40]
+        cv = StratifiedKFold(4)
+        found = TransferredLogisticRegression(source, Cs=3, cv=cv, source_scale=1.0).fit(X, y)
+        loss = np.zeros(3)
+        for i, C in enumerate((1e-3, 0.1, 10.0)):
+            for train, test in cv.split(X, y):
+                log_p = np.log(
+                    TransferredLogisticRegression(source, C=C).fit(X[train], y[train]).predict_proba(X[test])
+                )
+                loss[i] -= log_p[np.arange(len(test)), y[test]].sum()
+        worth = np.exp(-0.5 * (np.array([-2.0, 0.0, 2.0]) / 0.5) ** 2 + loss.min() - loss)
+        assert pytest.approx(10.0 ** (worth @ [-3.0, -1.0, 1.0] / worth.sum()), rel=1e-2) == found.C_
 
     def test_folds_of_ones_own_and_given_values(self, task, source):
         _, _, X, y = task

@@ -93,13 +93,22 @@ class TestMaths:
         assert model.alpha_ == pytest.approx(plain.alpha_)
         assert_allclose(model.coef_, plain.coef_)
 
-    def test_the_scale_is_the_best_there_is(self, task, source):
+    def test_strengths_and_scales_weigh_by_what_they_say_of_rows_left_out(self, task, source):
         _, _, X, y = task
-        axes, Y, F = RidgeAxes.of(X, np.ones(30), center=True), y[:, np.newaxis], source.predict(X)[:, np.newaxis]
-        alpha, scale = choose_strength(axes, Y, 2.5 * F, alphas=np.array([10.0]), source_scale=None)
-        losses = [np.sum(axes.left_out(Y - c * 2.5 * F, alpha) ** 2) for c in (scale, scale - 0.01, scale + 0.01)]
-        assert 0 < scale < 1
-        assert losses[0] == min(losses)
+        axes, F = RidgeAxes.of(X, np.ones(30), center=True), source.predict(X)
+        alphas, scales, prior = np.array([1.0, 50.0]), np.array([1.0, 0.0]), np.array([0.3, 0.7])
+        folds = [np.delete(np.arange(30), row) for row in range(30)]
+        worth = np.empty((2, 2))
+        for i, alpha in enumerate(alphas):
+            for j, scale in enumerate(scales):
+                rest = y - scale * F
+                errors = [
+                    rest[k] - Ridge(alpha).fit(X[fold], rest[fold]).predict(X[[k]])[0] for k, fold in enumerate(folds)
+                ]
+                worth[i, j] = prior[i] * np.sum(np.square(errors)) ** -15.0
+        worth /= worth.sum()
+        found = choose_strength(axes, y[:, np.newaxis], F[:, np.newaxis], alphas=alphas, scales=scales, prior=prior)
+        assert_allclose(found, [np.exp(worth.sum(axis=1) @ np.log(alphas)), worth.sum(axis=0) @ scales])
 
     def test_weights_are_counts(self, task, source):
         _, _, X, y = task
@@ -135,7 +144,7 @@ class TestChoice:
     def test_one_row_moves_the_intercept_alone(self, task, source):
         _, _, X, y = task
         model = TransferredRidge(source).fit(X[:1], y[:1])
-        assert_allclose(model.coef_, source.coef_)
+        assert_allclose(model.coef_, model.source_scale_ * source.coef_)
         assert_allclose(model.predict(X[:1]), y[:1])
 
 
@@ -237,7 +246,7 @@ class TestErrors:
 
     def test_a_source_of_other_features_or_outputs(self, task, source):
         _, _, X, y = task
-        with pytest.raises(ValueError, match="coefficients of 6 features, but X has 5"):
+        with pytest.raises(ValueError, match="source was fitted on 6 features, but X has 5"):
             TransferredRidge(source).fit(X[:, 1:], y)
         with pytest.raises(ValueError, match="coefficients for 1 outputs, but y has 2"):
             TransferredRidge(source).fit(X, np.column_stack([y, y]))
