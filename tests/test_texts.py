@@ -191,6 +191,13 @@ def test_methods_of_pixels_refuse_texts():
         PixelAdapter().fit(X, Y, sample_domain=DOMAIN)
 
 
+def test_blocks_against_an_adversary_learn_by_adaptive_steps(folder):
+    clf = DANNClassifier(f"text:{folder}", trainable="all", max_epochs=1, bottleneck=8, random_state=0)
+    recipe = clf.fit(X, Y, sample_domain=DOMAIN).recipe_
+    assert (recipe.optimizer, recipe.lr) == ("adamw", 5e-5)
+    assert recipe.lr * recipe.head_lr_factor == pytest.approx(1e-3)
+
+
 def test_blocks_learn_at_their_own_rate(folder):
     tuned = FineTunedClassifier(f"text:{folder}", trainable="all", max_epochs=1, random_state=0).fit(X, Y)
     assert tuned.recipe_.lr == 5e-5

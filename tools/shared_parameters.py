@@ -60,6 +60,17 @@ bottleneck: int | Sequence[int] | None = 256
     Widths of new layers (linear, BatchNorm, ReLU) between the pooled features and the head, whose output is what is
     adapted; None adapts the pooled features.
 
+statistics: str = "separate"
+    {"separate", "shared"}
+    Whether BatchNorm layers that learn normalise each domain by its own mean and variance, and by those of the target
+    in the end, or both domains together. Separate ones take away what moves or scales the features of all classes
+    alike, and presume that the classes are about as frequent in both domains.
+
+smoothness: float = 0.0
+    float
+    Distance by which the weights go up the loss of the labels before the gradient of each step is taken (SDAT, Rangwani
+    et al., ICML 2022, who take 0.02 to 0.05), for which every batch passes twice; 0 for none.
+
 sources: str = "pooled"
     {"pooled", "separate"}
     Whether several source domains are adapted to the target as one, or each by itself with equal weight.
@@ -222,10 +233,16 @@ plan_ : TrainingPlan
 recipe_ : Recipe
     How the network was trained, in every particular.
 
-history_ : list of dict
+history_@fine_tuned : list of dict
     One entry an epoch: ``epoch``, ``phase`` ("probe", "unfreeze k" or "train"), ``trained_parameters``, ``train_loss``,
     ``penalty`` (what is added to the loss of the labels, part of ``train_loss``), ``valid_loss`` where there are
     held-out pictures, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
+
+history_@deep : list of dict
+    One entry an epoch: ``epoch``, ``phase`` ("probe", "unfreeze k" or "train"), ``trained_parameters``, ``train_loss``,
+    ``penalty`` (what is added to the loss of the labels, part of ``train_loss``), ``discriminator_accuracy`` (0.5 where
+    it is fooled) and ``discrepancy`` (of two classifiers) where the method has such, ``lr`` (of the last step), ``dur``
+    (seconds) and the numbers of batches.
 
 n_iter_ : int
     Epochs run.
@@ -257,6 +274,7 @@ _HELD_OUT = ("validation_fraction", "early_stopping", "n_iter_no_change", "scori
 _FINE_TUNED = (*_TRAINED, *_HELD_OUT, "checkpoint_dir", "warm_start", "n_views", *_READ, *_ENDS)
 _DOMAINS = ("trade_off", "trade_off_schedule", "bottleneck", "sources", "use_target_labels", "target_domain")
 _DEEP = (*_DOMAINS, *_TRAINED, "checkpoint_dir", *_READ, *_ENDS)
+_ADVERSARIAL = ("statistics", "smoothness")
 _NET = ("backbone_", "net_", "plan_")
 _TRAINING = ("history_", "n_iter_", "lr_")
 _INPUT = ("input_spec_", "n_features_in_", "feature_names_in_")
@@ -274,28 +292,34 @@ class Family(NamedTuple):
 _FITTED = (*_NET, "recipe_", *_TRAINING, "lr_range_", *_INPUT)
 _HELD = (*_NET, "recipe_", *_TRAINING, "score_names_", "lr_range_", *_INPUT)
 _ADAPTED = ("minus_one_is_missing_", "source_domains_", *_FITTED)
+_OF_CLASSES = ("classes_", *_ADAPTED)
+_BY_ADVERSARIES = Family("deep", ("backbone", "class_weight", *_ADVERSARIAL, *_DEEP), _OF_CLASSES)
 CLASSES = {
     "FineTunedClassifier": Family("fine_tuned", ("backbone", "class_weight", *_FINE_TUNED), _HELD),
     "FineTunedRegressor": Family("fine_tuned", ("backbone", *_FINE_TUNED), (_SCALE, *_HELD)),
+    "DANNRegressor": Family("deep", ("backbone", *_ADVERSARIAL, *_DEEP), (_SCALE, *_ADAPTED)),
+    **dict.fromkeys(
+        ("DANNClassifier", "CDANClassifier", "ADDAClassifier", "MCDClassifier", "MDDClassifier", "PADAClassifier"),
+        _BY_ADVERSARIES,
+    ),
+    "OSBPClassifier": _BY_ADVERSARIES,
     "AdaBNClassifier": Family("source_free", ("estimator", *_PLACES, "verbose")),
 }
 BASES = {  # of all other classes
-    "DeepClassifier": Family("deep", ("backbone", "class_weight", *_DEEP), ("classes_", *_ADAPTED)),
+    "DeepClassifier": Family("deep", ("backbone", "class_weight", *_DEEP), _OF_CLASSES),
     "DeepRegressor": Family("deep", ("backbone", *_DEEP), (_SCALE, *_ADAPTED)),
     "SourceFreeClassifier": Family("source_free", ("estimator", "checkpoint_dir", *_PLACES, *_ENDS)),
 }
 # Shared parameters and attributes that a class has in its own words, or with another default.
 OWN = {
-    "ADDAClassifier": {"trade_off"},
     "AFNClassifier": {"trade_off"},
     "DANClassifier": {"trade_off"},
-    "DANNClassifier": {"trade_off"},
     "DeepCORALClassifier": {"trade_off"},
     "DeepCORALRegressor": {"trade_off"},
     "JANClassifier": {"trade_off"},
-    "MDDClassifier": {"trade_off"},
-    "OSBPClassifier": {"classes_"},
-    "PADAClassifier": {"trade_off"},
+    "MDDClassifier": {"trade_off", "statistics"},
+    "OSBPClassifier": {"classes_", "statistics"},
+    "PADAClassifier": {"trade_off", "statistics"},
 }
 
 

@@ -36,6 +36,7 @@ _PLACES = {
     "plan_training": "_freezing",
     "resolve_recipe": "_recipe",
     "squared_error": "_losses",
+    "statistics_as_they_are": "_recompute",
     "train_network": "_build",
 }
 __all__ = sorted(_PLACES)

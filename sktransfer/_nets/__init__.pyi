@@ -14,6 +14,7 @@ from sktransfer._nets._net import TransferNet
 from sktransfer._nets._penalty import Penalty, PenaltySetup
 from sktransfer._nets._persistence import load_saved
 from sktransfer._nets._recipe import Recipe, resolve_recipe
+from sktransfer._nets._recompute import statistics_as_they_are
 from sktransfer._nets._settings import TrainingSettings
 from sktransfer._nets._user_callbacks import check_callbacks
 
@@ -50,5 +51,6 @@ __all__ = [
     "plan_training",
     "resolve_recipe",
     "squared_error",
+    "statistics_as_they_are",
     "train_network",
 ]

@@ -21,6 +21,8 @@ from sktransfer.utils._compat import CallbackSupportMixin, Interval, StrOptions
 from sktransfer.utils._messages import caller_level
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sktransfer._nets._batches import Targets
     from sktransfer._nets._checkpoint import Checkpoint
     from sktransfer._nets._job import Earlier
@@ -82,6 +84,7 @@ class NetEstimator(
     }
 
     _takes_tables = False  # whether backbone=None means that X is a table
+    _auto: Mapping[str, Any] = {}  # parameters of recipe="auto" that differ from the defaults of Recipe
     _is_calm = False  # whether what was pretrained changes little by recipe="auto"
     _n_views = 1  # of each sample, over which answers are averaged
     _interpolates = False  # whether the weights in the end may lie between those of the source and those tuned
@@ -105,7 +108,7 @@ class NetEstimator(
 
     def _take_recipe(self):
         """Resolve `recipe` and what is said beside it."""
-        recipe = resolve_recipe(self.recipe, **{name: getattr(self, name) for name in FLAT})
+        recipe = resolve_recipe(self.recipe, **{name: getattr(self, name) for name in FLAT}, auto=self._auto)
         if recipe.label_smoothing and not is_classifier(self):
             raise ValueError(
                 f"label_smoothing={recipe.label_smoothing} of the recipe has no meaning for {type(self).__name__}, "
@@ -122,8 +125,7 @@ class NetEstimator(
         """Take the rates that the network wants, where nobody said a rate, and the epochs that `n_rows` rows want."""
         if not isinstance(self.recipe, str) or self.lr is not None:
             return
-        is_random = self.weights is None or getattr(self.backbone, "weights", "") is None
-        is_calm = self._is_calm and self.recipe in CALM and not is_random
+        is_calm = self._is_calm and self.recipe in CALM and not self._is_random
         penalty = self._penalty() if is_calm else None
         self.recipe_ = suited(
             self.recipe_,
@@ -133,6 +135,11 @@ class NetEstimator(
             keeps_statistics=penalty is None or not penalty.needs_batch_statistics,
             n_rows=n_rows if self.recipe == "auto" and self.max_epochs is None else None,
         )
+
+    @property
+    def _is_random(self):
+        """Whether the weights are asked to be random."""
+        return self.weights is None or getattr(self.backbone, "weights", "") is None
 
     @property
     def _batch_size(self):

@@ -34,6 +34,7 @@ from sktransfer._nets._penalty import Penalty
 from sktransfer._nets._schedule import range_test, steepest
 from sktransfer._nets._scores import HeldOutScores
 from sktransfer._nets._settings import TrainingSettings
+from sktransfer._nets._sharpness import uphill
 from sktransfer._nets._user_callbacks import check_patterns, own_copies, prints, sets_rate
 from sktransfer.backbones import create_optimizer
 from sktransfer.exceptions import DivergenceError
@@ -105,15 +106,36 @@ class TransferNet(WatchedNetMixin, NeuralNet):
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Compute the loss in float32, and in training what the penalty adds."""
-        rows = Rows(*(None if part is None else part.to(y_pred.scores.device) for part in y_true))
-        scores = y_pred.scores.float()
+        rows, loss = self._loss_of_labels(y_pred, y_true, training)
         if not training or self.penalty is None:
-            return self.criterion_(scores, rows.values, rows.weights)
-        loss = self.criterion_(scores, rows.values, self.penalty.weigh(self.tuned, y_pred, rows))
+            return loss
         with autocast(self.settings.precision, self.settings.device):
             penalty = self.penalty(self.tuned, to_device(X, loss.device), y_pred, rows).float()
-        self.history.record_batch("penalty", penalty.item())
+        for name, value in {"penalty": penalty.item(), **self.penalty.figures}.items():
+            self.history.record_batch(name, value)
         return loss + penalty
+
+    def _loss_of_labels(self, y_pred, y_true, training):
+        rows = Rows(*(None if part is None else part.to(y_pred.scores.device) for part in y_true))
+        weighs = training and self.penalty is not None
+        weights = self.penalty.weigh(self.tuned, y_pred, rows) if weighs else rows.weights
+        return rows, self.criterion_(y_pred.scores.float(), rows.values, weights)
+
+    def train_step(self, batch, **fit_params):
+        """Take a step, of which the penalty is told first."""
+        if self.penalty is not None:
+            self.penalty.begin_step(Rows(*batch[1]))
+        return super().train_step(batch, **fit_params)
+
+    def train_step_single(self, batch, **fit_params):
+        """Compute the gradients of a step, where the penalty asks for it at weights of a greater loss."""
+        if self.penalty is None or not self.penalty.smoothness:
+            return super().train_step_single(batch, **fit_params)
+        self._set_training(True)
+        inputs, targets = batch
+        _, loss = self._loss_of_labels(self.infer(inputs, **fit_params), targets, True)
+        with uphill(self.tuned, loss, self.penalty.smoothness):
+            return super().train_step_single(batch, **fit_params)
 
     def run(
         self,
@@ -163,6 +185,8 @@ class _ScaledNet(TransferNet):
         self._set_training(True)
         self.optimizer_.zero_grad()
         inputs, targets = batch
+        if self.penalty is not None:
+            self.penalty.begin_step(Rows(*targets))
         outputs = self.infer(inputs, **fit_params)
         loss = self.get_loss(outputs, targets, X=inputs, training=True)
         self.scaler_.scale(loss).backward()
@@ -301,7 +325,7 @@ def _own_callbacks(net, train, phases):
     return [
         PhaseSwitch(phases),
         schedule,
-        None if net.penalty is None else PassthroughScoring("penalty", on_train=True).initialize(),
+        *_means_of(() if net.penalty is None else ("penalty", *net.penalty.reports)),
         DivergenceGuard(),  # before WeightAverage: while an epoch begins, the average is still in place
         None if recipe.max_grad_norm is None else GradientNormClipping(recipe.max_grad_norm),
         None if recipe.ema_decay is None else WeightAverage(recipe.ema_decay),
@@ -309,10 +333,20 @@ def _own_callbacks(net, train, phases):
     ]
 
 
+def _means_of(names):
+    """Record means over those steps of an epoch that have such figures."""
+    return [PassthroughScoring(name, on_train=True).initialize() for name in names]
+
+
 def _build_net(module, valid, settings, criterion, *, penalty, answers):
     # The log would be laid out in a table even where nothing is printed.
     kind, options = TransferNet, {"device": str(settings.device), "callbacks__print_log": None}
     shard = (0, 1)
+    if penalty is not None and penalty.smoothness and (settings.recipe.accelerate or settings.precision == "float16"):
+        raise ValueError(
+            f"smoothness={penalty.smoothness} goes neither with accelerate=True nor with precision='float16': leave it "
+            "at 0, or pass precision='bfloat16' or 'float32'."
+        )
     if settings.recipe.accelerate:
         accelerate = import_optional("accelerate", extra="accelerate", caller="accelerate=True")
         if settings.precision == "float16":

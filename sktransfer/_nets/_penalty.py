@@ -1,6 +1,6 @@
 """What is added to the loss during one training: the protocol, which fine-tuning and deep adaptation fill."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,14 +52,26 @@ class Penalty:
         Whether a block of the network gives the same when it is computed again for the gradients.
     needs_batch_statistics : bool
         Whether it does nothing where BatchNorm keeps the statistics of the source.
+    smoothness : float
+        Distance that the weights move up the loss of the labels before the gradient of a step is taken; 0 for none.
+    reports : tuple of str
+        Names of figures of a step for the history.
+    figures : dict of str to float
+        Those of the last step, as far as it had any.
     """
 
+    smoothness = 0.0
+    reports: tuple[str, ...] = ()
+    figures: Mapping[str, float] = {}
     follows_progress = False
     can_recompute = True
     needs_batch_statistics = False
 
     def attach(self, module: TunedModule, setup: PenaltySetup) -> None:
         """Prepare `module` for training."""
+
+    def begin_step(self, rows: Rows) -> None:
+        """Look at what the rows of a batch should give, before the network sees them."""
 
     def weigh(self, module: TunedModule, outputs: Outputs, rows: Rows) -> torch.Tensor:
         """Weights of the rows of a batch in the loss of the task: ``(n,)``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -63,9 +63,10 @@ class Recipe(BaseEstimator):
         token of ten or of five; a callable takes a str and returns one. None trains on the samples as they are.
     optimizer : str, default="adamw"
         One of timm's optimizers, e.g. ``"sgd"``, ``"adamw"``, ``"lion"``.
-    schedule : {"constant", "cosine", "one_cycle", "step"}, default="constant"
+    schedule : {"constant", "cosine", "one_cycle", "step", "inverse"}, default="constant"
         How the learning rate moves over `max_epochs`: not at all; down to nothing along half a cosine; up from a 25th
-        over three tenths of the steps, then down to nothing; or to a tenth after each third.
+        over three tenths of the steps, then down to nothing; to a tenth after each third; or by (1 + 10 p)^-0.75, where
+        p is the share of the training that is over.
     warmup_epochs : int, default=0
         Epochs over which the learning rate rises to its value, before the schedule begins.
     weight_decay : float, default=0.01
@@ -150,7 +151,7 @@ class Recipe(BaseEstimator):
         "lr": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "augment": [StrOptions({"light", "default", "trivial", "randaug", "spec", "strong"}), callable, None],
         "optimizer": [str],
-        "schedule": [StrOptions({"constant", "cosine", "one_cycle", "step"})],
+        "schedule": [StrOptions({"constant", "cosine", "one_cycle", "step", "inverse"})],
         "warmup_epochs": [Interval(Integral, 0, None, closed="left")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "layer_decay": [Interval(Real, 0, 1, closed="right"), None],
@@ -255,6 +256,7 @@ def resolve_recipe(
     batch_size: int | None = None,
     lr: float | str | None = None,
     augment: Any = None,
+    auto: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """Give the recipe that a name or a recipe and what is said beside it make, None being nothing.
 
@@ -263,6 +265,8 @@ def resolve_recipe(
     recipe : str or Recipe
     trainable, max_epochs, batch_size, lr, augment
         Those of :class:`Recipe`, which they override; ``augment="none"`` switches augmentation off.
+    auto : mapping or None, default=None
+        What ``recipe="auto"`` is for the kind of training; None for the defaults.
 
     Raises
     ------
@@ -274,7 +278,7 @@ def resolve_recipe(
         recipe._validate_params()
         params = recipe.get_params(deep=False)
     elif isinstance(recipe, str) and recipe in RECIPES:
-        params = RECIPES[recipe]
+        params = (auto or {}) if recipe == "auto" else RECIPES[recipe]
         _check_agreement(recipe, trainable)
     else:
         raise ValueError(unknown_option("recipe", recipe, RECIPES, others="a Recipe"))

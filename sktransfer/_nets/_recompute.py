@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from sktransfer._nets._freezing import is_batch_norm
 
-__all__ = ["blocks_of", "recomputed"]
+__all__ = ["blocks_of", "recomputed", "statistics_as_they_are"]
 
 
 def blocks_of(stages: list[nn.Module]) -> list[nn.Module]:
@@ -61,14 +61,14 @@ def _forward(block: nn.Module, *args: Any, **kwargs: Any) -> Any:
         forward,
         *args,
         use_reentrant=False,
-        context_fn=lambda: (nullcontext(), _statistics_as_they_are(block)),
+        context_fn=lambda: (nullcontext(), statistics_as_they_are(block)),
         **kwargs,
     )
 
 
 @contextmanager
-def _statistics_as_they_are(block: nn.Module) -> Iterator[None]:
-    """Let BatchNorm normalise by the batch without learning from it: it did in the forward pass."""
+def statistics_as_they_are(block: nn.Module) -> Iterator[None]:
+    """Let BatchNorm normalise by the batch without learning from it: it did, or is to do so, in another pass."""
     norms: list[Any] = [norm for norm in block.modules() if is_batch_norm(norm) and norm.training]
     norms = [norm for norm in norms if norm.track_running_stats]
     # With a momentum of 0 the same tensors are saved as in the forward pass, which torch insists on.

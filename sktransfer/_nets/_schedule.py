@@ -24,6 +24,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "cosine": lambda t: (1 + math.cos(math.pi * t)) / 2,
     "one_cycle": _one_cycle,
     "step": lambda t: 0.1 ** int(3 * t),
+    "inverse": lambda t: (1 + 10 * t) ** -0.75,
 }
 
 
@@ -32,7 +33,7 @@ def lr_factor(schedule: str, step: int, *, n_steps: int, n_warmup: int) -> float
 
     Parameters
     ----------
-    schedule : {"constant", "cosine", "one_cycle", "step"}
+    schedule : {"constant", "cosine", "one_cycle", "step", "inverse"}
     step : int
         From 0.
     n_steps : int

@@ -12,8 +12,9 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from sktransfer._nets import TARGET
-from sktransfer.deep_adaptation._alignment import Alignment, discriminator, domain_loss, ramp
+from sktransfer._nets import TARGET, is_batch_norm, statistics_as_they_are
+from sktransfer.deep_adaptation._adversarial import ADVERSARIAL, AdversarialMixin
+from sktransfer.deep_adaptation._alignment import Alignment, discriminator, domain_accuracy, domain_loss, ramp
 from sktransfer.deep_adaptation._base import DeepClassifier
 from sktransfer.utils._compat import Interval
 
@@ -48,17 +49,27 @@ def fooling_loss(scores: torch.Tensor) -> torch.Tensor:
 
 
 class _SourceEncoder(nn.Module):
-    """A copy of body and neck that never learns, with the statistics of its BatchNorm layers as they were."""
+    """A copy of body and neck that never learns, with the statistics of its BatchNorm layers as they were.
 
-    def __init__(self, body: nn.Module, neck: nn.Module):
+    Where these are those of the target (`apart`), the rows of the source are normalised by their own, as in training.
+    """
+
+    def __init__(self, body: nn.Module, neck: nn.Module, apart: bool):
         super().__init__()
+        learning = [name for name, layer in nn.ModuleList([body, neck]).named_modules() if layer.training]
         self.body, self.neck = copy.deepcopy(body), copy.deepcopy(neck)
         self.requires_grad_(False)
+        layers = dict(nn.ModuleList([self.body, self.neck]).named_modules())
+        found = [layers[name] for name in learning if apart and is_batch_norm(layers[name])]
+        self._apart: Any = found
         self.train()
 
     def train(self, mode=True):
         """Stay in eval mode."""
-        return super().train(False)
+        super().train(False)
+        for layer in self._apart:
+            layer.train()
+        return self
 
     def take(self, body, neck):
         """Take over weights and statistics."""
@@ -67,7 +78,8 @@ class _SourceEncoder(nn.Module):
 
     def forward(self, inputs: torch.Tensor, entry: int | None) -> torch.Tensor:
         """Map the input of boundary `entry` to features."""
-        return self.neck(inputs if entry is None else self.body(inputs, entry))
+        with statistics_as_they_are(self):
+            return self.neck(inputs if entry is None else self.body(inputs, entry))
 
 
 class _Parts(nn.Module):
@@ -97,6 +109,8 @@ class _ADDA(Alignment):
         Of :class:`Alignment`.
     """
 
+    reports = ("discriminator_accuracy",)
+
     def __init__(self, hidden: int | Sequence[int], source_share: float, **options: Any):
         super().__init__(**options)
         self.hidden = hidden
@@ -110,8 +124,9 @@ class _ADDA(Alignment):
 
     def attach(self, module, setup):
         """Give `module` a copy of its encoder and the discriminators, and hold its head still after the source."""
+        encoder = _SourceEncoder(module.body, module.neck, self.apart)
         super().attach(module, setup)
-        module.alignment = _Parts(_SourceEncoder(module.body, module.neck), list(module.alignment))
+        module.alignment = _Parts(encoder, list(module.alignment))
         # Not by weights of 0 alone: a gradient of 0 lets momentum and weight decay move the head on.
         self._hooks = [module.register_forward_pre_hook(self._begin), module.register_forward_hook(_release_head)]
 
@@ -143,9 +158,13 @@ class _ADDA(Alignment):
         """Compute the discriminator's loss, which stops at the features, and the target encoder's, at theirs."""
         with torch.no_grad():
             features = module.alignment.source_encoder(source.inputs, module.entry)
-        learned = domain_loss(part(features), part(target.features.detach()))
+        # In one pass, or BatchNorm would take away the very difference that is left to be found.
+        sizes = [len(features), len(target.features)]
+        scores = part(torch.cat([features, target.features.detach()])).split(sizes)
+        self.note("discriminator_accuracy", domain_accuracy(*scores))
         held = {name: parameter.detach() for name, parameter in part.named_parameters()}
-        return learned + strength * fooling_loss(functional_call(part, held, (target.features,)))
+        _, judged = functional_call(part, held, (torch.cat([features, target.features]),)).split(sizes)
+        return domain_loss(*scores) + strength * fooling_loss(judged)
 
     def detach(self, module):
         """Drop what was trained for the alignment alone."""
@@ -160,7 +179,7 @@ def _release_head(module, _inputs, outputs):
     module.head.requires_grad_(True)
 
 
-class ADDAClassifier(DeepClassifier):
+class ADDAClassifier(AdversarialMixin, DeepClassifier):
     """Classify target samples by an encoder that makes them look as the source looks to its own (ADDA).
 
     The first share of the training learns the source. Its encoder (what learns of the backbone, and the bottleneck) and
@@ -180,12 +199,18 @@ class ADDAClassifier(DeepClassifier):
         Share in (0, 1) of the training that learns the source.
     discriminator_hidden : int or sequence of int, default=(256, 256)
         Widths of the hidden layers of the discriminator.
-    trade_off : float, default=0.003
-        Weight of the loss by which the target encoder learns; with 0 all of the training learns the source. Nothing
-        ties that encoder to the classes: over many steps a greater weight mixes them up, few steps want 0.1.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss of the labels, at least 0; ``"balanced"`` is inversely proportional to their
         frequencies.
+    statistics : {"separate", "shared"}, default="separate"
+        Whether BatchNorm layers that learn normalise each domain by its own mean and variance, and by those of the
+        target in the end, or both domains together. Separate ones take away what moves or scales the features of all
+        classes alike, and presume that the classes are about as frequent in both domains.
+    smoothness : float, default=0.0
+        Distance by which the weights go up the loss of the labels before the gradient of each step is taken (SDAT,
+        Rangwani et al., ICML 2022, who take 0.02 to 0.05), for which every batch passes twice; 0 for none.
+    trade_off : float, default=1.0
+        Weight of the adaptation against the loss of the labels; 0 is training on the source alone.
     trade_off_schedule : {"ramp", "constant"}, default="ramp"
         Whether that weight grows with the share p of the training that is over, times 2 / (1 + exp(-10 p)) - 1, or is
         the same from the first step.
@@ -268,8 +293,9 @@ class ADDAClassifier(DeepClassifier):
         How the network was trained, in every particular.
     history_ : list of dict
         One entry an epoch: ``epoch``, ``phase`` ("probe", "unfreeze k" or "train"), ``trained_parameters``,
-        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``), ``valid_loss``
-        where there are held-out pictures, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
+        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``),
+        ``discriminator_accuracy`` (0.5 where it is fooled) and ``discrepancy`` (of two classifiers) where the method
+        has such, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
     n_iter_ : int
         Epochs run.
     lr_ : float
@@ -307,6 +333,7 @@ class ADDAClassifier(DeepClassifier):
 
     _parameter_constraints = {
         **DeepClassifier._parameter_constraints,
+        **ADVERSARIAL,
         "source_share": [Interval(Real, 0, 1, closed="neither")],
         "discriminator_hidden": [Interval(Integral, 1, None, closed="left"), tuple, list],
     }
@@ -317,8 +344,10 @@ class ADDAClassifier(DeepClassifier):
         *,
         source_share: float = 0.5,
         discriminator_hidden: int | Sequence[int] = (256, 256),
-        trade_off: float = 0.003,
         class_weight: Mapping[Any, float] | str | None = None,
+        statistics: str = "separate",
+        smoothness: float = 0.0,
+        trade_off: float = 1.0,
         trade_off_schedule: str = "ramp",
         bottleneck: int | Sequence[int] | None = 256,
         sources: str = "pooled",
@@ -346,8 +375,10 @@ class ADDAClassifier(DeepClassifier):
         self.backbone = backbone
         self.source_share = source_share
         self.discriminator_hidden = discriminator_hidden
-        self.trade_off = trade_off
         self.class_weight = class_weight
+        self.statistics = statistics
+        self.smoothness = smoothness
+        self.trade_off = trade_off
         self.trade_off_schedule = trade_off_schedule
         self.bottleneck = bottleneck
         self.sources = sources

@@ -10,9 +10,10 @@ from torch import nn
 from torch.nn import functional
 
 from sktransfer._nets import TARGET, Outputs, Penalty, PenaltySetup, Rows, TunedModule
+from sktransfer.deep_adaptation._statistics import ApartStatistics
 from sktransfer.utils._batch import Batch, take_rows_of
 
-__all__ = ["Alignment", "Side", "discriminator", "domain_loss", "ramp", "reverse_gradient"]
+__all__ = ["Alignment", "Side", "discriminator", "domain_accuracy", "domain_loss", "ramp", "reverse_gradient"]
 
 
 class Side(NamedTuple):
@@ -50,12 +51,26 @@ class Alignment(Penalty):
         Whether the weight grows from 0 over the training.
     separate : bool
         Whether each source domain is aligned by itself, with a `part` of its own.
+    apart : bool, default=False
+        Whether BatchNorm normalises source and target by themselves; see :class:`ApartStatistics`.
+    smoothness : float, default=0.0
+        Of :class:`Penalty`.
     """
 
-    def __init__(self, trade_off: float, trade_off_schedule: str, separate: bool):
+    def __init__(
+        self,
+        trade_off: float,
+        trade_off_schedule: str,
+        separate: bool,
+        apart: bool = False,
+        smoothness: float = 0.0,
+    ):
         self.trade_off = trade_off
         self.trade_off_schedule = trade_off_schedule
         self.separate = separate
+        self.apart = apart
+        self.smoothness = smoothness
+        self._seen: dict[str, list[float]] = {}
 
     def build(self, n_features: int, n_outputs: int) -> nn.Module | None:
         """Build what the method trains beside the network, such as a discriminator; None for nothing."""
@@ -89,6 +104,13 @@ class Alignment(Penalty):
         built = (self.build(module.head.in_features, setup.n_outputs) for _ in range(self.n_groups))
         parts = [part for part in built if part is not None]
         module.alignment = nn.ModuleList(parts) if parts else None
+        self._statistics = ApartStatistics((module.body, module.neck)) if self.apart else None
+
+    def begin_step(self, rows: Rows) -> None:
+        """Tell BatchNorm whose rows they are."""
+        if self._statistics is not None:
+            domains: Any = rows.domain
+            self._statistics.begin_step(domains == TARGET)
 
     @property
     def follows_progress(self) -> bool:  # type: ignore[override]  # nobody sets it
@@ -107,7 +129,7 @@ class Alignment(Penalty):
         )
         domains: Any = rows.domain  # given, where domains are aligned
         domain = domains[rows.labelled]
-        losses = []
+        losses, self._seen = [], {}
         for group in range(self.n_groups):
             chosen = domain == group + 1 if self.separate else domain != TARGET
             if chosen.sum() > 1:
@@ -116,9 +138,20 @@ class Alignment(Penalty):
                 losses.append(self.align(part, source, target, self.strength(module), module))
         return torch.stack(losses).mean() if losses else outputs.scores.sum() * 0
 
+    def note(self, name: str, value: torch.Tensor) -> None:
+        """Keep a figure of the step for the history: the mean over the groups of sources."""
+        self._seen.setdefault(name, []).append(value.item())
+
+    @property
+    def figures(self) -> dict[str, float]:  # type: ignore[override]  # nobody sets it
+        """Figures of the last step."""
+        return {name: sum(values) / len(values) for name, values in self._seen.items()}
+
     def detach(self, module: TunedModule) -> None:
         """Drop what was trained for the alignment alone."""
         module.alignment = None
+        if self._statistics is not None:
+            self._statistics.end()
 
 
 def ramp(progress: float) -> float:
@@ -187,3 +220,18 @@ def domain_loss(
 
     source = mean(functional.softplus(-source_scores), source_weights)
     return (source + mean(functional.softplus(target_scores), target_weights)) / 2
+
+
+def domain_accuracy(source_scores: torch.Tensor, target_scores: torch.Tensor) -> torch.Tensor:
+    """Share of right decisions of a discriminator, each domain counting one half: 0.5 where it is fooled.
+
+    Parameters
+    ----------
+    source_scores, target_scores : torch.Tensor of shape (n, 1) and (m, 1)
+        Log-odds of being a source row.
+
+    Returns
+    -------
+    torch.Tensor of shape ()
+    """
+    return ((source_scores > 0).float().mean() + (target_scores <= 0).float().mean()) / 2

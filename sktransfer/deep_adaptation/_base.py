@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,7 @@ __all__ = ["DeepClassifier", "DeepRegressor"]
 
 # What has no meaning for a table, and the value that says nothing.
 _FOR_NETWORKS = {"weights": "pretrained", "image_size": None, "image_shape": None, "on_error": "raise"}
+_MOST_EPOCHS = 3  # times as many as the recipe has, where there are few rows
 _FOR_NETWORKS_IN_RECIPES = {
     "trainable": "head",
     "probe_epochs": 0,
@@ -90,6 +92,7 @@ class _BaseDeepAdapted(NetEstimator):
     }
     _takes_tables = True
     _needs_learning_features = True  # False where the answers of the head are what is adapted
+    _fewest_steps = 0  # that a training takes where nobody said how long
     _looks_at_source = True  # False where the method compares nothing with the source
 
     @abstractmethod
@@ -136,8 +139,6 @@ class _BaseDeepAdapted(NetEstimator):
             If training diverges; the estimator then has the weights of the epoch before.
         """
         self._take_recipe()
-        settings = self._settings()
-        self._begin(X, y, settings.n_epochs)
         self._check_settings()
         y = labels_of_fit(y, caller=type(self).__name__)
         refuse_wrapper(
@@ -150,7 +151,6 @@ class _BaseDeepAdapted(NetEstimator):
         checkpoint, seed = self._start()
         backbone, samples = self._open(X, seed)
         self._suit_recipe(backbone)
-        settings = self._settings()
         check_length(y, len(samples), name="y")
         samples, y, sample_domain = self._readable(samples, y, sample_domain)
         domains = self._read_domains(X, y, sample_domain)
@@ -160,6 +160,9 @@ class _BaseDeepAdapted(NetEstimator):
         values, weights = self._encode(labels)
         self.source_domains_ = list(domains.source_names)
         targets = _targets(values, weights, rows, domains)
+        self._suit_epochs(targets)
+        settings = self._settings()
+        self._begin(X, y, settings.n_epochs)
         self._train(
             backbone,
             (samples, targets),
@@ -199,6 +202,14 @@ class _BaseDeepAdapted(NetEstimator):
                 "leave it at 'pooled'."
             )
 
+    def _suit_epochs(self, targets):
+        """Take more epochs where these have few steps and nobody said a number: up to three times as many."""
+        if isinstance(self.recipe, str) and self.recipe == "auto" and self.max_epochs is None:
+            recipe = self.recipe_
+            enough = math.ceil(self._fewest_steps / targets.n_batches(recipe.batch_size))
+            most = _MOST_EPOCHS * recipe.max_epochs
+            recipe.set_params(max_epochs=min(max(recipe.max_epochs, enough), most))
+
     def _check_sizes(self, domains):
         n_target = int(domains.is_target.sum())
         if n_target < 2:
@@ -237,11 +248,14 @@ class _BaseDeepAdapted(NetEstimator):
         )
 
     def _penalty(self):
-        return self._alignment(
-            trade_off=self.trade_off,
-            trade_off_schedule=self.trade_off_schedule,
-            separate=self.sources == "separate",
-        )
+        return self._alignment(**self._alignment_options())
+
+    def _alignment_options(self):
+        return {
+            "trade_off": self.trade_off,
+            "trade_off_schedule": self.trade_off_schedule,
+            "separate": self.sources == "separate",
+        }
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -349,8 +363,9 @@ class DeepClassifier(LabelledScoreMixin, ClassifierMixin, _BaseDeepAdapted):
         How the network was trained, in every particular.
     history_ : list of dict
         One entry an epoch: ``epoch``, ``phase`` ("probe", "unfreeze k" or "train"), ``trained_parameters``,
-        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``), ``valid_loss``
-        where there are held-out pictures, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
+        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``),
+        ``discriminator_accuracy`` (0.5 where it is fooled) and ``discrepancy`` (of two classifiers) where the method
+        has such, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
     n_iter_ : int
         Epochs run.
     lr_ : float
@@ -591,8 +606,9 @@ class DeepRegressor(ScaledTargetsMixin, LabelledScoreMixin, RegressorMixin, _Bas
         How the network was trained, in every particular.
     history_ : list of dict
         One entry an epoch: ``epoch``, ``phase`` ("probe", "unfreeze k" or "train"), ``trained_parameters``,
-        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``), ``valid_loss``
-        where there are held-out pictures, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
+        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``),
+        ``discriminator_accuracy`` (0.5 where it is fooled) and ``discrepancy`` (of two classifiers) where the method
+        has such, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
     n_iter_ : int
         Epochs run.
     lr_ : float

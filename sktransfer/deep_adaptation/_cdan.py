@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from sktransfer.deep_adaptation._alignment import discriminator, domain_loss, ramp, reverse_gradient
+from sktransfer.deep_adaptation._adversarial import AdversarialMixin
+from sktransfer.deep_adaptation._alignment import discriminator, domain_accuracy, domain_loss, ramp, reverse_gradient
 from sktransfer.deep_adaptation._base import DeepClassifier
 from sktransfer.deep_adaptation._dann import Adversary, DANNClassifier
 from sktransfer.utils._compat import Interval, StrOptions
@@ -162,11 +163,12 @@ class _CDAN(Adversary):
         # In one pass: the products of a domain have means that go with how often its classes are predicted, and these,
         # unlike the means of DANN's features, are not the features' to change.
         scores = part(features, torch.cat(probas)).split([len(p) for p in probas])
+        self.note("discriminator_accuracy", domain_accuracy(*scores))
         weights = [entropy_weights(p) for p in probas] if self.entropy else []
         return domain_loss(*scores, *weights)
 
 
-class CDANClassifier(DeepClassifier):
+class CDANClassifier(AdversarialMixin, DeepClassifier):
     """Classify target samples by features that do not tell the domains apart given the predicted class (CDAN).
 
     A discriminator sees the product of the features and the class probabilities, and the features learn to classify
@@ -200,6 +202,13 @@ class CDANClassifier(DeepClassifier):
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss of the labels, at least 0; ``"balanced"`` is inversely proportional to their
         frequencies.
+    statistics : {"separate", "shared"}, default="separate"
+        Whether BatchNorm layers that learn normalise each domain by its own mean and variance, and by those of the
+        target in the end, or both domains together. Separate ones take away what moves or scales the features of all
+        classes alike, and presume that the classes are about as frequent in both domains.
+    smoothness : float, default=0.0
+        Distance by which the weights go up the loss of the labels before the gradient of each step is taken (SDAT,
+        Rangwani et al., ICML 2022, who take 0.02 to 0.05), for which every batch passes twice; 0 for none.
     trade_off : float, default=1.0
         Weight of the adaptation against the loss of the labels; 0 is training on the source alone.
     trade_off_schedule : {"ramp", "constant"}, default="ramp"
@@ -284,8 +293,9 @@ class CDANClassifier(DeepClassifier):
         How the network was trained, in every particular.
     history_ : list of dict
         One entry an epoch: ``epoch``, ``phase`` ("probe", "unfreeze k" or "train"), ``trained_parameters``,
-        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``), ``valid_loss``
-        where there are held-out pictures, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
+        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``),
+        ``discriminator_accuracy`` (0.5 where it is fooled) and ``discrepancy`` (of two classifiers) where the method
+        has such, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
     n_iter_ : int
         Epochs run.
     lr_ : float
@@ -335,6 +345,8 @@ class CDANClassifier(DeepClassifier):
         randomized: bool | str = "auto",
         random_dim: int = 1024,
         class_weight: Mapping[Any, float] | str | None = None,
+        statistics: str = "separate",
+        smoothness: float = 0.0,
         trade_off: float = 1.0,
         trade_off_schedule: str = "ramp",
         bottleneck: int | Sequence[int] | None = 256,
@@ -367,6 +379,8 @@ class CDANClassifier(DeepClassifier):
         self.randomized = randomized
         self.random_dim = random_dim
         self.class_weight = class_weight
+        self.statistics = statistics
+        self.smoothness = smoothness
         self.trade_off = trade_off
         self.trade_off_schedule = trade_off_schedule
         self.bottleneck = bottleneck

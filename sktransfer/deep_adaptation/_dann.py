@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from sktransfer.deep_adaptation._alignment import Alignment, discriminator, domain_loss, reverse_gradient
+import torch
+
+from sktransfer.deep_adaptation._adversarial import ADVERSARIAL, AdversarialMixin
+from sktransfer.deep_adaptation._alignment import (
+    Alignment,
+    discriminator,
+    domain_accuracy,
+    domain_loss,
+    reverse_gradient,
+)
 from sktransfer.deep_adaptation._base import DeepClassifier, DeepRegressor
 from sktransfer.utils._compat import Interval
 
@@ -35,6 +44,8 @@ class Adversary(Alignment):
         Of :class:`Alignment`.
     """
 
+    reports = ("discriminator_accuracy",)
+
     def __init__(self, hidden: int | Sequence[int], **options: Any):
         super().__init__(**options)
         self.hidden = hidden
@@ -45,14 +56,17 @@ class Adversary(Alignment):
 
     def align(self, part, source, target, strength, module):
         """Compute the discriminator's loss; it learns at full rate, the features against it by `strength`."""
-        sides = (part(reverse_gradient(side.features, strength)) for side in (source, target))
+        # In one pass, or BatchNorm would take away the very difference that is left to be found.
+        features = torch.cat([source.features, target.features])
+        sides = part(reverse_gradient(features, strength)).split([len(source.features), len(target.features)])
+        self.note("discriminator_accuracy", domain_accuracy(*sides))
         return domain_loss(*sides)
 
 
 _HIDDEN = [Interval(Integral, 1, None, closed="left"), tuple, list]
 
 
-class DANNClassifier(DeepClassifier):
+class DANNClassifier(AdversarialMixin, DeepClassifier):
     """Classify target samples by features that do not tell source and target apart (DANN).
 
     A discriminator learns to tell the domains by the features, and the features learn to classify the source and to
@@ -67,13 +81,20 @@ class DANNClassifier(DeepClassifier):
         ``"text:NAME"`` or a :class:`~sktransfer.TextBackbone` where X holds texts, ``"audio:NAME"`` or an
         :class:`~sktransfer.AudioBackbone` where it holds recordings. None for tables: X is then a numeric array of
         shape (n_samples, n_features), whose rows enter at `bottleneck`.
-    trade_off : float, default=0.1
-        Factor of the reversed gradient at the features. Much greater ones mix up the classes as well as the domains.
     discriminator_hidden : int or sequence of int, default=(256, 256)
         Widths of the hidden layers of the discriminator.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss of the labels, at least 0; ``"balanced"`` is inversely proportional to their
         frequencies.
+    statistics : {"separate", "shared"}, default="separate"
+        Whether BatchNorm layers that learn normalise each domain by its own mean and variance, and by those of the
+        target in the end, or both domains together. Separate ones take away what moves or scales the features of all
+        classes alike, and presume that the classes are about as frequent in both domains.
+    smoothness : float, default=0.0
+        Distance by which the weights go up the loss of the labels before the gradient of each step is taken (SDAT,
+        Rangwani et al., ICML 2022, who take 0.02 to 0.05), for which every batch passes twice; 0 for none.
+    trade_off : float, default=1.0
+        Weight of the adaptation against the loss of the labels; 0 is training on the source alone.
     trade_off_schedule : {"ramp", "constant"}, default="ramp"
         Whether that weight grows with the share p of the training that is over, times 2 / (1 + exp(-10 p)) - 1, or is
         the same from the first step.
@@ -156,8 +177,9 @@ class DANNClassifier(DeepClassifier):
         How the network was trained, in every particular.
     history_ : list of dict
         One entry an epoch: ``epoch``, ``phase`` ("probe", "unfreeze k" or "train"), ``trained_parameters``,
-        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``), ``valid_loss``
-        where there are held-out pictures, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
+        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``),
+        ``discriminator_accuracy`` (0.5 where it is fooled) and ``discrepancy`` (of two classifiers) where the method
+        has such, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
     n_iter_ : int
         Epochs run.
     lr_ : float
@@ -189,15 +211,17 @@ class DANNClassifier(DeepClassifier):
     (3,)
     """
 
-    _parameter_constraints = {**DeepClassifier._parameter_constraints, "discriminator_hidden": _HIDDEN}
+    _parameter_constraints = {**DeepClassifier._parameter_constraints, **ADVERSARIAL, "discriminator_hidden": _HIDDEN}
 
     def __init__(
         self,
         backbone: str | nn.Module | BaseEstimator | None = "resnet18",
         *,
-        trade_off: float = 0.1,
         discriminator_hidden: int | Sequence[int] = (256, 256),
         class_weight: Mapping[Any, float] | str | None = None,
+        statistics: str = "separate",
+        smoothness: float = 0.0,
+        trade_off: float = 1.0,
         trade_off_schedule: str = "ramp",
         bottleneck: int | Sequence[int] | None = 256,
         sources: str = "pooled",
@@ -223,9 +247,11 @@ class DANNClassifier(DeepClassifier):
         callbacks: Sequence[Any] | None = None,
     ):
         self.backbone = backbone
-        self.trade_off = trade_off
         self.discriminator_hidden = discriminator_hidden
         self.class_weight = class_weight
+        self.statistics = statistics
+        self.smoothness = smoothness
+        self.trade_off = trade_off
         self.trade_off_schedule = trade_off_schedule
         self.bottleneck = bottleneck
         self.sources = sources
@@ -254,7 +280,7 @@ class DANNClassifier(DeepClassifier):
         return Adversary(self.discriminator_hidden, **options)
 
 
-class DANNRegressor(DeepRegressor):
+class DANNRegressor(AdversarialMixin, DeepRegressor):
     """Estimate numbers for target samples by features that do not tell source and target apart (DANN).
 
     Parameters
@@ -268,6 +294,13 @@ class DANNRegressor(DeepRegressor):
         shape (n_samples, n_features), whose rows enter at `bottleneck`.
     discriminator_hidden : int or sequence of int, default=(256, 256)
         Widths of the hidden layers of the discriminator.
+    statistics : {"separate", "shared"}, default="separate"
+        Whether BatchNorm layers that learn normalise each domain by its own mean and variance, and by those of the
+        target in the end, or both domains together. Separate ones take away what moves or scales the features of all
+        classes alike, and presume that the classes are about as frequent in both domains.
+    smoothness : float, default=0.0
+        Distance by which the weights go up the loss of the labels before the gradient of each step is taken (SDAT,
+        Rangwani et al., ICML 2022, who take 0.02 to 0.05), for which every batch passes twice; 0 for none.
     trade_off : float, default=1.0
         Weight of the adaptation against the loss of the labels; 0 is training on the source alone.
     trade_off_schedule : {"ramp", "constant"}, default="ramp"
@@ -352,8 +385,9 @@ class DANNRegressor(DeepRegressor):
         How the network was trained, in every particular.
     history_ : list of dict
         One entry an epoch: ``epoch``, ``phase`` ("probe", "unfreeze k" or "train"), ``trained_parameters``,
-        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``), ``valid_loss``
-        where there are held-out pictures, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
+        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``),
+        ``discriminator_accuracy`` (0.5 where it is fooled) and ``discrepancy`` (of two classifiers) where the method
+        has such, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
     n_iter_ : int
         Epochs run.
     lr_ : float
@@ -384,13 +418,15 @@ class DANNRegressor(DeepRegressor):
     (3,)
     """
 
-    _parameter_constraints = {**DeepRegressor._parameter_constraints, "discriminator_hidden": _HIDDEN}
+    _parameter_constraints = {**DeepRegressor._parameter_constraints, **ADVERSARIAL, "discriminator_hidden": _HIDDEN}
 
     def __init__(
         self,
         backbone: str | nn.Module | BaseEstimator | None = "resnet18",
         *,
         discriminator_hidden: int | Sequence[int] = (256, 256),
+        statistics: str = "separate",
+        smoothness: float = 0.0,
         trade_off: float = 1.0,
         trade_off_schedule: str = "ramp",
         bottleneck: int | Sequence[int] | None = 256,
@@ -418,6 +454,8 @@ class DANNRegressor(DeepRegressor):
     ):
         self.backbone = backbone
         self.discriminator_hidden = discriminator_hidden
+        self.statistics = statistics
+        self.smoothness = smoothness
         self.trade_off = trade_off
         self.trade_off_schedule = trade_off_schedule
         self.bottleneck = bottleneck

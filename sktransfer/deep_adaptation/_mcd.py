@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sktransfer.deep_adaptation._adversarial import ADVERSARIAL, AdversarialMixin
 from sktransfer.deep_adaptation._alignment import Alignment, reverse_gradient
 from sktransfer.deep_adaptation._base import DeepClassifier
 
@@ -50,6 +51,8 @@ class _MCD(Alignment):
         Of :class:`Alignment`.
     """
 
+    reports = ("discrepancy",)
+
     def __init__(self, label_smoothing: float, **options: Any):
         super().__init__(**options)
         self.label_smoothing = label_smoothing
@@ -67,10 +70,12 @@ class _MCD(Alignment):
         # The heads learn against the features by `strength` too: the first one also classifies, and with a trade-off
         # of 0 it is to do nothing else.
         features = reverse_gradient(target.features, 1.0)
-        return learned - strength * classifier_discrepancy(module.head(features), part(features))
+        discrepancy = classifier_discrepancy(module.head(features), part(features))
+        self.note("discrepancy", discrepancy)
+        return learned - strength * discrepancy
 
 
-class MCDClassifier(DeepClassifier):
+class MCDClassifier(AdversarialMixin, DeepClassifier):
     """Classify target samples by features on which two classifiers cannot disagree (MCD).
 
     Two heads learn the source labels and, among all that fit these, move to where they disagree most on the target;
@@ -90,6 +95,13 @@ class MCDClassifier(DeepClassifier):
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss of the labels, at least 0; ``"balanced"`` is inversely proportional to their
         frequencies.
+    statistics : {"separate", "shared"}, default="separate"
+        Whether BatchNorm layers that learn normalise each domain by its own mean and variance, and by those of the
+        target in the end, or both domains together. Separate ones take away what moves or scales the features of all
+        classes alike, and presume that the classes are about as frequent in both domains.
+    smoothness : float, default=0.0
+        Distance by which the weights go up the loss of the labels before the gradient of each step is taken (SDAT,
+        Rangwani et al., ICML 2022, who take 0.02 to 0.05), for which every batch passes twice; 0 for none.
     trade_off : float, default=1.0
         Weight of the adaptation against the loss of the labels; 0 is training on the source alone.
     trade_off_schedule : {"ramp", "constant"}, default="ramp"
@@ -174,8 +186,9 @@ class MCDClassifier(DeepClassifier):
         How the network was trained, in every particular.
     history_ : list of dict
         One entry an epoch: ``epoch``, ``phase`` ("probe", "unfreeze k" or "train"), ``trained_parameters``,
-        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``), ``valid_loss``
-        where there are held-out pictures, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
+        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``),
+        ``discriminator_accuracy`` (0.5 where it is fooled) and ``discrepancy`` (of two classifiers) where the method
+        has such, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
     n_iter_ : int
         Epochs run.
     lr_ : float
@@ -212,11 +225,15 @@ class MCDClassifier(DeepClassifier):
     (3,)
     """
 
+    _parameter_constraints = {**DeepClassifier._parameter_constraints, **ADVERSARIAL}
+
     def __init__(
         self,
         backbone: str | nn.Module | BaseEstimator | None = "resnet18",
         *,
         class_weight: Mapping[Any, float] | str | None = None,
+        statistics: str = "separate",
+        smoothness: float = 0.0,
         trade_off: float = 1.0,
         trade_off_schedule: str = "ramp",
         bottleneck: int | Sequence[int] | None = 256,
@@ -244,6 +261,8 @@ class MCDClassifier(DeepClassifier):
     ):
         self.backbone = backbone
         self.class_weight = class_weight
+        self.statistics = statistics
+        self.smoothness = smoothness
         self.trade_off = trade_off
         self.trade_off_schedule = trade_off_schedule
         self.bottleneck = bottleneck

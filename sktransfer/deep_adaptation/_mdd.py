@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
+from sktransfer.deep_adaptation._adversarial import ADVERSARIAL, AdversarialMixin
 from sktransfer.deep_adaptation._alignment import discriminator, reverse_gradient
 from sktransfer.deep_adaptation._base import DeepClassifier
 from sktransfer.deep_adaptation._dann import Adversary
@@ -63,6 +64,8 @@ def margin_disparity_loss(
 class _MDD(Adversary):
     """A second classifier on the features, whose gradient reaches them reversed."""
 
+    reports = ("discrepancy",)
+
     def __init__(self, hidden: int | Sequence[int], margin: float, **options: Any):
         super().__init__(hidden, **options)
         self.margin = margin
@@ -74,10 +77,12 @@ class _MDD(Adversary):
     def align(self, part, source, target, strength, module):
         """Compute the adversary's loss; it learns at full rate, the features against it by `strength`."""
         adversaries = (part(reverse_gradient(side.features, strength)) for side in (source, target))
-        return margin_disparity_loss(source.scores, target.scores, *adversaries, self.margin)
+        loss = margin_disparity_loss(source.scores, target.scores, *adversaries, self.margin)
+        self.note("discrepancy", -loss)
+        return loss
 
 
-class MDDClassifier(DeepClassifier):
+class MDDClassifier(AdversarialMixin, DeepClassifier):
     """Classify target samples by features on which an adversary cannot agree in one domain alone (MDD).
 
     An adversarial classifier learns to predict as the classifier does on the source, and otherwise on the target; the
@@ -100,9 +105,15 @@ class MDDClassifier(DeepClassifier):
         Widths of the hidden layers of the adversary.
     trade_off : float, default=0.1
         Weight of the reversed gradient of the adversary.
+    statistics : {"separate", "shared"}, default="shared"
+        Whether BatchNorm layers that learn normalise each domain by its own mean and variance, and by those of the
+        target in the end, or both domains together.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss of the labels, at least 0; ``"balanced"`` is inversely proportional to their
         frequencies.
+    smoothness : float, default=0.0
+        Distance by which the weights go up the loss of the labels before the gradient of each step is taken (SDAT,
+        Rangwani et al., ICML 2022, who take 0.02 to 0.05), for which every batch passes twice; 0 for none.
     trade_off_schedule : {"ramp", "constant"}, default="ramp"
         Whether that weight grows with the share p of the training that is over, times 2 / (1 + exp(-10 p)) - 1, or is
         the same from the first step.
@@ -185,8 +196,9 @@ class MDDClassifier(DeepClassifier):
         How the network was trained, in every particular.
     history_ : list of dict
         One entry an epoch: ``epoch``, ``phase`` ("probe", "unfreeze k" or "train"), ``trained_parameters``,
-        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``), ``valid_loss``
-        where there are held-out pictures, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
+        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``),
+        ``discriminator_accuracy`` (0.5 where it is fooled) and ``discrepancy`` (of two classifiers) where the method
+        has such, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
     n_iter_ : int
         Epochs run.
     lr_ : float
@@ -220,9 +232,14 @@ class MDDClassifier(DeepClassifier):
 
     _parameter_constraints = {
         **DeepClassifier._parameter_constraints,
+        **ADVERSARIAL,
         "margin": [Interval(Real, 0, None, closed="neither")],
         "adversary_hidden": [Interval(Integral, 1, None, closed="left"), tuple, list],
     }
+
+    # Adaptive steps serve it well (benchmarks/accuracy/deep_adaptation.md).
+    _auto: dict[str, Any] = {}
+    _fewest_steps = 0
 
     def __init__(
         self,
@@ -231,7 +248,9 @@ class MDDClassifier(DeepClassifier):
         margin: float = 4.0,
         adversary_hidden: int | Sequence[int] = (256,),
         trade_off: float = 0.1,
+        statistics: str = "shared",
         class_weight: Mapping[Any, float] | str | None = None,
+        smoothness: float = 0.0,
         trade_off_schedule: str = "ramp",
         bottleneck: int | Sequence[int] | None = 256,
         sources: str = "pooled",
@@ -260,7 +279,9 @@ class MDDClassifier(DeepClassifier):
         self.margin = margin
         self.adversary_hidden = adversary_hidden
         self.trade_off = trade_off
+        self.statistics = statistics
         self.class_weight = class_weight
+        self.smoothness = smoothness
         self.trade_off_schedule = trade_off_schedule
         self.bottleneck = bottleneck
         self.sources = sources

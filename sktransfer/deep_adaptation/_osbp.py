@@ -9,6 +9,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch.nn import functional
 
+from sktransfer.deep_adaptation._adversarial import ADVERSARIAL, AdversarialMixin
 from sktransfer.deep_adaptation._alignment import Alignment, reverse_gradient
 from sktransfer.deep_adaptation._base import DeepClassifier
 from sktransfer.domains import as_labels, is_missing, label_kind, missing_labels
@@ -58,7 +59,7 @@ class _OSBP(Alignment):
         return strength * unknown_loss(scores.float())
 
 
-class OSBPClassifier(DeepClassifier):
+class OSBPClassifier(AdversarialMixin, DeepClassifier):
     """Classify target samples, of which some are of classes that the source does not have (OSBP).
 
     The head has one output more than there are classes, for what is unknown. It learns to give target rows the
@@ -77,9 +78,15 @@ class OSBPClassifier(DeepClassifier):
     unknown_label : str, number or "auto", default="auto"
         What is predicted for the unknown; no label of the training. ``"auto"`` is -1 for numbers and ``"unknown"`` for
         strings.
+    statistics : {"separate", "shared"}, default="shared"
+        Whether BatchNorm layers that learn normalise each domain by its own mean and variance, and by those of the
+        target in the end, or both domains together.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss of the labels, at least 0; ``"balanced"`` is inversely proportional to their
         frequencies.
+    smoothness : float, default=0.0
+        Distance by which the weights go up the loss of the labels before the gradient of each step is taken (SDAT,
+        Rangwani et al., ICML 2022, who take 0.02 to 0.05), for which every batch passes twice; 0 for none.
     trade_off : float, default=1.0
         Weight of the adaptation against the loss of the labels; 0 is training on the source alone.
     trade_off_schedule : {"ramp", "constant"}, default="ramp"
@@ -166,8 +173,9 @@ class OSBPClassifier(DeepClassifier):
         How the network was trained, in every particular.
     history_ : list of dict
         One entry an epoch: ``epoch``, ``phase`` ("probe", "unfreeze k" or "train"), ``trained_parameters``,
-        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``), ``valid_loss``
-        where there are held-out pictures, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
+        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``),
+        ``discriminator_accuracy`` (0.5 where it is fooled) and ``discrepancy`` (of two classifiers) where the method
+        has such, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
     n_iter_ : int
         Epochs run.
     lr_ : float
@@ -207,14 +215,20 @@ class OSBPClassifier(DeepClassifier):
     """
 
     _looks_at_source = False
-    _parameter_constraints = {**DeepClassifier._parameter_constraints, "unknown_label": "no_validation"}
+    _parameter_constraints = {**DeepClassifier._parameter_constraints, **ADVERSARIAL, "unknown_label": "no_validation"}
+
+    # The way of training of the other adversaries has not been tried on targets of unknown classes.
+    _auto: dict[str, Any] = {}
+    _fewest_steps = 0
 
     def __init__(
         self,
         backbone: str | nn.Module | BaseEstimator | None = "resnet18",
         *,
         unknown_label: Any = "auto",
+        statistics: str = "shared",
         class_weight: Mapping[Any, float] | str | None = None,
+        smoothness: float = 0.0,
         trade_off: float = 1.0,
         trade_off_schedule: str = "ramp",
         bottleneck: int | Sequence[int] | None = 256,
@@ -242,7 +256,9 @@ class OSBPClassifier(DeepClassifier):
     ):
         self.backbone = backbone
         self.unknown_label = unknown_label
+        self.statistics = statistics
         self.class_weight = class_weight
+        self.smoothness = smoothness
         self.trade_off = trade_off
         self.trade_off_schedule = trade_off_schedule
         self.bottleneck = bottleneck

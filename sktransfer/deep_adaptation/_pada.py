@@ -12,7 +12,14 @@ import torch
 from torch import nn
 
 from sktransfer._nets import TARGET
-from sktransfer.deep_adaptation._alignment import Alignment, discriminator, domain_loss, reverse_gradient
+from sktransfer.deep_adaptation._adversarial import ADVERSARIAL, AdversarialMixin
+from sktransfer.deep_adaptation._alignment import (
+    Alignment,
+    discriminator,
+    domain_accuracy,
+    domain_loss,
+    reverse_gradient,
+)
 from sktransfer.deep_adaptation._base import DeepClassifier
 from sktransfer.deep_adaptation._running_mean import RunningMean
 from sktransfer.utils._compat import Interval
@@ -75,6 +82,8 @@ class _PADA(Alignment):
         Of :class:`Alignment`.
     """
 
+    reports = ("discriminator_accuracy",)
+
     def __init__(self, hidden: int | Sequence[int], on_class_weights: Callable[[np.ndarray], None], **options: Any):
         super().__init__(**options)
         self.hidden = hidden
@@ -105,6 +114,7 @@ class _PADA(Alignment):
         scores = part.discriminator(reverse_gradient(features, strength)).split(
             [len(source.values), len(target.values)]
         )
+        self.note("discriminator_accuracy", domain_accuracy(*scores))
         return domain_loss(*scores, source_weights=self.class_weights(module)[source.values])
 
     def detach(self, module):
@@ -113,7 +123,7 @@ class _PADA(Alignment):
         super().detach(module)
 
 
-class PADAClassifier(DeepClassifier):
+class PADAClassifier(AdversarialMixin, DeepClassifier):
     """Classify target samples where the target has only some of the classes of the source (PADA).
 
     As in :class:`DANNClassifier` the features learn to fool a discriminator of the domains. It would pull the target
@@ -131,11 +141,17 @@ class PADAClassifier(DeepClassifier):
         shape (n_samples, n_features), whose rows enter at `bottleneck`.
     trade_off : float, default=0.3
         Factor of the reversed gradient at the features.
+    statistics : {"separate", "shared"}, default="shared"
+        Whether BatchNorm layers that learn normalise each domain by its own mean and variance, and by those of the
+        target in the end, or both domains together: where the classes differ, so do means that are no shift.
     discriminator_hidden : int or sequence of int, default=(256, 256)
         Widths of the hidden layers of the discriminator.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss of the labels, at least 0; ``"balanced"`` is inversely proportional to their
         frequencies.
+    smoothness : float, default=0.0
+        Distance by which the weights go up the loss of the labels before the gradient of each step is taken (SDAT,
+        Rangwani et al., ICML 2022, who take 0.02 to 0.05), for which every batch passes twice; 0 for none.
     trade_off_schedule : {"ramp", "constant"}, default="ramp"
         Whether that weight grows with the share p of the training that is over, times 2 / (1 + exp(-10 p)) - 1, or is
         the same from the first step.
@@ -221,8 +237,9 @@ class PADAClassifier(DeepClassifier):
         How the network was trained, in every particular.
     history_ : list of dict
         One entry an epoch: ``epoch``, ``phase`` ("probe", "unfreeze k" or "train"), ``trained_parameters``,
-        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``), ``valid_loss``
-        where there are held-out pictures, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
+        ``train_loss``, ``penalty`` (what is added to the loss of the labels, part of ``train_loss``),
+        ``discriminator_accuracy`` (0.5 where it is fooled) and ``discrepancy`` (of two classifiers) where the method
+        has such, ``lr`` (of the last step), ``dur`` (seconds) and the numbers of batches.
     n_iter_ : int
         Epochs run.
     lr_ : float
@@ -262,16 +279,23 @@ class PADAClassifier(DeepClassifier):
 
     _parameter_constraints = {
         **DeepClassifier._parameter_constraints,
+        **ADVERSARIAL,
         "discriminator_hidden": [Interval(Integral, 1, None, closed="left"), tuple, list],
     }
+
+    # The way of training of the other adversaries has not been tried on targets of some of the classes.
+    _auto: dict[str, Any] = {}
+    _fewest_steps = 0
 
     def __init__(
         self,
         backbone: str | nn.Module | BaseEstimator | None = "resnet18",
         *,
         trade_off: float = 0.3,
+        statistics: str = "shared",
         discriminator_hidden: int | Sequence[int] = (256, 256),
         class_weight: Mapping[Any, float] | str | None = None,
+        smoothness: float = 0.0,
         trade_off_schedule: str = "ramp",
         bottleneck: int | Sequence[int] | None = 256,
         sources: str = "pooled",
@@ -298,8 +322,10 @@ class PADAClassifier(DeepClassifier):
     ):
         self.backbone = backbone
         self.trade_off = trade_off
+        self.statistics = statistics
         self.discriminator_hidden = discriminator_hidden
         self.class_weight = class_weight
+        self.smoothness = smoothness
         self.trade_off_schedule = trade_off_schedule
         self.bottleneck = bottleneck
         self.sources = sources

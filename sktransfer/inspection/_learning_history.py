@@ -22,6 +22,7 @@ __all__ = ["LearningHistoryDisplay"]
 
 # Figure inches of the phase names' font, 8 points: a letter's width, and the least distance of two turned names.
 _LETTER, _TURNED_GAP = 0.072, 0.2
+_OF_ADVERSARIES = ("discriminator_accuracy", "discrepancy")
 
 
 class LearningHistoryDisplay:
@@ -98,7 +99,8 @@ class LearningHistoryDisplay:
         ax : matplotlib.axes.Axes or None, default=None
             Where to draw; None makes a new figure.
         metrics : str, list of str or None, default=None
-            What to draw; None draws training and validation loss, as far as recorded, and the scores.
+            What to draw; None draws training and validation loss, and what adversarial methods tell of their adversary
+            (``discriminator_accuracy``, ``discrepancy``), as far as recorded.
         name : str or None, default=None
             Put before the labels of the curves.
         **kwargs : dict
@@ -133,7 +135,8 @@ class LearningHistoryDisplay:
         ax : matplotlib.axes.Axes or None, default=None
             Where to draw; None makes a new figure.
         metrics : str, list of str or None, default=None
-            What to draw; None draws training and validation loss, as far as recorded, and the scores.
+            What to draw; None draws training and validation loss, and what adversarial methods tell of their adversary
+            (``discriminator_accuracy``, ``discrepancy``), as far as recorded.
         name : str or None, default=None
             Put before the labels of the curves.
         scores : sequence of str, default=()
@@ -169,7 +172,8 @@ class LearningHistoryDisplay:
             Where to draw; None makes a new figure. Axes that already have curves get those of the metrics alone, so
             that several trainings can be compared.
         metrics : str, list of str or None, default=None
-            What to draw; None draws training and validation loss, as far as recorded, and the scores.
+            What to draw; None draws training and validation loss, and what adversarial methods tell of their adversary
+            (``discriminator_accuracy``, ``discrepancy``), as far as recorded.
         name : str or None, default=None
             Put before the labels of the curves.
         learning_rate : bool or "auto", default="auto"
@@ -314,7 +318,7 @@ def _chosen(history, metrics, scores):
     )
     there = f"The history has {', '.join(map(repr, recorded)) or 'no figures at all'}."
     if metrics is None:
-        chosen = [key for key in ("train_loss", "valid_loss", *scores) if key in recorded]
+        chosen = [key for key in ("train_loss", "valid_loss", *scores, *_OF_ADVERSARIES) if key in recorded]
         if not chosen:
             raise ValueError(f"history has neither 'train_loss' nor 'valid_loss'. {there} Pass metrics=.")
         return chosen

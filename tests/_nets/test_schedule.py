@@ -29,6 +29,11 @@ def test_step_falls_tenfold_after_each_third():
     assert_allclose(factors("step", 9), [1.0] * 3 + [0.1] * 3 + [0.01] * 3)
 
 
+def test_inverse_is_that_of_the_paper():
+    # Ganin et al., JMLR 2016: mu_0 / (1 + 10 p)^0.75.
+    assert_allclose(factors("inverse", 4), [1.0, 3.5**-0.75, 6**-0.75, 8.5**-0.75])
+
+
 def test_one_cycle_is_torchs():
     n = 20
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
@@ -52,7 +57,7 @@ def test_one_cycle_begins_at_a_25th_and_is_at_its_height_after_three_tenths():
     assert all(a > b for a, b in itertools.pairwise(got[3:]))
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle", "step"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle", "step", "inverse"])
 def test_warm_up_rises_in_equal_parts_and_the_schedule_follows_over_what_is_left(schedule):
     got = factors(schedule, 16, n_warmup=4)
     assert got[:4] == [0.25, 0.5, 0.75, 1.0]

@@ -99,7 +99,9 @@ def test_labelled_target_rows_are_learned_from():
     y = np.where(is_target, 1 - y, y)
     known = y.astype(float)
     known[np.flatnonzero(is_target)[:40]] = np.nan
-    options = {"bottleneck": 64, "max_epochs": 40, "lr": 0.01, "random_state": 0, "trade_off": 0.0}
+    # What moves a whole domain is what tells here, and not to be taken away.
+    options = {"bottleneck": 64, "max_epochs": 40, "random_state": 0, "trade_off": 0.0, "statistics": "shared"}
+    options["recipe"] = Recipe(lr=0.01)
     blind = DANNClassifier(None, **options).fit(X, known, sample_domain=domain)
     told = DANNClassifier(None, **options, use_target_labels=True).fit(X, known, sample_domain=domain)
     hidden = np.flatnonzero(is_target)[:40]

@@ -4,7 +4,7 @@ import torch
 from common_deep import easy_pair, side, source_only, two_sides
 from numpy.testing import assert_allclose
 
-from sktransfer import make_domain_shift
+from sktransfer import Recipe, make_domain_shift
 from sktransfer.deep_adaptation._cdan import _CDAN, CDANClassifier, entropy_weights, multilinear_map, randomized_map
 
 
@@ -157,7 +157,8 @@ def test_domains_are_told_apart_less_given_the_prediction():
             "bottleneck": (64, 4),
             "discriminator_hidden": 32,
             "max_epochs": 40,
-            "lr": 0.003,
+            "recipe": Recipe(lr=0.003),
+            "statistics": "shared",
             "random_state": seed,
         }
         fitted = [CDANClassifier(None, trade_off=t, **options).fit(X, y, sample_domain=domain) for t in (0.0, 0.1)]
@@ -170,7 +171,7 @@ def test_beats_the_source_alone_on_an_easy_pair():
     gains = []
     for seed in range(3):
         X, y, domain = easy_pair(seed, "shapes")
-        clf = CDANClassifier("sktransfer_mini", random_state=seed).fit(X, y, sample_domain=domain)
+        clf = CDANClassifier("sktransfer_mini", max_epochs=30, random_state=seed).fit(X, y, sample_domain=domain)
         gains.append(clf.score(X[domain == "target"], y[domain == "target"]) - source_only(seed, "shapes"))
     assert np.mean(gains) > 0.08
 

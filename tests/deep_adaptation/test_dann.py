@@ -49,7 +49,7 @@ def test_beats_the_source_alone_on_an_easy_pair():
     gains = []
     for seed in range(3):
         X, y, domain = easy_pair(seed)
-        clf = DANNClassifier("sktransfer_mini", random_state=seed)
+        clf = DANNClassifier("sktransfer_mini", max_epochs=30, random_state=seed)
         clf.fit(X, y, sample_domain=domain)
         gains.append(clf.score(X[domain == "target"], y[domain == "target"]) - source_only(seed))
     assert np.mean(gains) > 0.08

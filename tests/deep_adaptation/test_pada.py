@@ -7,7 +7,7 @@ from common_deep import two_sides
 from skorch.callbacks import Callback
 from torch import nn
 
-from sktransfer import DANNClassifier, make_image_domains
+from sktransfer import DANNClassifier, Recipe, make_image_domains
 from sktransfer._nets import Rows
 from sktransfer.deep_adaptation._pada import _PADA, PADAClassifier, weighted_classes
 
@@ -121,7 +121,9 @@ class _Unweighted(PADAClassifier):
 
 def accuracies(pair, **options):
     """Mean over three seeds: of the source alone, DANN, PADA without its weights, and PADA; and the last PADA."""
-    models = DANNClassifier(trade_off=0), DANNClassifier(), _Unweighted(), PADAClassifier()
+    plain = {"recipe": Recipe(), "statistics": "shared"}
+    alone, dann = (DANNClassifier(**plain, trade_off=trade_off) for trade_off in (0, 0.1))
+    models = alone, dann, _Unweighted(), PADAClassifier()
     found = np.zeros((len(models), 3))
     for seed in range(3):
         X, y, sample_domain = pair(seed)

@@ -70,6 +70,13 @@ def test_default_curves():
     assert display.ax_.child_axes == []
 
 
+def test_adversaries_are_drawn_where_they_are_told_of():
+    history = losses(discriminator_accuracy=0.6)
+    display = LearningHistoryDisplay.from_history(history)
+    assert labels(display) == ["training loss", "validation loss", "discriminator accuracy"]
+    assert display.ax_.get_ylabel() == "value"
+
+
 def test_best_epoch_is_marked():
     display = LearningHistoryDisplay.from_history(losses())
     assert display.best_epoch_ == 4

@@ -35,7 +35,7 @@ def test_misspelt_option_of_an_estimator_is_named_with_the_one_meant():
     with pytest.raises(
         ValueError,
         match=r"'schedule' parameter of Recipe must be a str among \{'constant', "
-        r"'cosine', 'one_cycle', 'step'\}\. Got 'cosin' instead\. Did you mean 'cosine'\?",
+        r"'cosine', 'inverse', 'one_cycle', 'step'\}\. Got 'cosin' instead\. Did you mean 'cosine'\?",
     ):
         FineTunedClassifier("sktransfer_mini", recipe=Recipe(schedule="cosin")).fit(np.zeros((4, 64)), [0, 1, 0, 1])
     with pytest.raises(ValueError, match=r"'kernel' parameter of MMDAdapter must be .* Did you mean 'linear'\?"):
