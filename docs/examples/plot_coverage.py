@@ -14,7 +14,7 @@ from sklearn.linear_model import LinearRegression
 from sktransfer import CoverageDisplay, DomainClassifierWeighter, WeightedConformalRegressor
 
 rng = np.random.default_rng(0)
-X = np.concatenate([rng.normal(0, 1, (800, 1)), rng.normal(1.2, 0.6, (800, 1))])
+X = np.concatenate([rng.normal(0, 1, (800, 1)), rng.normal(0.8, 0.8, (800, 1))])
 y = X[:, 0] + (0.3 + np.exp(X[:, 0])) * rng.standard_normal(1600)
 domain = np.repeat(["source", "target"], 800)
 target = domain == "target"
