@@ -19,7 +19,7 @@ from sktransfer.utils._messages import shorten, unknown_option
 from sktransfer.utils._tables import check_table
 from sktransfer.utils._threads import small_algebra
 
-__all__ = ["DuplicatePairs", "duplicate_pairs"]
+__all__ = ["DuplicatePairs", "digest", "duplicate_pairs", "items_of", "kind_of"]
 
 # Planted twins were found and others were not on the sets that benchmarks/accuracy/duplicates.md names.
 _THRESHOLDS = {"rows": 0.95, "texts": 0.7, "pictures": 0.97, "files": 1.0}
@@ -91,8 +91,8 @@ def duplicate_pairs(
     >>> duplicate_pairs(texts).pairs
     array([[0, 2]])
     """
-    told, kind = kind, _kind_of(X, kind, "X")
-    other = kind if X_other is None else _kind_of(X_other, told, "X_other")
+    told, kind = kind, kind_of(X, kind, "X")
+    other = kind if X_other is None else kind_of(X_other, told, "X_other")
     if other != kind:
         raise ValueError(f"X holds {kind} and X_other {other}: pass two sets of one kind, or say which by kind=.")
     if threshold is not None and not (isinstance(threshold, Real) and 0 < threshold <= 1):
@@ -104,7 +104,7 @@ def duplicate_pairs(
     return DuplicatePairs(pairs[order], similarity[order])
 
 
-def _kind_of(X: Any, kind: str, name: str) -> str:
+def kind_of(X: Any, kind: str, name: str) -> str:
     """Return what `X` holds."""
     if kind != "auto" and kind not in _THRESHOLDS:
         raise ValueError(unknown_option("kind", kind, ("auto", *_THRESHOLDS)))
@@ -114,7 +114,7 @@ def _kind_of(X: Any, kind: str, name: str) -> str:
         return kind
     if sparse.issparse(X) or n_rows(X) == 0 or (hasattr(X, "columns") and X.shape[1] > 1):
         return "rows"
-    first = _items(X)[0]
+    first = items_of(X)[0]
     if isinstance(first, str | os.PathLike):
         return _kind_of_name(first)
     if isinstance(first, bytes):
@@ -133,7 +133,7 @@ def _kind_of_name(first: str | os.PathLike) -> str:
     return "pictures" if (mimetypes.guess_type(Path(first).name)[0] or "").startswith("image/") else "files"
 
 
-def _items(X: Any) -> Sequence:
+def items_of(X: Any) -> Sequence:
     """Return what holds the samples as a sequence of them."""
     if hasattr(X, "columns"):
         return np.asarray(X)[:, 0].tolist()
@@ -151,27 +151,28 @@ def _rows(X, X_other, threshold, n_jobs):
 
 def _between(find, X, X_other):
     """Return pairs of the first and the second set, of those in both together."""
-    first = _items(X)
+    first = items_of(X)
     if X_other is None:
         return find(first)
-    pairs, similarity = find([*first, *_items(X_other)])
+    pairs, similarity = find([*first, *items_of(X_other)])
     kept = (pairs[:, 0] < len(first)) & (pairs[:, 1] >= len(first))
     return pairs[kept] - [0, len(first)], similarity[kept]
 
 
 def _texts(X, X_other, threshold, n_jobs):
     for name, texts in (("X", X), ("X_other", [] if X_other is None else X_other)):
-        wrong = next((text for text in _items(texts) if not isinstance(text, str)), "")
+        wrong = next((text for text in items_of(texts) if not isinstance(text, str)), "")
         if wrong != "":
             raise ValueError(f"{name} holds {shorten(wrong)}, which is no text, beside others.")
     return _between(lambda texts: similar_texts(texts, threshold), X, X_other)
 
 
 def _files(X, X_other, threshold, n_jobs):
-    return _between(lambda items: equal_pairs([_digest(item) for item in items]), X, X_other)
+    return _between(lambda items: equal_pairs([digest(item) for item in items]), X, X_other)
 
 
-def _digest(item: Any) -> bytes:
+def digest(item: Any) -> bytes:
+    """Return what stands for the content of a file, of bytes or of an array."""
     if isinstance(item, str | os.PathLike):
         item = Path(item).read_bytes()
     if not isinstance(item, bytes):

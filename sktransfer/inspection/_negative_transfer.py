@@ -20,6 +20,7 @@ from sktransfer.domains import (
     without_domains,
 )
 from sktransfer.exceptions import NegativeTransferWarning
+from sktransfer.few_labels import watch_twins
 from sktransfer.inspection._label_efficiency import check_label_sizes, curves_of_fold, summarize_curves
 from sktransfer.inspection._paired import (
     Compared,
@@ -195,7 +196,7 @@ def negative_transfer_report(
         raise ValueError("use_target_labels=True needs sample_domain: without domains all labels are used anyway.")
     check_features(features)
     rng = check_random_state(random_state)
-    folds = make_folds(compared, cv, rng)
+    folds = list(watch_twins(X, make_folds(compared, cv, rng)))
     check_folds(compared, folds)
     sizes = check_label_sizes(label_sizes, compared, folds)
     seeds = rng.randint(2**31 - 1, size=len(folds)).tolist()

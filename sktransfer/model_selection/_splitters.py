@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 
 from sktransfer.domains import Domains, as_labels, check_domains, domain_folds, mask_labels, n_rows
 from sktransfer.exceptions import DomainError
+from sktransfer.few_labels import watch_twins
 from sktransfer.model_selection._drawing import check_sizes, draw_rows
 
 __all__ = [
@@ -78,10 +79,15 @@ class DomainSplitter(BaseCrossValidator):
         ------
         DomainError
             If roles are missing, if a domain has too few rows, or if `groups` and `sample_domain` differ.
+
+        Warns
+        -----
+        UserWarning
+            If a file, picture or text stands in the training part and, as a copy, in the test part.
         """
         self._check_parameters()
         domains, labels = self._read(X, y, groups, sample_domain)
-        yield from self._split_domains(domains, labels)
+        yield from watch_twins(X, self._split_domains(domains, labels))
 
     def split_masked(self, X: Any, y: Any, *, sample_domain: Any = None) -> Iterator[Fold]:
         """Yield the rows of each fold with the training labels, those of target rows taken out.

@@ -34,6 +34,7 @@ from sktransfer.domains import (
     split_rows,
 )
 from sktransfer.exceptions import NegativeTransferWarning
+from sktransfer.few_labels import watch_twins
 from sktransfer.metrics import evidence_of_models
 from sktransfer.model_selection._halving import Candidate, Clock, lead, tabulate
 from sktransfer.model_selection._neighborhood_scorer import TransferEvidenceScorer
@@ -285,7 +286,8 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         candidates = self._candidates(domains is not None, seed)
         self.baseline_, baseline = candidates[0].name, candidates[0]
         self.scorer_ = self._choose_scorer(baseline.estimator, domains)
-        evaluator, folds = Evaluator(X, y, domains, self._score_rows), self._folds(X, y, domains, seed)
+        evaluator = Evaluator(X, y, domains, self._score_rows)
+        folds = list(watch_twins(X, self._folds(X, y, domains, seed)))
         winner = run_race(
             candidates,
             evaluator,
