@@ -16,7 +16,7 @@ from sktransfer import TransferredLogisticRegression
 
 rng = np.random.default_rng(0)
 true_source = rng.standard_normal(12)
-true_target = true_source + 0.7 * rng.standard_normal(12)  # alike, and not the same
+true_target = true_source + 0.4 * rng.standard_normal(12)  # alike, and not the same
 
 
 def patients(n, coefficients):
@@ -29,7 +29,7 @@ X_test, y_test = patients(2000, true_target)
 source = make_pipeline(StandardScaler(), LogisticRegression()).fit(Xs, ys)
 
 # %%
-sizes, draws = (10, 20, 50, 100, 200), 10
+sizes, draws = (10, 20, 50, 100), 8
 curves = {"source alone": [], "target alone": [], "both rows pooled": [], "transferred": []}
 for size in sizes:
     found = {name: [] for name in curves}

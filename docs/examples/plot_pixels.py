@@ -39,7 +39,7 @@ for picture in range(2):
             same = masks[picture][here] == label
             strokes[picture][here][same] = label
 
-model = PixelClassifier("sktransfer_mini", scale=2, random_state=0).fit(X[:2], strokes)
+model = PixelClassifier("sktransfer_mini", layers=(0, 1), scale=2, random_state=0).fit(X[:2], strokes)
 print(f"{(strokes >= 0).sum()} labelled pixels; mean intersection over union {model.score(X[2:], masks[2:]):.2f}")
 SegmentationDisplay.from_estimator(model, X[2:], masks[2:], class_names={0: "ground", 1: "grain"})
 plt.show()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["SegmentationDisplay"]
 
 _INCHES = 2.2  # of a picture's side
-_NO_LABEL, _WRONG, _RIGHT = "0.8", "#D55E00", "#FFFFFF"
+_NO_LABEL, _WRONG = "0.8", "#E6007E"  # the latter no colour of a class
 _TITLES = ("picture", "truth", "prediction", "where wrong")
 
 

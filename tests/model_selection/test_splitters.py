@@ -90,7 +90,7 @@ def test_three_ways_to_say_the_domains(rows, splitter):
     assert folds(splitter, X, y, names) == expected
     assert folds(splitter, X, y, groups=names.tolist(), sample_domain=names) == expected
     assert folds(splitter, pd.DataFrame(X), pd.Series(y), groups=pd.Series(names)) == expected
-    assert folds(splitter, list("p" * 52), y, names) == expected
+    assert folds(splitter, [f"p{row}" for row in range(52)], y, names) == expected
     two = np.where(names == "target", "target", "source")
     masked = np.where(names == "target", None, y.astype(object))
     assert folds(splitter, X, masked) == folds(splitter, X, y, sample_domain=two)
