@@ -106,6 +106,7 @@ _ROOM_OF = {
     "coral_distance": "metrics",
     "duplicate_pairs": "few_labels",
     "energy_distance": "metrics",
+    "export_onnx": "feature_extraction",
     "frechet_distance": "metrics",
     "gbc_score": "metrics",
     "grad_cam": "inspection",

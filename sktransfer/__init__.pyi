@@ -57,7 +57,7 @@ from sktransfer.deep_adaptation import (
 )
 from sktransfer.dense import PixelClassifier, mean_iou_scorer, object_features, pixel_accuracy_scorer
 from sktransfer.domains import pack_domains
-from sktransfer.feature_extraction import PretrainedFeatureExtractor
+from sktransfer.feature_extraction import PretrainedFeatureExtractor, export_onnx
 from sktransfer.few_labels import PrototypeClassifier, duplicate_pairs, select_for_labeling
 from sktransfer.fine_tuning import (
     BSS,
@@ -257,6 +257,7 @@ __all__ = [
     "coral_distance",
     "duplicate_pairs",
     "energy_distance",
+    "export_onnx",
     "frechet_distance",
     "gbc_score",
     "grad_cam",

@@ -13,6 +13,8 @@ import pytest
 import torch
 from common_frozen import count_pictures, write_pictures
 from common_pictures import TINY
+from common_recordings import tones, write_tones
+from common_texts import reviews
 from imblearn.over_sampling import RandomOverSampler
 from imblearn.pipeline import make_pipeline as make_imbalanced_pipeline
 from numpy.testing import assert_allclose, assert_array_equal
@@ -267,6 +269,44 @@ def test_column_transformer_takes_paths_beside_numbers(column, output, paths, di
     ]
     pipe = make_pipeline(columns, LogisticRegression(max_iter=1000))
     assert cross_val_score(pipe, frame, digits[1], cv=2, error_score="raise").shape == (2,)
+
+
+def test_one_frame_of_texts_recordings_pictures_and_numbers(paths, digits, tmp_path):
+    rng = np.random.default_rng(0)
+    zeros, ones = np.flatnonzero(digits[1] == "zero")[:12], np.flatnonzero(digits[1] == "one")[:12]
+    rows = np.ravel([zeros, ones], order="F")  # 0, 1, 0, 1, ..., as texts and tones are
+    texts, y = reviews(24)
+    sounds, pitch = tones(24)
+    assert_array_equal(pitch, y)
+    frame = pd.DataFrame(
+        {
+            "review": texts,
+            "recording": write_tones(tmp_path, sounds),
+            "picture": np.asarray(paths)[rows],
+            "stars": y + rng.normal(0, 0.5, 24),
+        }
+    )
+    columns = ColumnTransformer(
+        [
+            ("review", PretrainedFeatureExtractor("text:sktransfer_mini"), "review"),
+            ("recording", PretrainedFeatureExtractor("audio:sktransfer_mini"), ["recording"]),
+            ("picture", PretrainedFeatureExtractor("sktransfer_mini"), ["picture"]),
+            ("stars", StandardScaler(), ["stars"]),
+        ]
+    )
+    pipe = make_pipeline(columns, StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+    assert (cross_val_predict(pipe, frame, y, cv=3) == y).mean() > 0.9
+    fitted = pipe.fit(frame, y)
+    expected = fitted.predict_proba(frame)
+    clear_cache()
+    assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(frame), expected)
+    assert_array_equal(clone(pipe).fit(frame, y).predict_proba(frame), expected)
+    # Each column has its say, and in the order of the frame's rows.
+    names = columns.set_output(transform="pandas").fit_transform(frame)
+    for name, column in (("review", texts), ("recording", sounds), ("picture", digits[0][rows])):
+        own = names.filter(like=f"{name}__").to_numpy()
+        assert_allclose(own, clone(columns.named_transformers_[name]).fit_transform(column), rtol=1e-3, atol=1e-3)
+        assert own.std(axis=0).max() > 0
 
 
 def test_two_path_columns_are_two_extractors(paths):

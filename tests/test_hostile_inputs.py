@@ -473,7 +473,7 @@ NOT_OF_TABLES = {
     **dict.fromkeys(("BSS", "CoTuning", "DELTA", "L2SP", "LwF", "RKD", "StochNorm"), "holds parameters of a training"),
     **dict.fromkeys(("clear_cache", "keep_freed_memory", "list_backbones", "load_backbone"), "takes no rows"),
     **dict.fromkeys(("AudioBackbone", "FeatureCache", "ImageBackbone", "Recipe", "TextBackbone"), "takes no rows"),
-    **dict.fromkeys(("load_folder", "make_domain_shift"), "takes no rows"),
+    **dict.fromkeys(("export_onnx", "load_folder", "make_domain_shift"), "takes no rows"),
     **dict.fromkeys(
         ("CoverageDisplay", "DomainShiftDisplay", "LabelEfficiencyDisplay", "LearningHistoryDisplay"),
         "draws: tests/inspection",

@@ -113,6 +113,7 @@ FUNCTIONS = (
     "coral_distance",
     "duplicate_pairs",
     "energy_distance",
+    "export_onnx",
     "frechet_distance",
     "gbc_score",
     "grad_cam",

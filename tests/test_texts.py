@@ -206,11 +206,3 @@ def test_blocks_learn_at_their_own_rate(folder):
     assert (said.recipe_.lr, said.recipe_.head_lr_factor) == (0.01, 1.0)
     head = FineTunedClassifier(f"text:{folder}", max_epochs=1, random_state=0).fit(X, Y)
     assert head.recipe_.lr == 1e-3
-
-
-def test_what_cannot_be_exported_says_so(folder, tmp_path):
-    with pytest.raises(ValueError, match=r"engine='onnxruntime'.*not written as ONNX models yet"):
-        PretrainedFeatureExtractor(f"text:{folder}", engine="onnxruntime", cache=None).fit(X).transform(X)
-    model = FineTunedClassifier(f"text:{folder}", max_epochs=1, random_state=0).fit(X, Y)
-    with pytest.raises(ValueError, match=r"export_onnx.*not written as ONNX models yet"):
-        model.export_onnx(tmp_path / "model.onnx")

@@ -9,7 +9,9 @@ Runs offline in a few minutes on two CPU cores, on pictures that come with the p
    learning from nothing, from frozen features, and by fine-tuning. First with each digit in colours and at a place of
    its own, as pictures in the wild differ in what does not matter; then as they were scanned, 8 x 8 pixels, centred,
    all in the same grey, where pixels show nearly everything and transfer has less to give.
-2. **Labels in another domain.** Upright shapes are labelled, shapes turned by about 45 degrees are to be classified
+2. **Texts and recordings.** The same with texts and sounds as X, made for the purpose by templates and formulas: small,
+   and easier than what people write and microphones hear.
+3. **Labels in another domain.** Upright shapes are labelled, shapes turned by about 45 degrees are to be classified
    (:func:`sktransfer.make_image_domains`): without and with domain adaptation.
 
 ``python docs/examples/quickstart.py --pictures FOLDER`` runs the first part on your own pictures instead, one folder a
@@ -25,6 +27,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import ConfusionMatrixDisplay, accuracy_score, confusion_matrix
 from sklearn.pipeline import make_pipeline
@@ -105,11 +108,11 @@ def take(pictures, rows):
     return pictures[rows] if isinstance(pictures, np.ndarray) else [pictures[row] for row in rows]
 
 
-def run_few_labels(X, y, n_labels, backbone):
-    """Print a line for each model; give the test pictures of the first draw, and what each model said of them."""
+def run_few_labels(X, y, n_labels, models):
+    """Print a line for each model; give the test rows of the first draw, and what each model said of them."""
     splits = [choose_labelled(y, n_labels, seed) for seed in range(N_DRAWS)]
     predictions = {}
-    for name, model in few_label_models(backbone).items():
+    for name, model in models.items():
         clear_cache()  # so that the time of the first draw holds all the work
         accuracies, seconds = [], []
         for train, test in splits:
@@ -127,7 +130,80 @@ def print_line(name, accuracies, seconds):
 
 
 # %%
-# Part 2: labels in another domain
+# Part 2: texts and recordings
+# ----------------------------
+# Of the words of a text few come again in ten labelled ones a class; features know which words are alike. Sounds of
+# four kinds come at any pitch and loudness, with noise.
+
+WORDS = {
+    "books": "novel author chapter poem library paperback story plot publisher essay biography page verse fiction",
+    "kitchen": "kettle pan oven knife blender saucepan spoon toaster recipe dough whisk plate cutlery stove bowl",
+    "music": "guitar concert album melody drum orchestra singer piano chorus violin tune rhythm band song choir",
+    "sport": "football tennis goal referee stadium marathon coach league racket athlete swimming trophy match team",
+}
+PHRASES = (
+    "I really like this {}",
+    "the {} was better than the last one",
+    "she talked about the {} all evening",
+    "he gave me a {} for my birthday",
+    "we had never seen such a {} before",
+    "nothing is as good as a new {}",
+)
+
+
+def text_task():
+    """Short texts about books, kitchens, music and sport."""
+    rng = np.random.default_rng(0)
+    y = np.array(sorted(WORDS) * 100)
+    return [rng.choice(PHRASES).format(rng.choice(WORDS[topic].split())) for topic in y], y
+
+
+def sound_task(rate=16000):
+    """Seconds of sound: tones that rise, fall, waver or stay."""
+    rng = np.random.default_rng(0)
+    time = np.arange(rate) / rate
+    bends = {"falling": -1.0 * time, "rising": 1.0 * time, "steady": 0 * time, "wavering": 0.2 * np.sin(40 * time)}
+    y = np.array(sorted(bends) * 60)
+    sounds = []
+    for kind in y:
+        hertz = rng.uniform(300, 1200) * 2 ** bends[kind]
+        tone = np.sin(2 * np.pi * np.cumsum(hertz) / rate)
+        sounds.append((rng.uniform(0.1, 0.5) * tone + 0.05 * rng.normal(size=rate)).astype(np.float32))
+    return sounds, y
+
+
+def spectra(sounds):
+    """How loud each of 64 bands of pitch is, over the whole sound."""
+    strength = np.abs(np.fft.rfft(np.stack(sounds))) ** 2
+    return np.log(np.stack([band.sum(axis=1) for band in np.array_split(strength, 64, axis=1)], axis=1))
+
+
+def other_tasks():
+    """Texts and sounds, each with a model that transfers nothing and one that does."""
+    return {
+        "Texts about four subjects": (
+            *text_task(),
+            {
+                "no transfer: TF-IDF": make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000)),
+                "frozen features of texts": make_pipeline(
+                    PretrainedFeatureExtractor("text:sktransfer_mini"), LogisticRegression(C=10, max_iter=1000)
+                ),
+            },
+        ),
+        "Sounds that rise, fall, waver or stay": (
+            *sound_task(),
+            {
+                "no transfer: spectrum": make_pipeline(FunctionTransformer(spectra), linear_model()),
+                "frozen features of sounds": make_pipeline(
+                    PretrainedFeatureExtractor("audio:sktransfer_mini", layer=1, pooling="time"), linear_model()
+                ),
+            },
+        ),
+    }
+
+
+# %%
+# Part 3: labels in another domain
 # --------------------------------
 # Both classifiers see the same features. The adapted one also sees pictures of the target, without labels; accuracy is
 # counted on target pictures that nothing has seen.
@@ -322,11 +398,15 @@ def main():
         n_classes = len(np.unique(y))
         n_test = len(choose_labelled(y, arguments.labels, 0)[1])
         print(f"\n{title}: {n_classes} classes, {arguments.labels} labelled pictures a class, {n_test} to test on")
-        test, predictions = run_few_labels(X, y, arguments.labels, arguments.backbone)
+        test, predictions = run_few_labels(X, y, arguments.labels, few_label_models(arguments.backbone))
         if not figures:
             figures["confusion_matrix"] = plot_confusion(y[test], predictions, np.unique(y))
             figures["predictions"] = plot_predictions(take(X, test), y[test], predictions["fine-tuning, last 2 stages"])
     if not arguments.pictures:
+        for title, (X, y, models) in other_tasks().items():
+            n_test = len(y) - arguments.labels * len(np.unique(y))
+            print(f"\n{title}: {arguments.labels} labelled a class, {n_test} to test on")
+            run_few_labels(X, y, arguments.labels, models)
         print(
             f"\nShapes, upright with labels, turned without: {N_DOMAIN} pictures of each, {N_DOMAIN} more turned "
             "ones to test on"

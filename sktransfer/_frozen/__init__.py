@@ -10,6 +10,7 @@ _PLACES = {
     "FeatureCache": "_cache",
     "FrozenPart": "_part",
     "LayerMaps": "_compute",
+    "LayersModule": "_onnx",
     "PooledLayers": "_compute",
     "SourceProba": "_compute",
     "TrainedNet": "_compute",

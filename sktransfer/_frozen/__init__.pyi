@@ -13,7 +13,7 @@ from sktransfer._frozen._compute import (
 )
 from sktransfer._frozen._elsewhere import freed_memory_kept, pack, unpack
 from sktransfer._frozen._extract import extract
-from sktransfer._frozen._onnx import graph_folder, onnx_layers
+from sktransfer._frozen._onnx import LayersModule, graph_folder, onnx_layers
 from sktransfer._frozen._part import FrozenPart
 from sktransfer._frozen._store import clear_cache, open_store
 
@@ -24,6 +24,7 @@ __all__ = [
     "FeatureCache",
     "FrozenPart",
     "LayerMaps",
+    "LayersModule",
     "PooledLayers",
     "SourceProba",
     "TrainedNet",

@@ -14,13 +14,14 @@ from torch import nn
 
 from sktransfer._frozen._cache import FeatureCache, cache_folder
 from sktransfer._frozen._compute import PooledLayers
-from sktransfer.backbones import Identity, to_onnx
+from sktransfer.backbones import Identity, given_to, to_onnx
 from sktransfer.exceptions import CacheWarning
+from sktransfer.utils._batch import Batch
 from sktransfer.utils._files import replace_file
 from sktransfer.utils._messages import caller_level, first_line
 from sktransfer.utils._optional import import_optional
 
-__all__ = ["OnnxLayers", "graph_folder", "onnx_layers"]
+__all__ = ["LayersModule", "OnnxLayers", "graph_folder", "onnx_layers"]
 
 _ROWS = 4  # samples at once: more make activations that are slower to reach
 _KEEP = 4  # sessions kept; each holds the weights once more
@@ -49,16 +50,17 @@ class OnnxLayers(NamedTuple):
 
     @property
     def cpu_rows(self) -> int:
-        """Pictures that a CPU takes at once."""
-        return _ROWS
+        """Samples that a CPU takes at once."""
+        # A graph for texts takes any number of them, as the network does.
+        return self.layers.cpu_rows if self.layers.backbone.modality.noun == "text" else _ROWS
 
     def shape(self) -> tuple[int, ...]:
         """Shape of one picture's features."""
         return self.layers.shape()
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+    def __call__(self, x: Batch) -> torch.Tensor:
         """Compute the features of a batch of prepared samples."""
-        return torch.from_numpy(self._session().run(None, {"pictures": x.numpy()})[0])
+        return _run(self._session(), x)
 
     def _session(self):
         key = self.identity.key or f"{id(self.layers.backbone)} {self.layers}"
@@ -107,7 +109,7 @@ class OnnxLayers(NamedTuple):
     def _export(self):
         name = self.layers.backbone.name
         try:
-            network = _Network(self.layers).eval()
+            network = LayersModule(self.layers).eval()
             model = to_onnx(network, self._example(), output="features", any_batch=False, caller=_CALLER)
             return model.SerializeToString()
         except (torch.onnx.OnnxExporterError, RuntimeError) as error:
@@ -122,7 +124,7 @@ class OnnxLayers(NamedTuple):
         x = self._example()
         with torch.inference_mode():
             expected = self.layers(x)
-        got = torch.from_numpy(session.run(None, {"pictures": x.numpy()})[0])
+        got = _run(session, x)
         if not (got - expected).abs().max() <= _TOLERANCE * expected.abs().max():
             raise ValueError(
                 f"engine='onnxruntime': the exported graph of {self.layers.backbone.name} gives other features than "
@@ -130,17 +132,22 @@ class OnnxLayers(NamedTuple):
             )
 
 
-class _Network(nn.Module):
+class LayersModule(nn.Module):
     """The layers as a module that holds the network it runs."""
 
-    def __init__(self, layers):
+    def __init__(self, layers: PooledLayers):
         super().__init__()
         self.layers = layers
-        show = [tap.where for tap in layers.taps if tap.kind == "module"]
+        show = [str(tap.where) for tap in layers.taps if tap.kind == "module"]
         self.network = layers.backbone.module_on(torch.device("cpu"), show=show)
 
-    def forward(self, x):
+    def forward(self, x: Batch) -> torch.Tensor:
+        """Compute the features of a batch of prepared samples."""
         return self.layers(x)
+
+
+def _run(session, x):
+    return torch.from_numpy(session.run(None, {name: tensor.numpy() for name, tensor in given_to(x).items()})[0])
 
 
 def _seal(content, name):

@@ -339,6 +339,19 @@ class NetEstimator(
         return self._outputs(X, "features", with_gaps=True)
 
     @property
+    def module_(self) -> Any:
+        """The whole network as one ``torch.nn.Module``, for tools of torch such as captum.
+
+        It maps prepared samples to scores, before any softmax, on the CPU and in eval mode; ``frozen`` and ``trained``
+        are its parts. ``backbone_.modality.preprocessor()`` prepares a picture. Each call makes a copy, so that what
+        is done to it does not reach the estimator: keep it where tools ask for the network and for a layer of it.
+        """
+        from sktransfer._nets._whole import WholeNetwork
+
+        check_is_fitted(self)
+        return WholeNetwork(self)
+
+    @property
     def _is_of_a_table(self):
         """Whether the features are columns of X, so that there is no network but the new layers."""
         from sktransfer.modalities import Tables

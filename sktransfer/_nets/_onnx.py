@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from typing import Any
@@ -37,49 +38,35 @@ def write_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
 
 
 def _model(estimator):
+    from sktransfer._nets._whole import WholeNetwork
 
-    network = _whole_network(estimator).eval()
+    network = WholeNetwork(estimator, _outcome(estimator))
     # Two samples: the size 1 would be taken for a constant.
     example = estimator.backbone_.modality.example(2)
     output = "probabilities" if is_classifier(estimator) else "predictions"
     return to_onnx(network, example, output=output, any_batch=True, caller=f"{type(estimator).__name__}.export_onnx")
 
 
-def _whole_network(estimator):
-    """Build the module from preprocessed pictures to what the user is told."""
+def _outcome(estimator):
+    """Give what makes of scores what the user is told."""
     import torch
 
-    backbone, plan, trained = estimator.backbone_, estimator.plan_, estimator.net_.module_.cpu()
-
-    class Whole(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.frozen = backbone.module_on(torch.device("cpu")) if plan.has_frozen_prefix else None
-            self.trained = trained
-
-        def forward(self, x):
-            x = backbone.boundary(x, plan.start) if plan.has_frozen_prefix else x
-            return outcome(self.trained(x).scores)
-
     if is_classifier(estimator):
+        return torch.sigmoid if estimator._multilabel else functools.partial(torch.softmax, dim=1)
+    mean, scale = (
+        torch.tensor(np.asarray(getattr(estimator, name), dtype=np.float32))
+        for name in ("target_mean_", "target_scale_")
+    )
 
-        def outcome(scores):
-            return scores.sigmoid() if estimator._multilabel else scores.softmax(1)
-    else:
-        mean, scale = (
-            torch.tensor(np.asarray(getattr(estimator, name), dtype=np.float32))
-            for name in ("target_mean_", "target_scale_")
-        )
+    def predictions(scores):
+        numbers = scores * scale + mean
+        return numbers[:, 0] if estimator._one_dimensional else numbers
 
-        def outcome(scores):
-            predictions = scores * scale + mean
-            return predictions[:, 0] if estimator._one_dimensional else predictions
-
-    return Whole()
+    return predictions
 
 
 def _metadata(estimator):
-    metadata = {"preprocessing": estimator.backbone_.modality.described(estimator.input_spec_)}
+    metadata = {"preprocessing": estimator.backbone_.modality.described(getattr(estimator, "input_spec_", None))}
     if is_classifier(estimator):
         metadata["classes"] = np.asarray(estimator.classes_).tolist()
     return metadata

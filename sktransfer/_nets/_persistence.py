@@ -124,7 +124,9 @@ class PersistenceMixin:
 
         Its input ``pictures`` is float32 ``(batch, channels, height, width)``, prepared as the metadata entry
         ``preprocessing`` says; its output is ``probabilities`` ``(batch, n_classes)`` in the order of the metadata
-        entry ``classes``, or ``predictions`` in the units of the targets. Both entries are JSON.
+        entry ``classes``, or ``predictions`` in the units of the targets. Both entries are JSON. A network for texts
+        has the inputs ``input_ids`` and ``attention_mask`` instead, int64 ``(batch, tokens)``, and ``preprocessing``
+        holds the tokenizer, ``tokenizers.Tokenizer.from_str(preprocessing["tokenizer"])``.
 
         Parameters
         ----------

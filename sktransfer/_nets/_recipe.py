@@ -57,7 +57,8 @@ class Recipe(BaseEstimator):
         Random changes of the training pictures: ``"light"`` crops 70 to 100 % of the area and flips horizontally,
         ``"default"`` is timm's ImageNet recipe (crops of 35 to 100 %, flips, colour changes), ``"trivial"`` and
         ``"randaug"`` take one operation of random strength, or two strong ones, in place of the colour changes; a
-        callable takes an RGB ``PIL.Image`` and returns a picture. Of recordings, ``"light"`` moves them in time, makes
+        callable takes an RGB ``PIL.Image`` and returns a picture, an array or a tensor, and transforms of
+        albumentations are called as they want to be. Of recordings, ``"light"`` moves them in time, makes
         them louder or softer and adds noise, ``"spec"`` masks stretches of time and pitch, ``"strong"`` does both; a
         callable takes samples and their rate and returns samples. Of texts, ``"light"`` and ``"default"`` leave out one
         token of ten or of five; a callable takes a str and returns one. None trains on the samples as they are.

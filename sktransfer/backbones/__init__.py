@@ -24,6 +24,7 @@ _PLACES = {
     "describe_network": "_saved",
     "description_class": "_saved",
     "forget_backbones": "_load",
+    "given_to": "_onnx",
     "last_map": "_split",
     "list_backbones": "_timm",
     "load_backbone": "_load",

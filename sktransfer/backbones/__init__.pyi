@@ -7,7 +7,7 @@ from sktransfer.backbones._holder import BackboneDescription, BackboneHolderMixi
 from sktransfer.backbones._identity import Identity
 from sktransfer.backbones._image import ImageBackbone
 from sktransfer.backbones._load import forget_backbones, load_backbone
-from sktransfer.backbones._onnx import to_onnx
+from sktransfer.backbones._onnx import given_to, to_onnx
 from sktransfer.backbones._plain import check_sizes, to_plain
 from sktransfer.backbones._saved import (
     build_network,
@@ -45,6 +45,7 @@ __all__ = [
     "described_by_word",
     "description_class",
     "forget_backbones",
+    "given_to",
     "last_map",
     "list_backbones",
     "load_backbone",

@@ -290,11 +290,10 @@ class Backbone:
                 raise ValueError(f"layer={tap.where!r} of {self.name} does not run in a forward pass.")
         return last
 
-    def boundary(self, x: Batch, start: int | None) -> torch.Tensor:
-        """Output of everything before stage `start`, where :meth:`suffix` goes on; None for the pooled features."""
-        if start is None:
-            return self.outputs(x, [Tap("features")])[0]
-        return self.chain.run(self.module_on(device_of(x)), x, stop=start)
+    def boundary(self, x: Batch, start: int | None, module: nn.Module | None = None) -> torch.Tensor:
+        """Output of everything before stage `start` (None: pooled features), by `module`, a copy, where it is given."""
+        by = self.module_on(device_of(x)) if module is None else module
+        return self._outputs(by, x, [Tap("features")])[0] if start is None else self.chain.run(by, x, stop=start)
 
     @functools.cached_property
     def stage_of(self) -> dict[str, int]:

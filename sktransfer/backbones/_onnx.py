@@ -12,9 +12,11 @@ from torch import nn
 from sktransfer.utils._batch import Batch
 from sktransfer.utils._optional import import_optional
 
-__all__ = ["to_onnx"]
+__all__ = ["given_to", "to_onnx"]
 
-_BATCH = "batch"
+_BATCH, _TOKENS = "batch", "tokens"
+_SAMPLES = "pictures"
+_MANY = 2**31 - 1
 
 
 def to_onnx(network: nn.Module, example: Batch, *, output: str, any_batch: bool, caller: str) -> Any:
@@ -24,12 +26,12 @@ def to_onnx(network: nn.Module, example: Batch, *, output: str, any_batch: bool,
     ----------
     network : torch.nn.Module
         In eval mode.
-    example : torch.Tensor of shape (n, ...)
-        An input of the size that it takes; of several tensors it is refused.
+    example : torch.Tensor of shape (n, ...) or mapping
+        An input of the size that it takes; of several tensors each has a row a sample, and a column a token.
     output : str
-        Name of the output; the input's is "pictures".
+        Name of the output; the input's is "pictures", or inputs have the names of the tensors.
     any_batch : bool
-        Whether the model is to take any number of pictures, and not just n.
+        Whether the model is to take any number of pictures, and not just n; texts it always does.
     caller : str
         Who asks, for the message where a package is missing.
 
@@ -37,13 +39,16 @@ def to_onnx(network: nn.Module, example: Batch, *, output: str, any_batch: bool,
     -------
     onnx.ModelProto
     """
-    if isinstance(example, Mapping):
-        raise ValueError(
-            f"{caller}: networks for texts take any number of tokens, and are not written as ONNX models yet. Use "
-            "torch (engine='torch'), or save, pickle and joblib."
-        )
     for package in ("onnx", "onnxscript"):
         import_optional(package, extra="onnx", caller=caller)
+    # With a bound, since torch 2.6 takes a number of pictures that is infinite for one that it must exclude.
+    rows = torch.export.Dim(_BATCH, max=_MANY)
+    if isinstance(example, Mapping):
+        any_batch = True
+        network, names, inputs = _Named(network, list(example)).eval(), list(example), tuple(given_to(example).values())
+        shapes: Any = (({0: rows, 1: torch.export.Dim(_TOKENS, max=_MANY)},) * len(names),)
+    else:
+        names, inputs, shapes = [_SAMPLES], (example,), ({0: rows},)
     # Older releases of onnxscript print what they optimise, whatever `verbose` says.
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
         # What the exporter says of its own and its dependencies' future; the model is complete or there is an error.
@@ -52,25 +57,43 @@ def to_onnx(network: nn.Module, example: Batch, *, output: str, any_batch: bool,
         warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.|onnxscript")
         program: Any = torch.onnx.export(
             network,
-            (example,),
-            input_names=["pictures"],
+            inputs,
+            input_names=names,
             output_names=[output],
-            # With a bound, since torch 2.6 takes a number of pictures that is infinite for one that it must exclude.
-            dynamic_shapes=({0: torch.export.Dim(_BATCH, max=2**31 - 1)},) if any_batch else None,
+            dynamic_shapes=shapes if any_batch else None,
             dynamo=True,
             external_data=False,
             optimize=True,  # the default of later releases; without it ONNX Runtime finds much to warn of
             verbose=False,
         )
-    return _with_named_batch(program.model_proto) if any_batch else program.model_proto
+    return _with_named_sizes(program.model_proto) if any_batch else program.model_proto
 
 
-def _with_named_batch(model):
-    """Name the number of pictures as it was asked: older releases of torch name it by a symbol of their own."""
+def given_to(batch: Batch) -> dict[str, torch.Tensor]:
+    """Give what an exported network is to be given for a batch, by the names of its inputs."""
+    if isinstance(batch, Mapping):  # masks as whole numbers, as programs around transformers have them
+        return {name: tensor.long() if tensor.dtype == torch.bool else tensor for name, tensor in batch.items()}
+    return {_SAMPLES: batch}
+
+
+class _Named(nn.Module):
+    """A network of which each input is an argument of its own."""
+
+    def __init__(self, network: nn.Module, names: list[str]):
+        super().__init__()
+        self.network, self.names = network, names
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        return self.network(dict(zip(self.names, tensors, strict=True)))
+
+
+def _with_named_sizes(model):
+    """Name sizes that are free as they were asked for: older releases of torch name them by symbols of their own."""
     graph = model.graph
-    given = graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    sizes = graph.input[0].type.tensor_type.shape.dim
+    given = {size.dim_param: name for size, name in zip(sizes, (_BATCH, _TOKENS), strict=False) if size.dim_param}
     for value in (*graph.input, *graph.output, *graph.value_info):
         for size in value.type.tensor_type.shape.dim:
-            if size.dim_param == given:
-                size.dim_param = _BATCH
+            if size.dim_param in given:
+                size.dim_param = given[size.dim_param]
     return model

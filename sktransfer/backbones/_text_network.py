@@ -102,7 +102,7 @@ class TextNetwork(nn.Module):
             given, mask = x["input_ids"], x["attention_mask"].bool()
         else:
             given, mask = x[..., :-1], x[..., -1] > 0
-        longest = max(int(mask.sum(-1).max()), 1)
+        longest = mask.shape[1] if torch.compiler.is_compiling() else max(int(mask.sum(-1).max()), 1)
         seen: list[torch.Tensor] = []
         last = self._encode(given[:, :longest], _never_empty(mask[:, :longest]), start, stop, seen)
         length = mask.shape[1] if stop is None else self.max_length
@@ -111,7 +111,8 @@ class TextNetwork(nn.Module):
         return _packed(last if stop is None else seen[-1], mask, length)
 
     def _encode(self, given, mask, start, stop, seen):
-        options: dict[str, Any] = {"attention_mask": None if bool(mask.all()) else mask.long()}
+        needs_mask = torch.compiler.is_compiling() or not bool(mask.all())
+        options: dict[str, Any] = {"attention_mask": mask.long() if needs_mask else None}
         options["input_ids" if given.ndim == 2 else "inputs_embeds"] = given
         whole = self.places is None
         encoder = self.encoder if whole else _view(self.encoder, *self.places, start, stop, given, seen)
@@ -121,7 +122,7 @@ class TextNetwork(nn.Module):
 
 def _never_empty(mask):
     """Let each row have a token: of rows without any, which fill up a batch, attention would make NaN."""
-    if bool(mask[:, 0].all()):
+    if not torch.compiler.is_compiling() and bool(mask[:, 0].all()):
         return mask
     mask = mask.clone()
     mask[:, 0] = True
@@ -132,7 +133,9 @@ def _packed(hidden, mask, length):
     mask = mask[:, : hidden.shape[1], None].to(hidden.dtype)
     packed = torch.cat([hidden * mask, mask], -1)
     missing = length - packed.shape[1]
-    return nn.functional.pad(packed, (0, 0, 0, missing)) if missing > 0 else packed
+    # A graph is for texts of any length: it cannot ask.
+    fills = torch.compiler.is_compiling() or missing > 0
+    return nn.functional.pad(packed, (0, 0, 0, missing)) if fills else packed
 
 
 def _mean(hidden, mask):

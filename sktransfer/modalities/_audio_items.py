@@ -12,6 +12,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from sktransfer.modalities._containers import is_missing, is_tensor, to_numpy
+from sktransfer.modalities._whole_sets import refuse_whole_set
 from sktransfer.utils._messages import shorten
 
 __all__ = ["ACCEPTED", "LEAST_RATE", "open_recordings", "unpack_recording"]
@@ -122,6 +123,7 @@ def open_recordings(X: Any) -> tuple[str, Any]:
 
 
 def _refuse(X):
+    refuse_whole_set(X, "recording")
     if issparse(X):
         raise TypeError(
             f"X is a sparse matrix, and a recording has a value at every place: pass X.toarray(). {ACCEPTED}"

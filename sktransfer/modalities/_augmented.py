@@ -1,14 +1,22 @@
 """What a user's function for augmentation may give back: a picture in any of the usual forms."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-__all__ = ["read_augmented"]
+__all__ = ["augmented_by", "read_augmented"]
 
 _TAKEN = "Return a PIL.Image, a uint8 array (H, W, 3), or floats in [0, 1] as an array (H, W, 3) or a tensor (3, H, W)."
+
+
+def augmented_by(how: Callable, picture: Image.Image) -> Image.Image | np.ndarray:
+    """Let the user's function change a picture, and read what it returns; see :func:`read_augmented`."""
+    if any(cls.__module__.partition(".")[0] == "albumentations" for cls in type(how).__mro__):
+        return read_augmented(how(image=np.array(picture)))  # they take arrays, and those by name
+    return read_augmented(how(picture))
 
 
 def read_augmented(found: Any) -> Image.Image | np.ndarray:
@@ -21,12 +29,18 @@ def read_augmented(found: Any) -> Image.Image | np.ndarray:
     ValueError
         If it is an array or a tensor of another shape or range.
     """
+    if isinstance(found, dict) and "image" in found:  # as albumentations gives it
+        found = found["image"]
     if isinstance(found, Image.Image):
         picture = found
     elif isinstance(found, np.ndarray | torch.Tensor):
         return _from_numbers(found)
     else:
-        hint = " Of a dict return the entry that holds the picture." if isinstance(found, dict) else ""
+        hint = (
+            " Of a dict return the entry that holds the picture, or call that entry 'image'."
+            if isinstance(found, dict)
+            else ""
+        )
         what = "None" if found is None else f"a {type(found).__name__}"
         raise TypeError(f"augment returned {what}, which is no picture.{hint} {_TAKEN}")
     if 0 in picture.size:

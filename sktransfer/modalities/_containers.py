@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from scipy.sparse import issparse
 
+from sktransfer.modalities._whole_sets import refuse_whole_set
 from sktransfer.utils._messages import shorten
 
 __all__ = ["ACCEPTED", "is_column_frame", "is_missing", "is_tensor", "open_container", "to_numpy", "unpack"]
@@ -149,6 +150,7 @@ def open_container(X: object) -> tuple:
 
 
 def _refuse_containers(X):
+    refuse_whole_set(X, "picture")
     if isinstance(X, (*_TEXT, bytearray, memoryview, Image.Image)):
         value = f" ({shorten(str(X))})" if isinstance(X, (str, Path)) else ""
         if value and len(str(X)) < _LONGEST_NAME and Path(X).is_dir():

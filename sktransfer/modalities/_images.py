@@ -97,10 +97,10 @@ class Images(Modality):
             return to_pil(samples.read(i))
 
         if callable(how):
-            from sktransfer.modalities._augmented import read_augmented
+            from sktransfer.modalities._augmented import augmented_by
 
             preprocess = self.preprocessor(samples.spec.resize)
-            return read, (lambda picture: preprocess(read_augmented(how(picture))))
+            return read, (lambda picture: preprocess(augmented_by(how, picture)))
         if self.transform is None:
             return super().changed(samples, how)
         transform = self.transform(how)
@@ -132,6 +132,12 @@ class Images(Modality):
             "channels": spec.select,
             "value_range": spec.stated_range or spec.value_range,
         }
+
+    def graph(self, spec: InputSpec, opset: int, caller: str) -> Any:
+        """Write the preparation as an ONNX model; see :func:`preparation_graph`."""
+        from sktransfer.modalities._onnx_images import preparation_graph
+
+        return preparation_graph(self.preprocessor(), spec, opset, caller)
 
     def mixed(self, mixup: float, cutmix: float) -> Callable[[Any], Any]:
         """Give timm's mixer of a batch; see :meth:`Modality.mixed`."""

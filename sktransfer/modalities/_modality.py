@@ -115,6 +115,13 @@ class Modality(ABC):
         """Say, in plain values for other programs, how samples are prepared that `spec` was learned of."""
         raise ValueError(f"How a {self.noun} is prepared cannot be said in a file for other programs.")
 
+    def graph(self, spec: Any, opset: int, caller: str) -> Any:
+        """Write the preparation of samples that `spec` was learned of as an ONNX model with the output ``prepared``.
+
+        None where a model for other programs is to be given samples that are prepared already.
+        """
+        return None
+
     @property
     def input_key(self) -> str:
         """Name the form of what the network takes."""

@@ -136,10 +136,11 @@ class ImagePreprocessor:
     @property
     def min_source_size(self) -> tuple[int, int] | None:
         """The ``(height, width)`` that a decoder must leave of a picture; None where it must give the whole."""
-        return self._target_size if self.resize == "fast" else None
+        return self.target_size if self.resize == "fast" else None
 
     @property
-    def _target_size(self) -> tuple[int, int]:
+    def target_size(self) -> tuple[int, int]:
+        """The ``(height, width)`` of which the crop is a part."""
         height, width = (max(1, math.floor(side / self.crop_pct)) for side in self.input_size)
         return height, width
 
@@ -175,7 +176,7 @@ class ImagePreprocessor:
     def _resized_size(self, height: int, width: int) -> tuple[int, int]:
         # timm, transforms_factory.transforms_imagenet_eval: three ways to the size before the crop, each with the
         # rounding of the transform that timm uses for it.
-        target = self._target_size
+        target = self.target_size
         if self.crop_mode == "squash":
             return target
         if self.crop_mode == "center" and target[0] == target[1]:

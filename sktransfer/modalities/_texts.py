@@ -16,6 +16,7 @@ from sktransfer.modalities._containers import is_missing
 from sktransfer.modalities._modality import Modality
 from sktransfer.modalities._parts import Parts
 from sktransfer.modalities._samples import LazyItems, Samples
+from sktransfer.modalities._whole_sets import refuse_whole_set
 from sktransfer.utils._messages import caller_level, shorten
 
 __all__ = ["Texts", "open_texts"]
@@ -305,7 +306,14 @@ class Texts(Modality):
         """Make a batch of `n` texts without a token, or of tokens drawn by a seed."""
         if seed is None:
             return self.collate([self.blank()] * n)
-        return self.collate(list(np.random.default_rng(seed).integers(0, self.n_tokens, (n, min(8, self.max_length)))))
+        tokens = np.random.default_rng(seed).integers(0, self.n_tokens, (n, min(8, self.max_length)))
+        # Of different lengths: some are filled up.
+        return self.collate([row[: len(row) - i % len(row)] for i, row in enumerate(tokens)])
+
+    def described(self, spec: Any) -> dict[str, Any]:
+        """Say how texts are cut into tokens; see :meth:`Modality.described`."""
+        names = ("tokenizer", "max_length", "prompt", "special_tokens", "left_out", "long_texts")
+        return {name: getattr(self, name) for name in names}
 
     def key(self, samples: Samples) -> str:
         """Name tokenizer, length, prompt, and what becomes of long texts."""
@@ -390,6 +398,7 @@ def open_texts(estimator: Any, X: Any, *, reset: bool) -> Samples:
 
 
 def _refuse(X):
+    refuse_whole_set(X, "text")
     if isinstance(X, str):
         raise TypeError(f"X is a single text ({shorten(X)}), not a collection of texts: pass [X]. {_ACCEPTED}")
     if isinstance(X, bytes | bytearray | Mapping | set | frozenset) or not hasattr(X, "__len__"):

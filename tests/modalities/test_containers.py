@@ -140,7 +140,6 @@ class TestRefused:
             Image.new("RGB", (2, 2)),
             iter(["a.png"]),
             (name for name in ["a.png"]),
-            torch.utils.data.DataLoader(TorchDataset([1])),
             Stream(),
             object(),
             None,
