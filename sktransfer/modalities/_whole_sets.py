@@ -44,11 +44,12 @@ def refuse_whole_set(X: Any, noun: str) -> None:
     else:
         return
     column, label = _likely(one, noun)
-    labels = f" as X and {place}[{label!r}] as y" if label else ""
-    listed = f"[row[{column!r}] for row in {place}]" if not hasattr(one, "__len__") else f"{place}[{column!r}]"
+    is_streamed = not hasattr(one, "__len__")
+    lines = [f"[row[{name!r}] for row in {place}]" if is_streamed else f"{place}[{name!r}]" for name in (column, label)]
+    labels = f" as X and {lines[1]} as y" if label else ""
     raise TypeError(
         f"X is a {type(X).__name__} of Hugging Face that {what}, with the columns {shorten(list(one.column_names))}: "
-        f"pass the one of the {noun}s, {listed}{labels}."
+        f"pass the one of the {noun}s, {lines[0]}{labels}."
     )
 
 

@@ -68,7 +68,9 @@ def test_whole_data_sets_of_hugging_face(noun, column):
     splits = DatasetDict(test=Dataset(**FULL), train=Dataset(**FULL))
     with pytest.raises(TypeError, match=re.escape(f"X['train']['{column}'] as X and X['train']['kind'] as y.")):
         extractor.fit(splits)
-    with pytest.raises(TypeError, match=re.escape(f"[row['{column}'] for row in X]")):
+    with pytest.raises(
+        TypeError, match=re.escape(f"[row['{column}'] for row in X] as X and [row['kind'] for row in X]")
+    ):
         extractor.fit(IterableDataset(**FULL))
     with pytest.raises(TypeError, match=r"columns \['a'\]: pass the one of the \w+, X\['a'\]\.$"):
         extractor.fit(Dataset(a=Value()))
