@@ -86,6 +86,7 @@ _ROOM_OF = {
     "SubspaceAlignmentAdapter": "adaptation",
     "TENTClassifier": "deep_adaptation",
     "TextBackbone": "backbones",
+    "TimeDomainSplit": "model_selection",
     "TokenSaliencyDisplay": "inspection",
     "TrAdaBoostClassifier": "weighting",
     "TrAdaBoostRegressor": "weighting",

@@ -417,6 +417,7 @@ SUBJECTS = {
     # splitters and scorers
     "DomainKFold": splitter(lambda: sktransfer.DomainKFold(2)),
     "LeaveOneDomainOut": splitter(sktransfer.LeaveOneDomainOut),
+    "TimeDomainSplit": splitter(lambda: sktransfer.TimeDomainSplit(1)),
     "SourceTargetShuffleSplit": splitter(lambda: sktransfer.SourceTargetShuffleSplit(2, random_state=0)),
     "StratifiedDomainShuffleSplit": splitter(lambda: sktransfer.StratifiedDomainShuffleSplit(2, random_state=0)),
     **{

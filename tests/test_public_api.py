@@ -91,6 +91,7 @@ CLASSES = (
     "SubspaceAlignmentAdapter",
     "TENTClassifier",
     "TextBackbone",
+    "TimeDomainSplit",
     "TokenSaliencyDisplay",
     "TrAdaBoostClassifier",
     "TrAdaBoostRegressor",

@@ -16,6 +16,7 @@ from sktransfer.model_selection._splitters import (
     SourceTargetShuffleSplit,
     StratifiedDomainShuffleSplit,
 )
+from sktransfer.model_selection._time import TimeDomainSplit
 from sktransfer.model_selection._transfer_search import TransferSearchCV
 from sktransfer.model_selection._validation_scorers import CircularValidationScorer, MixValScorer
 from sktransfer.model_selection._weighted_scorers import DEVScorer, ImportanceWeightedScorer
@@ -35,6 +36,7 @@ __all__ = [
     "SoftNeighborhoodDensityScorer",
     "SourceTargetShuffleSplit",
     "StratifiedDomainShuffleSplit",
+    "TimeDomainSplit",
     "TransferEvidenceScorer",
     "TransferSearchCV",
     "labeled_scorer",

@@ -49,7 +49,9 @@ class TransferredBoosting(TransferBase):
         F = self._source_scores(rows.X)
         scales = _SCALES if self.source_scale == "auto" else (float(self.source_scale),)
         self.source_scale_, shares = scales[0], np.full(self.max_iter, float(not self.early_stopping))
-        if self.early_stopping and folds:
+        if self.early_stopping and not folds:
+            shares[:1] = 1.0  # one row or one class: a shift is all that can be learned
+        elif self.early_stopping:
             self.source_scale_, shares = choose_rounds(
                 rows.X,
                 targets,

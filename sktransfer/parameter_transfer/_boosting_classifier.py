@@ -92,8 +92,8 @@ class TransferredGradientBoostingClassifier(LabelledScoreMixin, ClassesMixin, Cl
     trees that it has by these bins, so that on rows of another domain it does not go on from where it was. Here the
     source predicts by itself, in the units of the features.
 
-    Missing values are taken where the source takes them. Where target rows have one class only, nothing can be chosen,
-    and the source stays as it is.
+    Missing values are taken where the source takes them. Where target rows have one class only, nothing can be held
+    out, and the scores are shifted alone.
 
     References
     ----------

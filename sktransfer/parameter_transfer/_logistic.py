@@ -55,7 +55,8 @@ class TransferredLogisticRegression(LabelledScoreMixin, ClassesMixin, Classifier
         Inverse of the strength of the pull towards the source, as in ``LogisticRegression``; infinity has none.
         ``"auto"`` lets target rows that are held out vote: values from 0.001 to 10 weigh as much as the likelihood of
         these rows says, those near 0.1 more beforehand, and the mean of their logarithms is taken. So few rows hardly
-        move it, and many decide. Where all are of one class, the smallest is taken, and the whole source.
+        move it, and many decide. Where all are of one class, none
+        is held out.
     Cs : int or array-like of shape (n_Cs,), default=5
         How many values are weighed; or values of which the best is taken.
     cv : int or splitter, default=5
@@ -66,7 +67,7 @@ class TransferredLogisticRegression(LabelledScoreMixin, ClassesMixin, Classifier
         rows where C is ``"auto"`` too, and 1 where it is given.
     fit_intercept : bool, default=True
         Whether to fit the intercepts on target rows; False keeps those of the source.
-    intercept_scaling : float, default=10.0
+    intercept_scaling : float, default=5.0
         Intercepts are pulled too, by 1 over the square of it: how frequent classes are changes more easily than what
         tells them apart. Infinity has none, as in ``LogisticRegression``; intercepts of classes without a target row
         then run away.
@@ -166,7 +167,7 @@ class TransferredLogisticRegression(LabelledScoreMixin, ClassesMixin, Classifier
         cv: Any = 5,
         source_scale: float | str = "auto",
         fit_intercept: bool = True,
-        intercept_scaling: float = 10.0,
+        intercept_scaling: float = 5.0,
         class_weight: Mapping[Any, float] | str | None = None,
         max_iter: int = 1000,
         tol: float = 1e-4,
@@ -264,7 +265,7 @@ class TransferredLogisticRegression(LabelledScoreMixin, ClassesMixin, Classifier
             return float(self.C), 1.0 if self.source_scale == "auto" else scales[0]
         Cs, prior = self._candidates()
         folds = class_folds(self.cv, rows.X, rows.codes)
-        if not folds:
+        if not folds and prior is None:
             return float(Cs[0]), scales[0]
         losses = np.zeros((len(scales), len(Cs)))
         for train, test in folds:
