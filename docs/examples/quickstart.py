@@ -19,6 +19,7 @@ class; ``--backbone`` takes any name of :func:`sktransfer.list_backbones`.
 """
 
 import argparse
+import math
 import time
 from pathlib import Path
 
@@ -282,8 +283,9 @@ def plot_confusion(truth, predictions, class_names):
 
 def plot_predictions(pictures, truth, predicted):
     """The first test pictures as they come, wrong predictions marked."""
-    n_rows, n_columns = 3, 8
-    fig, axes = plt.subplots(n_rows, n_columns, figsize=(11, 5.4), layout="constrained")
+    n_columns = 8
+    n_rows = min(3, math.ceil(len(truth) / n_columns))
+    fig, axes = plt.subplots(n_rows, n_columns, figsize=(11, 0.6 + 1.6 * n_rows), layout="constrained", squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, picture, true, said in zip(axes.flat, pictures, truth, predicted, strict=False):
