@@ -50,10 +50,14 @@ def at_points(maps: np.ndarray, rows: Between, columns: Between) -> np.ndarray:
 
 def on_lattice(maps: np.ndarray, rows: Between, columns: Between) -> np.ndarray:
     """Interpolate a map ``(channels, height, width)`` at all crossings: ``(channels, n_rows, n_columns)``."""
-    above = maps[:, rows.low]
-    lines = above + rows.weight[:, np.newaxis] * (maps[:, rows.high] - above)
-    left = lines[:, :, columns.low]
-    return left + columns.weight * (lines[:, :, columns.high] - left)
+    left = maps[:, :, columns.low]
+    lines = left + columns.weight * (maps[:, :, columns.high] - left)
+    # Whole lines are copied from here on, which is what memory is fast at.
+    above, found = lines[:, rows.low], lines[:, rows.high]
+    found -= above
+    found *= rows.weight[:, np.newaxis]
+    found += above
+    return found
 
 
 def weights_of_cells(mask: np.ndarray, rows: Between, columns: Between, shape: tuple[int, int]) -> np.ndarray:

@@ -444,4 +444,4 @@ class PixelClassifier(BackboneHolderMixin, BaseEstimator):
 
 
 def _default_estimator():
-    return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=1000))
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", tol=1e-3, max_iter=1000))

@@ -64,16 +64,23 @@ class TileMaps:
         The model is applied to the cells and its scores are interpolated, which is the same and costs little: there
         are far fewer cells than pixels.
         """
-        start, total = 0, intercept[:, np.newaxis, np.newaxis]
-        for found, lines in self._placed(self.tile.rows, self.tile.columns):
+        start = 0
+        by_size: dict[tuple[int, ...], np.ndarray] = {}
+        for found in self.maps:
             part = weights[:, start : start + len(found)] @ found.reshape(len(found), -1)
-            total = total + on_lattice(part.reshape(-1, *found.shape[1:]), *lines)
+            size = found.shape[1:]
+            by_size[size] = by_size.get(size, 0) + part.reshape(-1, *size)
             start += len(found)
+        parts = list(by_size.values())
+        parts[0] = parts[0] + intercept[:, np.newaxis, np.newaxis]
+        total = np.zeros((len(weights), len(self.tile.rows), len(self.tile.columns)), dtype=np.float32)
+        for found, lines in self._placed(self.tile.rows, self.tile.columns, parts):
+            total += on_lattice(found, *lines)
         return total
 
-    def _placed(self, rows, columns):
+    def _placed(self, rows, columns, maps=None):
         positions = self.tile.positions(rows, columns)
-        for found in self.maps:
+        for found in self.maps if maps is None else maps:
             yield (
                 found,
                 [

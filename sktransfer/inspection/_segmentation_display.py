@@ -16,7 +16,6 @@ from sktransfer.utils._optional import import_optional
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import ListedColormap
 
 __all__ = ["SegmentationDisplay"]
 
@@ -312,9 +311,11 @@ def _colors(n: int) -> list:
     if n <= len(COLORS):
         return list(COLORS[:n])
     pyplot = import_optional("matplotlib.pyplot", extra="plot", caller="SegmentationDisplay")
-    colormap: ListedColormap = pyplot.get_cmap("tab20" if n <= 20 else "nipy_spectral")
-    # tab20 has each hue twice, dark and pale: first all dark ones.
-    return [colormap(2 * i % 20 + (i >= 10)) if n <= 20 else colormap((i + 0.5) / n) for i in range(n)]
+    # Each hue twice: first all that are dark, then all that are pale. Grey is what is not labelled.
+    hues = [number for number in (*range(0, 20, 2), *range(1, 20, 2)) if number not in (14, 15)]
+    if n <= len(hues):
+        return [pyplot.get_cmap("tab20")(number) for number in hues[:n]]
+    return [pyplot.get_cmap("nipy_spectral")((number + 0.5) / n) for number in range(n)]
 
 
 def _as_colors(picture: Any) -> np.ndarray:

@@ -7,7 +7,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
-from sktransfer._frozen import Boundary, PooledLayers, SourceProba
+from sktransfer._frozen import Boundary, LayerMaps, PooledLayers, SourceProba
 from sktransfer.backbones import Backbone, load_backbone
 
 # After sktransfer.backbones, which mends torchvision builds that timm could not import.
@@ -349,3 +349,38 @@ def test_different_networks_have_different_keys(change):
 def test_networks_for_other_image_sizes_have_different_keys():
     small, large = (load_backbone(two_convolutions(), image_size=size) for size in (SIZE, 2 * SIZE))
     assert KEYS["features"](small).identity.key != KEYS["features"](large).identity.key
+
+
+@pytest.mark.parametrize("family", ["resnet", "mobilenetv2", "convnext", "vgg"])
+@pytest.mark.parametrize("size", [(SIZE, SIZE), (2 * SIZE, 3 * SIZE), (40, 56)])
+def test_maps_of_another_size_stand_one_after_another_in_a_row(family, size, networks):
+    _, backbone = networks(family)
+    taps = tuple(backbone.tap(stage, "avg") for stage in range(len(backbone.stage_names)))
+    maps = LayerMaps(backbone, taps, size)
+    assert maps.fits()
+    x = torch.randn((2, 3, *size), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        rows, expected = maps(x), [output.numpy() for output in backbone.outputs(x, list(taps))]
+    assert rows.shape[1:] == maps.shape()
+    assert [found.shape[1:] for found in expected] == maps.shapes()
+    assert_array_equal(rows.numpy(), np.concatenate([found.reshape(2, -1) for found in expected], axis=1))
+    assert maps.identity.key is None or "maps" in maps.identity.key
+
+
+@pytest.mark.parametrize("family", ["vit", "mixer"])
+def test_maps_of_networks_that_take_one_size(family, networks):
+    model, backbone = networks(family)
+    taps = (backbone.tap(1, "avg"),)
+    own = LayerMaps(backbone, taps, (SIZE, SIZE))
+    assert own.fits()
+    assert not LayerMaps(backbone, taps, (SIZE + 8, SIZE)).fits()
+    with torch.inference_mode():
+        rows = own(X)
+    expected = as_nchw(output_of(model, backbone.stage_names[1]), FAMILIES[family][1])
+    assert_allclose(rows.reshape(3, *own.shapes()[0]), expected, atol=1e-4)
+
+
+def test_maps_of_what_has_none(networks):
+    _, backbone = networks("resnet")
+    with pytest.raises(ValueError, match="numbers a picture, which is no map"):
+        LayerMaps(backbone, (backbone.tap(None, "avg"),), (SIZE, SIZE)).shape()
