@@ -46,8 +46,9 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
     estimator : classifier or None, default=None
         Any classifier; None takes ``LogisticRegression(max_iter=1000)``.
     adapter : adapter, weighter, pipeline or None, default=None
-        Feature-level adapter, instance weighter, or a pipeline that ends in an adapter, such as
+        Feature-level adapter, instance weighter, or a pipeline that ends in one, such as
         ``make_pipeline(TruncatedSVD(n_components=100), CORALAdapter())`` for sparse rows; None takes ``MMDAdapter()``.
+        Steps before a weighter prepare rows for it alone: the estimator gets them as they came.
         With a weighter, an estimator whose ``fit`` takes no `sample_weight` is fitted on source rows resampled by
         weight, with a warning.
     use_target_labels : bool, default=False
@@ -180,8 +181,9 @@ class AdaptedRegressor(AdaptedMixin, RegressorMixin, BaseEstimator):
     estimator : regressor or None, default=None
         Any regressor of one output; None takes ``Ridge()``.
     adapter : adapter, weighter, pipeline or None, default=None
-        Feature-level adapter, instance weighter, or a pipeline that ends in an adapter, such as
+        Feature-level adapter, instance weighter, or a pipeline that ends in one, such as
         ``make_pipeline(TruncatedSVD(n_components=100), CORALAdapter())`` for sparse rows; None takes ``MMDAdapter()``.
+        Steps before a weighter prepare rows for it alone: the estimator gets them as they came.
         With a weighter, an estimator whose ``fit`` takes no `sample_weight` is fitted on source rows resampled by
         weight, with a warning.
     use_target_labels : bool, default=False

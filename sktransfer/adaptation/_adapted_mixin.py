@@ -23,6 +23,7 @@ from sktransfer.domains import (
     domain_parameters,
     labelled_rows,
     labels_of_fit,
+    last_step,
     mask_labels,
     missing_labels,
     n_rows,
@@ -52,6 +53,11 @@ def _adapter_has(attribute: str) -> Callable:
     return lambda self: getattr(self._current("adapter"), attribute) is not None
 
 
+def _weighs(adapter: Any) -> bool:
+    """Say whether this is a weighter, or a pipeline that ends in one."""
+    return hasattr(last_step(adapter) if isinstance(adapter, Pipeline) else adapter, "predict_weights")
+
+
 class AdaptedMixin(MetaEstimatorMixin):
     """Everything that classification and regression share.
 
@@ -67,7 +73,7 @@ class AdaptedMixin(MetaEstimatorMixin):
     __metadata_request__score = _REQUEST
 
     _parameter_constraints: dict = {
-        "adapter": [HasMethods(["fit", "transform"]), HasMethods(["fit", "predict_weights"]), None],
+        "adapter": [HasMethods(["fit", "transform"]), HasMethods(["fit", "predict_weights"]), Pipeline, None],
         "use_target_labels": ["boolean"],
         "random_state": ["random_state"],
     }
@@ -156,7 +162,7 @@ class AdaptedMixin(MetaEstimatorMixin):
     def _dense_reason(self) -> str | None:
         adapter, estimator = (self._current(role, fitted=False) for role in ("adapter", "estimator"))
         # Behind an adapter, the estimator gets what that makes of the rows.
-        return inner_dense_reason(adapter, estimator if hasattr(adapter, "predict_weights") else None)
+        return inner_dense_reason(adapter, estimator if _weighs(adapter) else None)
 
     def _refuse_wrapper(self, y: np.ndarray, sample_domain: Any) -> None:
         inner, adapter = (type(self._current(role, fitted=False)).__name__ for role in ("estimator", "adapter"))
@@ -195,21 +201,28 @@ class AdaptedMixin(MetaEstimatorMixin):
         self.adapter_ = clone(self._current("adapter", fitted=False))
         # What the adapter never gets, it cannot read.
         y = y if self.use_target_labels else mask_labels(y, domains.is_target)
-        if not hasattr(self.adapter_, "predict_weights"):
-            params = {"sample_domain": domains.names}
-            if isinstance(self.adapter_, Pipeline):
-                params = domain_parameters(self.adapter_, domains.names)
-                if not params:
-                    raise ValueError(
-                        f"No step of the pipeline given as adapter knows domains: {self.adapter_!r}. End it in an "
-                        "adapter, e.g. make_pipeline(TruncatedSVD(n_components=100), CORALAdapter())."
-                    )
+        params = self._domain_parameters(domains.names)
+        if not _weighs(self.adapter_):
             Z = self.adapter_.fit_transform(X, y, **params)
             return take_rows(Z, rows), None
-        self.adapter_.fit(X, y, sample_domain=domains.names)
+        self.adapter_.fit(X, y, **params)
+        weighter = last_step(self.adapter_) if isinstance(self.adapter_, Pipeline) else self.adapter_
         weights = np.ones(len(y))
-        weights[domains.source_rows] = self.adapter_.weights_
+        weights[domains.source_rows] = weighter.weights_
         return take_rows(X, rows), weights[rows]
+
+    def _domain_parameters(self, names: np.ndarray) -> dict:
+        """Return what the adapter's ``fit`` takes domain labels by."""
+        if not isinstance(self.adapter_, Pipeline):
+            return {"sample_domain": names}
+        params = domain_parameters(self.adapter_, names)
+        if not params or not (_weighs(self.adapter_) or hasattr(self.adapter_, "transform")):
+            raise ValueError(
+                f"No step of the pipeline given as adapter knows domains: {self.adapter_!r}. End it in "
+                "an adapter or a weighter, e.g. make_pipeline(TruncatedSVD(n_components=100), CORALAdapter()) or "
+                "make_pipeline(SimpleImputer(), StandardScaler(), KMMWeighter())."
+            )
+        return params
 
     def _copy_fitted(self) -> None:
         for name in ("n_features_in_", "feature_names_in_"):
@@ -229,7 +242,7 @@ class AdaptedMixin(MetaEstimatorMixin):
 
     def _adapt(self, X: Any, sample_domain: Any) -> Any:
         check_is_fitted(self)
-        if hasattr(self.adapter_, "predict_weights"):
+        if _weighs(self.adapter_):
             return X
         if isinstance(self.adapter_, Pipeline):
             return call_by_domain(self.adapter_, "transform", X, sample_domain)

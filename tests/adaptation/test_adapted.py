@@ -11,10 +11,11 @@ from imblearn.pipeline import make_pipeline as make_imblearn_pipeline
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import StackingClassifier, VotingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, StackingClassifier, VotingClassifier
 from sklearn.exceptions import FitFailedWarning
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut, cross_val_predict, cross_validate
+from sklearn.model_selection import GridSearchCV, KFold, LeaveOneGroupOut, cross_val_predict, cross_validate
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -32,6 +33,7 @@ from sktransfer.adaptation import (
 from sktransfer.adaptation._weighted_fit import resample_by_weight
 from sktransfer.datasets import make_domain_shift
 from sktransfer.exceptions import DomainError, NegativeTransferWarning
+from sktransfer.weighting import KMMWeighter
 
 ADAPTERS = [MMDAdapter(2), MMDAdapter(3, kernel="rbf"), MeanShiftWeighter()]
 
@@ -540,3 +542,39 @@ class TestClients:
                 cv=LeaveOneGroupOut(),
             )["test_score"]
         assert scores.min() > 0.8
+
+
+class TestWeightersInPipelinesOfTheirOwn:
+    """What stands before a weighter prepares rows for it alone."""
+
+    @pytest.fixture
+    def holed(self, data):
+        X, y, d = data
+        X = X.copy()
+        X[::6, 0] = np.nan
+        return X, y, d
+
+    def test_the_estimator_gets_rows_as_they_came(self, holed):
+        X, y, d = holed
+        steps = make_pipeline(SimpleImputer(), StandardScaler(), KMMWeighter())
+        model = AdaptedClassifier(HistGradientBoostingClassifier(random_state=0), steps).fit(X, y, sample_domain=d)
+        Z = make_pipeline(SimpleImputer(), StandardScaler()).fit_transform(X)
+        weights = KMMWeighter().fit(Z, sample_domain=d).weights_
+        source = d == "source"
+        alone = HistGradientBoostingClassifier(random_state=0).fit(X[source], y[source], sample_weight=weights)
+        assert_allclose(model.predict_proba(X), alone.predict_proba(X))
+
+    def test_in_cross_validation(self, holed):
+        X, y, d = holed
+        steps = make_pipeline(SimpleImputer(), KMMWeighter(B=2.0))
+        model = AdaptedClassifier(HistGradientBoostingClassifier(), steps)
+        folds = KFold(3, shuffle=True, random_state=0)
+        scores = cross_validate(model, X, y, cv=folds, params={"sample_domain": d}, error_score="raise")
+        assert np.isfinite(scores["test_score"]).all()
+
+    def test_a_pipeline_that_neither_maps_nor_weighs(self, data):
+        X, y, d = data
+        with pytest.raises(ValueError, match="No step of the pipeline given as adapter knows domains"):
+            AdaptedClassifier(LogisticRegression(), make_pipeline(StandardScaler(), KNeighborsClassifier())).fit(
+                X, y, sample_domain=d
+            )
