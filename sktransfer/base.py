@@ -26,7 +26,7 @@ from sktransfer.utils._compat import fit_context
 from sktransfer.utils._tables import check_table_of
 from sktransfer.utils._threads import small_algebra
 
-__all__ = ["BaseAdapter", "BaseWeighter", "LabelledScoreMixin"]
+__all__ = ["BaseAdapter", "BaseWeighter", "LabelledScoreMixin", "labelled_part"]
 
 
 class _DomainEstimator(BaseEstimator):
@@ -267,9 +267,13 @@ class LabelledScoreMixin:
         ValueError
             If no row has a label.
         """
-        check_is_fitted(self)
-        y = as_labels(y, name="y")
-        rows = labelled_rows(y, minus_one=self.minus_one_is_missing_)
-        sample_weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
-        X, y = take_rows(X, rows), plain_labels(y[rows])
-        return super().score(X, y, sample_weight=sample_weight)  # type: ignore[misc]  # of ClassifierMixin or its like
+        return super().score(*labelled_part(self, X, y, sample_weight))  # type: ignore[misc]  # of ClassifierMixin, say
+
+
+def labelled_part(estimator: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, np.ndarray | None]:
+    """Give the rows that have a label, by ``minus_one_is_missing_`` of a fitted estimator, to score on."""
+    check_is_fitted(estimator)
+    y = as_labels(y, name="y")
+    rows = labelled_rows(y, minus_one=estimator.minus_one_is_missing_)
+    weights = None if sample_weight is None else np.asarray(sample_weight)[rows]
+    return take_rows(X, rows), plain_labels(y[rows]), weights

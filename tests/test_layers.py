@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import sktransfer
+
 PACKAGE = Path(__file__).resolve().parents[1] / "sktransfer"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -209,3 +211,14 @@ def test_rooms_say_what_is_public(room):
 
 def test_nothing_but_the_standard_library_shadows_a_room():
     assert not set(LAYER_OF) & set(sys.stdlib_module_names)
+
+
+def test_no_class_has_more_than_four_ancestors_of_ours():
+    many = {}
+    for name in sktransfer.__all__:
+        found = getattr(sktransfer, name)
+        if isinstance(found, type):
+            ours = [kind.__name__ for kind in found.__mro__[1:] if kind.__module__.startswith("sktransfer")]
+            if len(ours) > 4:
+                many[name] = ours
+    assert many == {}

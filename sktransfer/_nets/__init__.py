@@ -25,8 +25,10 @@ _PLACES = {
     "TransferNet": "_net",
     "TunedModule": "_module",
     "WeightedLoss": "_losses",
+    "begin_fit": "_progress",
     "check_callbacks": "_user_callbacks",
     "cross_entropy": "_losses",
+    "end_fit": "_progress",
     "focal_loss": "_losses",
     "huber_loss": "_losses",
     "is_batch_norm": "_freezing",
@@ -35,8 +37,10 @@ _PLACES = {
     "plain_set": "_build",
     "plan_training": "_freezing",
     "resolve_recipe": "_recipe",
+    "restore_net": "_restoring",
     "squared_error": "_losses",
     "statistics_as_they_are": "_recompute",
+    "start_training": "_progress",
     "train_network": "_build",
 }
 __all__ = sorted(_PLACES)

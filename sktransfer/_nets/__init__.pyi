@@ -13,8 +13,10 @@ from sktransfer._nets._module import Outputs, TunedModule
 from sktransfer._nets._net import TransferNet
 from sktransfer._nets._penalty import Penalty, PenaltySetup
 from sktransfer._nets._persistence import load_saved
+from sktransfer._nets._progress import begin_fit, end_fit, start_training
 from sktransfer._nets._recipe import Recipe, resolve_recipe
 from sktransfer._nets._recompute import statistics_as_they_are
+from sktransfer._nets._restoring import restore_net
 from sktransfer._nets._settings import TrainingSettings
 from sktransfer._nets._user_callbacks import check_callbacks
 
@@ -40,8 +42,10 @@ __all__ = [
     "TransferNet",
     "TunedModule",
     "WeightedLoss",
+    "begin_fit",
     "check_callbacks",
     "cross_entropy",
+    "end_fit",
     "focal_loss",
     "huber_loss",
     "is_batch_norm",
@@ -50,7 +54,9 @@ __all__ = [
     "plain_set",
     "plan_training",
     "resolve_recipe",
+    "restore_net",
     "squared_error",
+    "start_training",
     "statistics_as_they_are",
     "train_network",
 ]

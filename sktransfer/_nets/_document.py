@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sktransfer._nets._recipe import Recipe
+from sktransfer._nets._restoring import restore_net
 
 __all__ = ["attributes_of", "net_settings", "parameters_of", "rebuild"]
 
@@ -228,7 +229,7 @@ def _rebuild(cls, document, tensors, path):
         check_sizes(estimator.n_features_in_, tensors, "a number of columns")
         estimator.backbone_ = columns_as_features(estimator.n_features_in_)
     check_sizes(document["net"]["bottleneck"], tensors, "a width")
-    estimator._restore_net(document["plan"], parts["net"], document["net"])
+    restore_net(estimator, document["plan"], parts["net"], document["net"])
     return estimator
 
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import os
-import warnings
 from abc import ABCMeta, abstractmethod
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, is_classifier
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._frozen import FeatureCache, FrozenPart
-from sktransfer._nets._persistence import PersistenceMixin
+from sktransfer._nets._persistence import packed_net, read_estimator, unpack_net, write_estimator
+from sktransfer._nets._progress import reporters, smaller
 from sktransfer._nets._recipe import CALM, FLAT, Recipe, resolve_recipe, suited
 from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.utils._compat import CallbackSupportMixin, Interval, StrOptions
-from sktransfer.utils._messages import caller_level
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sktransfer._nets._batches import Targets
     from sktransfer._nets._checkpoint import Checkpoint
@@ -51,7 +49,6 @@ _NOT_PART_OF_THE_MODEL = {
 
 
 class NetEstimator(
-    PersistenceMixin,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -85,6 +82,7 @@ class NetEstimator(
 
     _takes_tables = False  # whether backbone=None means that X is a table
     _auto: Mapping[str, Any] = {}  # parameters of recipe="auto" that differ from the defaults of Recipe
+    _regularizer_classes: Callable[[], Mapping[str, type]] = dict  # what `regularizer` may be in a file, by names
     _is_calm = False  # whether what was pretrained changes little by recipe="auto"
     _n_views = 1  # of each sample, over which answers are averaged
     _interpolates = False  # whether the weights in the end may lie between those of the source and those tuned
@@ -167,23 +165,6 @@ class NetEstimator(
         """Open X as `fit` did."""
         return self.backbone_.modality.open(self, X, reset=False)
 
-    def _start(self, epochs_before: int = 0) -> tuple[Checkpoint | None, int]:
-        """Open the checkpoint, if there is to be one, and give the seed of the training."""
-        if self.checkpoint_dir is not None:
-            from sktransfer._nets._checkpoint import Checkpoint
-
-            checkpoint = Checkpoint(self.checkpoint_dir)
-            if checkpoint.saved is not None:
-                return checkpoint, checkpoint.saved["seed"]
-            return checkpoint, self._draw_seed(epochs_before)
-        return None, self._draw_seed(epochs_before)
-
-    def _draw_seed(self, epochs_before):
-        if epochs_before and isinstance(self.random_state, Integral):
-            # Another pass, another order: the same seed would repeat the first one's.
-            return int(np.random.SeedSequence([int(self.random_state), epochs_before]).generate_state(1)[0] >> 1)
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
-
     @property
     def _frozen(self) -> FrozenPart:
         return self._frozen_of(self.backbone_)
@@ -198,32 +179,6 @@ class NetEstimator(
             n_jobs=self.n_jobs,
             verbose=self.verbose,
         )
-
-    def _begin(self, X, y, n_epochs):
-        """Tell scikit-learn's callbacks, where there are any, that fitting begins."""
-        if hasattr(self, "_init_callback_context"):
-            context = self._init_callback_context(max_subtasks=n_epochs)
-            context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-
-    def _readable(self, samples, *parts, name="X"):
-        """Leave out samples that cannot be read, and their rows of `parts`, where ``on_error="drop"``."""
-        from sktransfer.modalities import resolve_threads, unreadable, warning_of
-
-        if self.on_error == "raise":
-            return samples, *parts
-        errors = unreadable(samples, resolve_threads(self.n_jobs))
-        if not errors:
-            return samples, *parts
-        first = errors[min(errors)]
-        if len(errors) == len(samples):
-            raise type(first)(f"None of the {len(samples)} samples of {name} can be read. {first}") from first
-        warnings.warn(
-            f"{len(errors)} of {len(samples)} samples of {name} cannot be read and are left out. {first}",
-            warning_of(first),
-            stacklevel=caller_level(),
-        )
-        kept = np.setdiff1d(np.arange(len(samples)), list(errors))
-        return samples.take(kept), *(None if part is None else np.asarray(part)[kept] for part in parts)
 
     def _train(
         self,
@@ -270,9 +225,9 @@ class NetEstimator(
                     if name not in _NOT_PART_OF_THE_MODEL
                 },
             },
-            remedy=self._smaller(settings),
+            remedy=smaller(self, settings.recipe),
         )
-        watchers = () if reported is None else self._reporters(backbone, settings, *reported)
+        watchers = () if reported is None else reporters(self, backbone, settings, *reported)
         learned = train(task, settings, learned_from, held_out, (*callbacks, *watchers))
         self.backbone_, self.plan_, self.net_ = backbone, learned.plan, learned.net
         self.lr_ = learned.net.lr
@@ -283,45 +238,6 @@ class NetEstimator(
         self.n_iter_ = len(self.history_)
         if learned.error is not None:
             raise learned.error
-
-    def _smaller(self, settings):
-        """Say what makes a training smaller."""
-        params = self.get_params(deep=False)
-        remedies = [f"a smaller batch_size (e.g. {max(settings.recipe.batch_size // 2, 1)})"]
-        if "recipe" in params and not settings.recipe.gradient_checkpointing:
-            remedies.append("recipe=Recipe(gradient_checkpointing=True)")
-        if "image_size" in params:
-            remedies.append("a smaller image_size")
-        return ", or ".join(remedies)
-
-    def _reporters(self, backbone, settings, X, y):
-        """Tell scikit-learn's callbacks of each epoch, one task each."""
-        from sktransfer._nets._callbacks import Reporter
-        from sktransfer._nets._freezing import plan_training
-
-        if not hasattr(self, "_callback_fit_ctx"):  # scikit-learn before 1.9
-            return ()
-        root = self._callback_fit_ctx
-        plan = plan_training(backbone, settings.recipe.trainable)
-        tasks = []
-
-        def begin(net):
-            tasks.append(root.subcontext(task_name="epoch"))
-            tasks[-1].call_on_fit_task_begin(estimator=self, X=X, y=y)
-
-        def end(net):
-            made = {"backbone_": backbone, "net_": net, "plan_": plan, "n_iter_": len(net.history)}
-            return tasks[-1].call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: made)
-
-        return (Reporter(begin, end),)
-
-    def _end(self, X, y):
-        """Tell scikit-learn's callbacks that fitting ends."""
-        if hasattr(self, "_callback_fit_ctx"):
-            self._callback_fit_ctx.call_on_fit_task_end(
-                estimator=self, X=X, y=y, reconstruction_attributes=lambda: {"net_": self.net_}
-            )
-        return self
 
     def transform(self, X: Any) -> np.ndarray:
         """Give the features that the trained network has before its head.
@@ -405,6 +321,96 @@ class NetEstimator(
         # A classifier behind layers of its own is none for the pooled features.
         head = None if len(module.neck) else module.head
         return self.backbone_.tuned(None if self.plan_.start is None else module.body, head)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted estimator to one file, from which :meth:`load` runs no code.
+
+        The file is in the safetensors format. It holds the whole network, frozen part included, and so needs neither
+        the hub nor a weight file where it is loaded: the network before training and the weights that training
+        changed. Parameters (but for callbacks), labels and what was learned about the input stand as JSON in its
+        header. Its path may be passed as ``backbone`` to any estimator. Of a regularizer of your own class the file
+        holds the parameters and the name of the class, not its code: import its module before :meth:`load`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Name of the file, with any suffix or none. A file of this name is replaced once the new one is complete.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or attribute is an object that JSON cannot hold (a callable, a RandomState instance, a
+            network that timm cannot rebuild); names it and the way out.
+        OSError
+            If the file cannot be written; what was there is unchanged.
+
+        See Also
+        --------
+        export_onnx : The network alone, for other programs.
+        """
+        write_estimator(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Any:
+        """Load a fitted estimator that :meth:`save` wrote; its predictions are the same.
+
+        Where ``backbone`` was a network or a fitted estimator, it becomes `path`: a new ``fit`` starts from the tuned
+        network in the file. ``cache`` and ``checkpoint_dir`` are their defaults again where they were folders: no file
+        says where anything is written.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Returns
+        -------
+        estimator
+            Of this class, fitted, on the CPU until it predicts.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        WeightsMismatchError
+            If the file is damaged, was not written by :meth:`save`, or holds an estimator that could not predict.
+        ValueError
+            If it holds an estimator of another class, or was written by a newer version.
+        """
+        return read_estimator(cls, path)
+
+    def export_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the whole network as an ONNX model, for programs without Python or torch.
+
+        Its input ``pictures`` is float32 ``(batch, channels, height, width)``, prepared as the metadata entry
+        ``preprocessing`` says; its output is ``probabilities`` ``(batch, n_classes)`` in the order of the metadata
+        entry ``classes``, or ``predictions`` in the units of the targets. Both entries are JSON. A network for texts
+        has the inputs ``input_ids`` and ``attention_mask`` instead, int64 ``(batch, tokens)``, and ``preprocessing``
+        holds the tokenizer, ``tokenizers.Tokenizer.from_str(preprocessing["tokenizer"])``.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Name of the file. A file of this name is replaced once the new one is complete.
+
+        Raises
+        ------
+        ImportError
+            If onnx or onnxscript is not installed (``pip install 'sktransfer[onnx]'``).
+        OSError
+            If the file cannot be written; what was there is unchanged.
+        """
+        from sktransfer._nets._onnx import write_onnx
+
+        check_is_fitted(self)
+        write_onnx(self, path)
+
+    def __getstate__(self):
+        return packed_net(super().__getstate__())
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        unpack_net(self)
 
     def set_params(self, **params: Any) -> NetEstimator:
         """Set parameters, those of the recipe and of other objects among them by ``recipe__name``.

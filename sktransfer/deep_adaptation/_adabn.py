@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from sktransfer._nets import Recipe, is_batch_norm, plan_training
+from sktransfer._nets import Recipe, is_batch_norm, plan_training, restore_net
 from sktransfer.deep_adaptation._source_free import SourceFreeClassifier
 from sktransfer.utils._compat import Interval
 from sktransfer.utils._device import autocast
@@ -231,4 +231,4 @@ class AdaBNClassifier(SourceFreeClassifier):
             "precision": settings.precision,
             "bottleneck": module.neck_widths,
         }
-        self._restore_net(asdict(self.plan_), module.state_dict(), known)
+        restore_net(self, asdict(self.plan_), module.state_dict(), known)

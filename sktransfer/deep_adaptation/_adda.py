@@ -13,7 +13,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from sktransfer._nets import TARGET, is_batch_norm, statistics_as_they_are
-from sktransfer.deep_adaptation._adversarial import ADVERSARIAL, AdversarialMixin
+from sktransfer.deep_adaptation._adversarial import ADVERSARIAL, AUTO, FEWEST_STEPS
 from sktransfer.deep_adaptation._alignment import Alignment, discriminator, domain_accuracy, domain_loss, ramp
 from sktransfer.deep_adaptation._base import DeepClassifier
 from sktransfer.utils._compat import Interval
@@ -179,7 +179,7 @@ def _release_head(module, _inputs, outputs):
     module.head.requires_grad_(True)
 
 
-class ADDAClassifier(AdversarialMixin, DeepClassifier):
+class ADDAClassifier(DeepClassifier):
     """Classify target samples by an encoder that makes them look as the source looks to its own (ADDA).
 
     The first share of the training learns the source. Its encoder (what learns of the backbone, and the bottleneck) and
@@ -331,6 +331,7 @@ class ADDAClassifier(AdversarialMixin, DeepClassifier):
     (3,)
     """
 
+    _is_adversarial, _auto, _fewest_steps = True, AUTO, FEWEST_STEPS
     _parameter_constraints = {
         **DeepClassifier._parameter_constraints,
         **ADVERSARIAL,

@@ -18,11 +18,15 @@ from sktransfer._nets import (
     Targets,
     TrainingSettings,
     WeightedLoss,
+    begin_fit,
     cross_entropy,
+    end_fit,
     squared_error,
+    start_training,
 )
 from sktransfer.backbones import means_table
-from sktransfer.base import LabelledScoreMixin
+from sktransfer.base import labelled_part
+from sktransfer.deep_adaptation._adversarial import suit_adversary
 from sktransfer.deep_adaptation._alignment import Alignment
 from sktransfer.domains import (
     Domains,
@@ -40,8 +44,9 @@ from sktransfer.domains import (
     refuse_wrapper,
 )
 from sktransfer.exceptions import DomainError
+from sktransfer.modalities import readable
 from sktransfer.utils._compat import Interval, StrOptions, fit_context, with_callbacks
-from sktransfer.utils._scaling import ScaledTargetsMixin
+from sktransfer.utils._scaling import TargetScale
 
 if TYPE_CHECKING:
     import os
@@ -52,8 +57,7 @@ if TYPE_CHECKING:
 
     from sktransfer._frozen import FeatureCache
     from sktransfer._nets import Recipe
-
-    pass
+    from sktransfer.backbones import Backbone
 
 __all__ = ["DeepClassifier", "DeepRegressor"]
 
@@ -93,6 +97,7 @@ class _BaseDeepAdapted(NetEstimator):
     _takes_tables = True
     _needs_learning_features = True  # False where the answers of the head are what is adapted
     _fewest_steps = 0  # that a training takes where nobody said how long
+    _is_adversarial = False  # whether the class has the parameters `statistics` and `smoothness`
     _looks_at_source = True  # False where the method compares nothing with the source
 
     @abstractmethod
@@ -148,11 +153,11 @@ class _BaseDeepAdapted(NetEstimator):
             target_domain=self.target_domain,
             holds_minus_one=lambda labels: not self._minus_one_is_missing(labels),
         )
-        checkpoint, seed = self._start()
+        checkpoint, seed = start_training(self)
         backbone, samples = self._open(X, seed)
         self._suit_recipe(backbone)
         check_length(y, len(samples), name="y")
-        samples, y, sample_domain = self._readable(samples, y, sample_domain)
+        samples, y, sample_domain = readable(samples, y, sample_domain, on_error=self.on_error, n_jobs=self.n_jobs)
         domains = self._read_domains(X, y, sample_domain)
         self._check_sizes(domains)
         labels, rows = self._read_labels(y, domains)
@@ -162,7 +167,7 @@ class _BaseDeepAdapted(NetEstimator):
         targets = _targets(values, weights, rows, domains)
         self._suit_epochs(targets)
         settings = self._settings()
-        self._begin(X, y, settings.n_epochs)
+        begin_fit(self, X, y, settings.n_epochs)
         self._train(
             backbone,
             (samples, targets),
@@ -171,7 +176,7 @@ class _BaseDeepAdapted(NetEstimator):
             seed=seed,
             reported=(X, y),
         )
-        return self._end(X, y)
+        return end_fit(self, X, y)
 
     def _check_settings(self):
         if means_table(self.backbone):
@@ -251,11 +256,19 @@ class _BaseDeepAdapted(NetEstimator):
         return self._alignment(**self._alignment_options())
 
     def _alignment_options(self):
-        return {
+        options = {
             "trade_off": self.trade_off,
             "trade_off_schedule": self.trade_off_schedule,
             "separate": self.sources == "separate",
         }
+        if self._is_adversarial:
+            options.update(apart=self.statistics == "separate", smoothness=self.smoothness)
+        return options
+
+    def _suit_recipe(self, backbone: Backbone, **options: Any) -> None:
+        if self._auto:
+            suit_adversary(self, backbone)
+        super()._suit_recipe(backbone, **options)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -264,7 +277,7 @@ class _BaseDeepAdapted(NetEstimator):
         return tags
 
 
-class DeepClassifier(LabelledScoreMixin, ClassifierMixin, _BaseDeepAdapted):
+class DeepClassifier(ClassifierMixin, _BaseDeepAdapted):
     """The base of classifiers: a method writes ``_alignment``, and its own parameters where it has any.
 
     Parameters
@@ -476,6 +489,25 @@ class DeepClassifier(LabelledScoreMixin, ClassifierMixin, _BaseDeepAdapted):
     def _criterion(self):
         return WeightedLoss(cross_entropy, smoothing=self.recipe_.label_smoothing)
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute the accuracy on the rows that have a label.
+
+        Parameters
+        ----------
+        X : pictures or array-like of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,)
+            Labels; rows where they are missing are left out.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            The accuracy.
+        """
+        return super().score(*labelled_part(self, X, y, sample_weight))
+
     def predict_proba(self, X: Any) -> np.ndarray:
         """Estimate class probabilities.
 
@@ -510,7 +542,7 @@ class DeepClassifier(LabelledScoreMixin, ClassifierMixin, _BaseDeepAdapted):
         return self.classes_[self._outputs(X, "scores").argmax(1)]
 
 
-class DeepRegressor(ScaledTargetsMixin, LabelledScoreMixin, RegressorMixin, _BaseDeepAdapted):
+class DeepRegressor(RegressorMixin, _BaseDeepAdapted):
     """The base of regressors: a method writes ``_alignment``, and its own parameters where it has any.
 
     Parameters
@@ -683,13 +715,36 @@ class DeepRegressor(ScaledTargetsMixin, LabelledScoreMixin, RegressorMixin, _Bas
         return not (_as_numbers(labels) < 0).any()
 
     def _learn_targets(self, labels):
-        self._learn_scale(_as_numbers(labels), np.ones(len(labels)))
+        TargetScale.learned(_as_numbers(labels), np.ones(len(labels))).kept_by(self)
 
     def _encode(self, labels):
-        return self._scaled(_as_numbers(labels)), np.ones(len(labels))
+        return TargetScale.of(self).scaled(_as_numbers(labels)), np.ones(len(labels))
+
+    @property
+    def _n_outputs(self):
+        return len(self.target_mean_)
 
     def _criterion(self):
         return WeightedLoss(squared_error)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute the R^2 on the rows that have a label.
+
+        Parameters
+        ----------
+        X : pictures or array-like of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,)
+            Labels; rows where they are missing are left out.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            The R^2.
+        """
+        return super().score(*labelled_part(self, X, y, sample_weight))
 
     def predict(self, X: Any) -> np.ndarray:
         """Estimate the targets.
@@ -706,7 +761,7 @@ class DeepRegressor(ScaledTargetsMixin, LabelledScoreMixin, RegressorMixin, _Bas
         """
         check_is_fitted(self)
         refuse_scoring(self)
-        return self._unscaled(self._outputs(X, "scores", with_gaps=True))
+        return TargetScale.of(self).unscaled(self._outputs(X, "scores", with_gaps=True))
 
 
 def _as_numbers(labels):

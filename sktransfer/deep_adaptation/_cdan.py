@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from sktransfer.deep_adaptation._adversarial import AdversarialMixin
+from sktransfer.deep_adaptation._adversarial import AUTO, FEWEST_STEPS
 from sktransfer.deep_adaptation._alignment import discriminator, domain_accuracy, domain_loss, ramp, reverse_gradient
 from sktransfer.deep_adaptation._base import DeepClassifier
 from sktransfer.deep_adaptation._dann import Adversary, DANNClassifier
@@ -168,7 +168,7 @@ class _CDAN(Adversary):
         return domain_loss(*scores, *weights)
 
 
-class CDANClassifier(AdversarialMixin, DeepClassifier):
+class CDANClassifier(DeepClassifier):
     """Classify target samples by features that do not tell the domains apart given the predicted class (CDAN).
 
     A discriminator sees the product of the features and the class probabilities, and the features learn to classify
@@ -327,6 +327,7 @@ class CDANClassifier(AdversarialMixin, DeepClassifier):
     (3,)
     """
 
+    _is_adversarial, _auto, _fewest_steps = True, AUTO, FEWEST_STEPS
     _parameter_constraints = {
         **DANNClassifier._parameter_constraints,
         "source_share": [Interval(Real, 0, 1, closed="left")],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sktransfer.deep_adaptation._adversarial import ADVERSARIAL, AdversarialMixin
+from sktransfer.deep_adaptation._adversarial import ADVERSARIAL, AUTO, FEWEST_STEPS
 from sktransfer.deep_adaptation._alignment import (
     Alignment,
     discriminator,
@@ -66,7 +66,7 @@ class Adversary(Alignment):
 _HIDDEN = [Interval(Integral, 1, None, closed="left"), tuple, list]
 
 
-class DANNClassifier(AdversarialMixin, DeepClassifier):
+class DANNClassifier(DeepClassifier):
     """Classify target samples by features that do not tell source and target apart (DANN).
 
     A discriminator learns to tell the domains by the features, and the features learn to classify the source and to
@@ -211,6 +211,7 @@ class DANNClassifier(AdversarialMixin, DeepClassifier):
     (3,)
     """
 
+    _is_adversarial, _auto, _fewest_steps = True, AUTO, FEWEST_STEPS
     _parameter_constraints = {**DeepClassifier._parameter_constraints, **ADVERSARIAL, "discriminator_hidden": _HIDDEN}
 
     def __init__(
@@ -280,7 +281,7 @@ class DANNClassifier(AdversarialMixin, DeepClassifier):
         return Adversary(self.discriminator_hidden, **options)
 
 
-class DANNRegressor(AdversarialMixin, DeepRegressor):
+class DANNRegressor(DeepRegressor):
     """Estimate numbers for target samples by features that do not tell source and target apart (DANN).
 
     Parameters
@@ -418,6 +419,7 @@ class DANNRegressor(AdversarialMixin, DeepRegressor):
     (3,)
     """
 
+    _is_adversarial, _auto, _fewest_steps = True, AUTO, FEWEST_STEPS
     _parameter_constraints = {**DeepRegressor._parameter_constraints, **ADVERSARIAL, "discriminator_hidden": _HIDDEN}
 
     def __init__(

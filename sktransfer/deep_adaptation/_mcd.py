@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sktransfer.deep_adaptation._adversarial import ADVERSARIAL, AdversarialMixin
+from sktransfer.deep_adaptation._adversarial import ADVERSARIAL, AUTO, FEWEST_STEPS
 from sktransfer.deep_adaptation._alignment import Alignment, reverse_gradient
 from sktransfer.deep_adaptation._base import DeepClassifier
 
@@ -75,7 +75,7 @@ class _MCD(Alignment):
         return learned - strength * discrepancy
 
 
-class MCDClassifier(AdversarialMixin, DeepClassifier):
+class MCDClassifier(DeepClassifier):
     """Classify target samples by features on which two classifiers cannot disagree (MCD).
 
     Two heads learn the source labels and, among all that fit these, move to where they disagree most on the target;
@@ -225,6 +225,7 @@ class MCDClassifier(AdversarialMixin, DeepClassifier):
     (3,)
     """
 
+    _is_adversarial, _auto, _fewest_steps = True, AUTO, FEWEST_STEPS
     _parameter_constraints = {**DeepClassifier._parameter_constraints, **ADVERSARIAL}
 
     def __init__(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from sktransfer.deep_adaptation._adversarial import ADVERSARIAL, AdversarialMixin
+from sktransfer.deep_adaptation._adversarial import ADVERSARIAL
 from sktransfer.deep_adaptation._alignment import discriminator, reverse_gradient
 from sktransfer.deep_adaptation._base import DeepClassifier
 from sktransfer.deep_adaptation._dann import Adversary
@@ -82,7 +82,7 @@ class _MDD(Adversary):
         return loss
 
 
-class MDDClassifier(AdversarialMixin, DeepClassifier):
+class MDDClassifier(DeepClassifier):
     """Classify target samples by features on which an adversary cannot agree in one domain alone (MDD).
 
     An adversarial classifier learns to predict as the classifier does on the source, and otherwise on the target; the
@@ -238,8 +238,7 @@ class MDDClassifier(AdversarialMixin, DeepClassifier):
     }
 
     # Adaptive steps serve it well (benchmarks/accuracy/deep_adaptation.md).
-    _auto: dict[str, Any] = {}
-    _fewest_steps = 0
+    _is_adversarial = True
 
     def __init__(
         self,

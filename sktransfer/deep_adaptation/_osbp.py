@@ -9,7 +9,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch.nn import functional
 
-from sktransfer.deep_adaptation._adversarial import ADVERSARIAL, AdversarialMixin
+from sktransfer.deep_adaptation._adversarial import ADVERSARIAL
 from sktransfer.deep_adaptation._alignment import Alignment, reverse_gradient
 from sktransfer.deep_adaptation._base import DeepClassifier
 from sktransfer.domains import as_labels, is_missing, label_kind, missing_labels
@@ -59,7 +59,7 @@ class _OSBP(Alignment):
         return strength * unknown_loss(scores.float())
 
 
-class OSBPClassifier(AdversarialMixin, DeepClassifier):
+class OSBPClassifier(DeepClassifier):
     """Classify target samples, of which some are of classes that the source does not have (OSBP).
 
     The head has one output more than there are classes, for what is unknown. It learns to give target rows the
@@ -218,8 +218,7 @@ class OSBPClassifier(AdversarialMixin, DeepClassifier):
     _parameter_constraints = {**DeepClassifier._parameter_constraints, **ADVERSARIAL, "unknown_label": "no_validation"}
 
     # The way of training of the other adversaries has not been tried on targets of unknown classes.
-    _auto: dict[str, Any] = {}
-    _fewest_steps = 0
+    _is_adversarial = True
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from sktransfer._nets import TARGET
-from sktransfer.deep_adaptation._adversarial import ADVERSARIAL, AdversarialMixin
+from sktransfer.deep_adaptation._adversarial import ADVERSARIAL
 from sktransfer.deep_adaptation._alignment import (
     Alignment,
     discriminator,
@@ -123,7 +123,7 @@ class _PADA(Alignment):
         super().detach(module)
 
 
-class PADAClassifier(AdversarialMixin, DeepClassifier):
+class PADAClassifier(DeepClassifier):
     """Classify target samples where the target has only some of the classes of the source (PADA).
 
     As in :class:`DANNClassifier` the features learn to fool a discriminator of the domains. It would pull the target
@@ -284,8 +284,7 @@ class PADAClassifier(AdversarialMixin, DeepClassifier):
     }
 
     # The way of training of the other adversaries has not been tried on targets of some of the classes.
-    _auto: dict[str, Any] = {}
-    _fewest_steps = 0
+    _is_adversarial = True
 
     def __init__(
         self,

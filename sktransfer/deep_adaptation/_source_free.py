@@ -28,14 +28,17 @@ from sktransfer._nets import (
     TrainingSettings,
     TunedModule,
     WeightedLoss,
+    begin_fit,
     cross_entropy,
+    end_fit,
     load_saved,
     plain_set,
+    start_training,
 )
 from sktransfer.backbones import means_table
 from sktransfer.base import LabelledScoreMixin
 from sktransfer.domains import holds_minus_one, refuse_scoring
-from sktransfer.modalities import Samples
+from sktransfer.modalities import Samples, readable
 from sktransfer.utils._batch import Batch, to_device
 from sktransfer.utils._compat import Interval, fit_context, with_callbacks
 from sktransfer.utils._random import isolated_rng
@@ -123,7 +126,7 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
         ValueError
             If `estimator` is not a model of this kind, or has nothing that could be adapted.
         """
-        self._begin(X, y, self._n_epochs)
+        begin_fit(self, X, y, self._n_epochs)
         source = load_source(self.estimator, type(self).__name__)
         samples = self._target_samples(source, X)
         self.classes_, trained = source.classes_, source.net_.module_
@@ -135,7 +138,7 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
         module.neck.load_state_dict(trained.neck.state_dict())
         module.head.load_state_dict(trained.head.state_dict())
         self._adapt(module, samples, (X, y))
-        return self._end(X, y)
+        return end_fit(self, X, y)
 
     def _target_samples(self, source, X):
         """Read X as the source model would."""
@@ -147,7 +150,7 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
         samples = source.backbone_.modality.open(self, X, reset=False)
         if self.on_error == "drop" and source._is_of_a_table:
             raise ValueError("on_error='drop' has no meaning for tables: leave it at 'raise'.")
-        (samples,) = self._readable(samples)
+        (samples,) = readable(samples, on_error=self.on_error, n_jobs=self.n_jobs)
         if len(samples) < 2:
             raise ValueError(
                 f"{type(self).__name__} learns what target rows have in common and needs at least 2 of them; got 1 "
@@ -177,7 +180,7 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
     def _learn(self, module: TunedModule, samples: Samples, reported: Any, *, weight: float, callbacks=()) -> None:
         """Train `module`; `weight` is that of a row in the loss of labels, which `callbacks` have to give."""
         targets = Targets(np.zeros(len(samples), dtype=np.int64), np.full(len(samples), weight))
-        checkpoint, seed = self._start()
+        checkpoint, seed = start_training(self)
         self._train(
             self.backbone_,
             (samples, targets),

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_consistent_length
 
-from sktransfer._nets import NetEstimator, Recipe
+from sktransfer._nets import NetEstimator, Recipe, begin_fit, end_fit, start_training
 from sktransfer.fine_tuning._regularizers import regularizer_classes, resolve_regularizer
 from sktransfer.fine_tuning._scoring import resolve_scoring, score_answers
 from sktransfer.utils._compat import Interval, check_sample_weight
@@ -75,7 +75,10 @@ class BaseFineTuned(NetEstimator):
     def _read(self, samples, y, sample_weight, *others):
         """Give the samples that can be read, with their labels and weights, and their rows of what else there is."""
         check_consistent_length(samples, y)
-        return self._readable(samples, y, self._weights(sample_weight, len(samples)), *others)
+        from sktransfer.modalities import readable
+
+        weights = self._weights(sample_weight, len(samples))
+        return readable(samples, y, weights, *others, on_error=self.on_error, n_jobs=self.n_jobs)
 
     @property
     def _n_views(self):
@@ -104,7 +107,7 @@ class BaseFineTuned(NetEstimator):
 
     def _begin_fit(self, X):
         """Open X by a network anew, or by that which a warm start goes on with: ``(samples, what _fit needs)``."""
-        checkpoint, seed = self._start()
+        checkpoint, seed = start_training(self)
         warm = self.warm_start and self._trained_before
         backbone, samples = self._open(X, seed, anew=not warm)
         resolve_scoring(self.scoring)
@@ -122,7 +125,7 @@ class BaseFineTuned(NetEstimator):
             samples, values, weights = samples.take(rows), values[rows], weights[rows]
         self._suit_recipe(backbone, n_rows=len(samples))
         settings = self._scored(self._settings(), backbone, valid)
-        self._begin(*reported, settings.n_epochs)
+        begin_fit(self, *reported, settings.n_epochs)
         self._train(
             backbone,
             (samples, Targets(values, weights / weights.mean(), self._draw(values))),
@@ -133,7 +136,7 @@ class BaseFineTuned(NetEstimator):
             earlier=self._earlier() if warm else None,
             reported=reported,
         )
-        return self._end(*reported)
+        return end_fit(self, *reported)
 
     def _scored(self, settings, backbone, valid):
         """Add to settings the scores of the held-out part, which early stopping then goes by."""
@@ -159,7 +162,7 @@ class BaseFineTuned(NetEstimator):
         """Open X for one pass, by a network anew in the first: ``(samples, what _partial_fit needs)``."""
         epochs_before = len(self.history_) if self._trained_before else 0
         self._check_pass()
-        checkpoint, seed = self._start(epochs_before)
+        checkpoint, seed = start_training(self, epochs_before)
         if self._trained_before:
             backbone, samples = self.backbone_, self._samples(X)
         else:
@@ -208,7 +211,11 @@ class BaseFineTuned(NetEstimator):
         values, weights = self._held_out_targets(y_val)
         samples = backbone.modality.open(self, X_val, reset=False)
         check_consistent_length(samples, values)
-        samples, values, weights = self._readable(samples, values, weights, name="X_val")
+        from sktransfer.modalities import readable
+
+        samples, values, weights = readable(
+            samples, values, weights, on_error=self.on_error, n_jobs=self.n_jobs, name="X_val"
+        )
         return _counted(samples, values, weights, name="X_val, y_val")
 
     def _split(self, n, stratify, seed):

@@ -14,7 +14,7 @@ from sktransfer._frozen import FeatureCache
 from sktransfer._nets import Recipe
 from sktransfer.fine_tuning._base import BaseFineTuned
 from sktransfer.utils._compat import StrOptions, fit_context, with_callbacks
-from sktransfer.utils._scaling import ScaledTargetsMixin
+from sktransfer.utils._scaling import TargetScale
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["FineTunedRegressor"]
 
 
-class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
+class FineTunedRegressor(RegressorMixin, BaseFineTuned):
     """Estimate numbers from pictures by a pretrained network whose last part is trained on them.
 
     The network, what of it learns and how are those of :class:`FineTunedClassifier` [1]_; the head gives one number for
@@ -256,9 +256,9 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         samples, told = self._begin_fit(X)
         samples, y, sample_weight = self._read(samples, y, sample_weight)
         weights = self._weights(sample_weight, len(samples))
-        self._learn_scale(y, weights)
+        TargetScale.learned(y, weights).kept_by(self)
         valid = self._held_out(told["backbone"], X_val, y_val)
-        return self._fit(samples, self._scaled(y), weights, valid=valid, reported=(X, y), **told)
+        return self._fit(samples, TargetScale.of(self).scaled(y), weights, valid=valid, reported=(X, y), **told)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> FineTunedRegressor:
@@ -285,8 +285,8 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         samples, y, sample_weight = self._read(samples, y, sample_weight)
         weights = self._weights(sample_weight, len(samples))
         if not self._trained_before:
-            self._learn_scale(y, weights)
-        return self._partial_fit(samples, self._scaled(y), weights, **told)
+            TargetScale.learned(y, weights).kept_by(self)
+        return self._partial_fit(samples, TargetScale.of(self).scaled(y), weights, **told)
 
     def _targets(self, y):
         kind = np.asarray(y).dtype.kind
@@ -298,8 +298,12 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
             )
         return validate_data(self, X="no_validation", y=y, multi_output=True, y_numeric=True).astype(np.float64)
 
+    @property
+    def _n_outputs(self):
+        return len(self.target_mean_)
+
     def _held_out_targets(self, y_val):
-        return self._scaled(self._targets(y_val)), np.ones(len(y_val))
+        return TargetScale.of(self).scaled(self._targets(y_val)), np.ones(len(y_val))
 
     def _criterion(self):
         from sktransfer._nets import WeightedLoss, huber_loss, squared_error
@@ -322,10 +326,10 @@ class FineTunedRegressor(ScaledTargetsMixin, RegressorMixin, BaseFineTuned):
         return self._predicted(self._outputs(X, "scores", with_gaps=True))
 
     def _predicted(self, scores):
-        return self._unscaled(scores)
+        return TargetScale.of(self).unscaled(scores)
 
     def _answered(self, values):
-        return self._unscaled(values)
+        return TargetScale.of(self).unscaled(values)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

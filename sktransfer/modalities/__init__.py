@@ -30,6 +30,7 @@ _PLACES = {
     "open_texts": "_texts",
     "picture_sizes": "_tiles",
     "read_batch": "_loaders",
+    "readable": "_loaders",
     "resolve_threads": "_loaders",
     "scaled_size": "_tiles",
     "to_pil": "_image_files",

@@ -24,6 +24,7 @@ __all__ = [
     "iter_batches",
     "map_ahead",
     "read_batch",
+    "readable",
     "resolve_threads",
     "unreadable",
     "warn_unreadable",
@@ -209,6 +210,33 @@ def unreadable(samples: Samples, n_threads: int) -> dict[int, InvalidSampleError
 
     found = map_ahead(attempt, range(len(samples)), n_threads)
     return {i: error for i, error in enumerate(found) if error is not None}
+
+
+def readable(
+    samples: Samples, *parts: np.ndarray | None, on_error: str, n_jobs: int | None, name: str = "X"
+) -> tuple[Any, ...]:
+    """Leave out samples that cannot be read, and their rows of `parts`, where ``on_error="drop"``.
+
+    Raises
+    ------
+    InvalidSampleError
+        If none can be read.
+    """
+    if on_error == "raise":
+        return samples, *parts
+    errors = unreadable(samples, resolve_threads(n_jobs))
+    if not errors:
+        return samples, *parts
+    first = errors[min(errors)]
+    if len(errors) == len(samples):
+        raise type(first)(f"None of the {len(samples)} samples of {name} can be read. {first}") from first
+    warnings.warn(
+        f"{len(errors)} of {len(samples)} samples of {name} cannot be read and are left out. {first}",
+        warning_of(first),
+        stacklevel=caller_level(),
+    )
+    kept = np.setdiff1d(np.arange(len(samples)), list(errors))
+    return samples.take(kept), *(None if part is None else np.asarray(part)[kept] for part in parts)
 
 
 def warn_unreadable(samples: Samples, failed: Sequence[int] | np.ndarray) -> None:

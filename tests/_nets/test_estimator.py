@@ -18,7 +18,9 @@ from sktransfer._nets import (
     TrainingSettings,
     WeightedLoss,
     cross_entropy,
+    end_fit,
     resolve_recipe,
+    start_training,
 )
 
 TINY = {"backbone": "test_resnet", "weights": None, "image_size": 32, "random_state": 0, "device": "cpu"}
@@ -60,11 +62,11 @@ class OnTable(NetEstimator):
         return FrozenPart(backbone)
 
     def fit(self, X, y):
-        checkpoint, seed = self._start()
+        checkpoint, seed = start_training(self)
         backbone, samples = self._open(X, seed)
         told = {"settings": self._settings(), "checkpoint": checkpoint, "seed": seed, "reported": (X, y)}
         self._train(backbone, (samples, Targets(y, np.ones(len(y)))), **told)
-        return self._end(X, y)
+        return end_fit(self, X, y)
 
 
 @pytest.fixture(scope="module")

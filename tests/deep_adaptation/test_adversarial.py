@@ -7,10 +7,9 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from sktransfer import DANNClassifier, MCCClassifier, Recipe, deep_adaptation, make_domain_shift, make_image_domains
-from sktransfer.deep_adaptation._adversarial import AdversarialMixin
 
 METHODS = [
-    cls for name in deep_adaptation.__all__ if issubclass(cls := getattr(deep_adaptation, name), AdversarialMixin)
+    cls for name in deep_adaptation.__all__ if getattr(cls := getattr(deep_adaptation, name), "_is_adversarial", False)
 ]
 REPORTS = {"MCDClassifier": "discrepancy", "MDDClassifier": "discrepancy", "OSBPClassifier": None}
 FAST = {"bottleneck": 8, "max_epochs": 4, "batch_size": 16, "random_state": 0}

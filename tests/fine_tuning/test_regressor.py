@@ -111,7 +111,7 @@ def test_bad_targets_are_refused(few, y, message):
 
 def test_other_number_of_outputs_later_is_refused(few):
     X, y = few
-    with pytest.raises(ValueError, match="y has 2 outputs, FineTunedRegressor was fitted with 1"):
+    with pytest.raises(ValueError, match="y has 2 outputs, the estimator was fitted with 1"):
         tiny().partial_fit(X, y).partial_fit(X, np.column_stack([y, y]))
     with pytest.raises(ValueError, match="y has 2 outputs"):
         tiny().fit(X, y, X_val=X, y_val=np.column_stack([y, y]))
