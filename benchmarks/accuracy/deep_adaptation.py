@@ -268,10 +268,9 @@ def report():
         provenance("torch", "timm", "scikit-learn", "sktransfer"),
         f"Accuracy on all target pictures, whose labels no training saw; last epoch, mean ± standard deviation over "
         f"{max(n_seeds)} seeds (fewest in a cell: {min(n_seeds)}). Parameters are the package's defaults, chosen on "
-        "drawn pictures and on SURF and GoogLeNet features of Office pictures; the trade-offs of DANN, ADDA and PADA, "
-        "and the way in which CDAN's discriminator sees its batches, after a first look at this table. AdaBN, TENT and "
-        "SHOT start from the source alone, SHOT on natural pictures from the second row, of which it trains the new "
-        "layers.",
+        "drawn pictures and on SURF and GoogLeNet features of Office pictures (those of DANN, CDAN, ADDA and MCD: "
+        "adversarial.md); the trade-off of PADA after a first look at this table. AdaBN, TENT and SHOT start from the "
+        "source alone, SHOT on natural pictures from the second row, of which it trains the new layers.",
         "## Natural pictures, frozen ImageNet MobileNetV2, new layers on its features",
         table(NATURAL, ROWS, accuracies),
         f"## Digits, 32 x 32 pixels, {DIGITS} a domain, three convolutions trained from random weights for 12 epochs",

@@ -22,7 +22,7 @@ ADVERSARIAL: dict[str, Any] = {
 # Training of Neural Networks", JMLR 17, 2016), and for as many steps as an adversary needs. Adaptive steps, which take
 # no notice of how small a gradient is, let discriminator and features run around each other.
 AUTO: Mapping[str, Any] = {"optimizer": "sgd", "lr": 0.01, "schedule": "inverse", "weight_decay": 1e-3}
-FEWEST_STEPS = 1500
+FEWEST_STEPS = 1000
 _SHARE_OF_RATE = 0.1  # of pretrained stages, as there
 
 

@@ -63,7 +63,7 @@ __all__ = ["DeepClassifier", "DeepRegressor"]
 
 # What has no meaning for a table, and the value that says nothing.
 _FOR_NETWORKS = {"weights": "pretrained", "image_size": None, "image_shape": None, "on_error": "raise"}
-_MOST_EPOCHS = 3  # times as many as the recipe has, where there are few rows
+_MOST_EPOCHS = 2.5  # times as many as the recipe has, where there are few rows
 _FOR_NETWORKS_IN_RECIPES = {
     "trainable": "head",
     "probe_epochs": 0,
@@ -208,11 +208,11 @@ class _BaseDeepAdapted(NetEstimator):
             )
 
     def _suit_epochs(self, targets):
-        """Take more epochs where these have few steps and nobody said a number: up to three times as many."""
+        """Take more epochs where these have few steps and nobody said a number: up to two and a half times as many."""
         if isinstance(self.recipe, str) and self.recipe == "auto" and self.max_epochs is None:
             recipe = self.recipe_
             enough = math.ceil(self._fewest_steps / targets.n_batches(recipe.batch_size))
-            most = _MOST_EPOCHS * recipe.max_epochs
+            most = int(_MOST_EPOCHS * recipe.max_epochs)
             recipe.set_params(max_epochs=min(max(recipe.max_epochs, enough), most))
 
     def _check_sizes(self, domains):

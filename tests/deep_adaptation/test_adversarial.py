@@ -42,9 +42,9 @@ class TestRecipe:
 
     def test_few_rows_take_more_epochs(self, table):
         clf = fitted(DANNClassifier, table, max_epochs=None)
-        assert clf.n_iter_ == clf.recipe_.max_epochs == 90
+        assert clf.n_iter_ == clf.recipe_.max_epochs == 75
         one_each = fitted(DANNClassifier, table, max_epochs=None, batch_size=2)
-        assert one_each.n_iter_ == 75  # of 20 steps
+        assert one_each.n_iter_ == 50  # of 20 steps
         assert fitted(MCCClassifier, table, max_epochs=None).n_iter_ == 30
 
     def test_pretrained_stages_learn_at_a_tenth(self):
