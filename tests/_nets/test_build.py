@@ -17,7 +17,7 @@ from sktransfer._nets import Targets, TrainingPlan, WeightedLoss, cross_entropy,
 from sktransfer._nets._batches import BatchIterator, FeatureSet, SampleSet
 from sktransfer._nets._build import training_set
 from sktransfer._nets._freezing import Phase
-from sktransfer._nets._penalty import PenaltySetup
+from sktransfer._nets._penalty import Penalty, PenaltySetup
 from sktransfer.backbones._timm import create_timm_model
 from sktransfer.fine_tuning import DELTA, StochNorm
 from sktransfer.modalities import Samples, open_images, to_pil
@@ -346,7 +346,7 @@ class TestTrainNetwork:
     def test_a_penalty_is_attached_with_its_setup_and_detached(self, samples):
         said = []
 
-        class Penalty:
+        class Watched(Penalty):
             def attach(self, module, setup):
                 said.append(("attach", setup))
 
@@ -370,7 +370,7 @@ class TestTrainNetwork:
                 n_outputs=3,
                 criterion=WeightedLoss(cross_entropy),
                 frozen_features=lambda part, start: np.zeros((N, make_backbone().n_features), np.float32),
-                penalty=Penalty(),
+                penalty=Watched(),
                 penalty_setup=lambda: "setup",
             )
         assert said == [("attach", "setup"), "weigh", "called", "detach"]
