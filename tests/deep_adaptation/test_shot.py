@@ -128,6 +128,7 @@ def test_bottleneck_learns_without_source_data():
         source = DANNClassifier(
             "sktransfer_mini",
             trade_off=0,
+            statistics="shared",  # nothing of the target in the source model
             bottleneck=64,
             recipe=Recipe(label_smoothing=0.1),
             max_epochs=20,
