@@ -186,7 +186,8 @@ def test_adapted(sounds, trainable, tmp_path):
     target, y_target = tones(30, seed=1, shift=1.3)
     domain = np.repeat(["source", "target"], [40, 30])
     options = TUNED if trainable == 1 else BRIEF
-    model = DANNClassifier(small(), trainable=trainable, bottleneck=16, **options)
+    plain = {"recipe": Recipe(), "statistics": "shared"}  # short, and on few rows
+    model = DANNClassifier(small(), trainable=trainable, bottleneck=16, **plain, **options)
     model.fit([*X, *target], np.concatenate([y, np.zeros(30, dtype=int)]), sample_domain=domain)
     assert trainable != 1 or model.score(target, y_target) > 0.8
     model.save(tmp_path / "model")
