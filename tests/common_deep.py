@@ -8,7 +8,8 @@ from common_adapters import two_and_two
 
 from sktransfer import FineTunedClassifier, deep_adaptation, make_image_domains
 from sktransfer.deep_adaptation._alignment import Side
-from sktransfer.deep_adaptation._base import DeepClassifier, DeepRegressor
+from sktransfer.deep_adaptation._classifier import DeepClassifier
+from sktransfer.deep_adaptation._regressor import DeepRegressor
 
 
 @functools.cache

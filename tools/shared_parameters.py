@@ -365,7 +365,7 @@ def family_of(node: ast.stmt) -> Family | None:
     """Find what a class shares; None for nothing."""
     if not isinstance(node, ast.ClassDef):
         return None
-    if node.name in BASES and any(getattr(base, "id", "") == "_BaseDeepAdapted" for base in node.bases):
+    if node.name in BASES and any(getattr(base, "id", "") == "DeepEstimator" for base in node.bases):
         return BASES[node.name]  # for methods of the user's own
     bases = [BASES[base.id] for base in node.bases if isinstance(base, ast.Name) and base.id in BASES]
     return CLASSES.get(node.name, bases[0] if bases else None)

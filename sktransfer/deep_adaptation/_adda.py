@@ -15,7 +15,7 @@ from torch.nn import functional
 from sktransfer._nets import TARGET, is_batch_norm, statistics_as_they_are
 from sktransfer.deep_adaptation._adversarial import ADVERSARIAL, AUTO, FEWEST_STEPS
 from sktransfer.deep_adaptation._alignment import Alignment, discriminator, domain_accuracy, domain_loss, ramp
-from sktransfer.deep_adaptation._base import DeepClassifier
+from sktransfer.deep_adaptation._classifier import DeepClassifier
 from sktransfer.utils._compat import Interval
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sktransfer.deep_adaptation._alignment import Alignment
-from sktransfer.deep_adaptation._base import DeepClassifier
+from sktransfer.deep_adaptation._classifier import DeepClassifier
 from sktransfer.utils._compat import Interval
 
 if TYPE_CHECKING:

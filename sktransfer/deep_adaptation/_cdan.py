@@ -11,7 +11,7 @@ from torch import nn
 
 from sktransfer.deep_adaptation._adversarial import AUTO, FEWEST_STEPS
 from sktransfer.deep_adaptation._alignment import discriminator, domain_accuracy, domain_loss, ramp, reverse_gradient
-from sktransfer.deep_adaptation._base import DeepClassifier
+from sktransfer.deep_adaptation._classifier import DeepClassifier
 from sktransfer.deep_adaptation._dann import Adversary, DANNClassifier
 from sktransfer.utils._compat import Interval, StrOptions
 

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from sktransfer.deep_adaptation._alignment import Alignment
-from sktransfer.deep_adaptation._base import DeepClassifier
+from sktransfer.deep_adaptation._classifier import DeepClassifier
 from sktransfer.deep_adaptation._mmd import KERNELS, Gammas, full_precision, gaussian_kernel, kernel_gammas
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from sktransfer.deep_adaptation._alignment import Alignment
-from sktransfer.deep_adaptation._base import DeepClassifier
+from sktransfer.deep_adaptation._classifier import DeepClassifier
 from sktransfer.deep_adaptation._running_mean import RunningMean
 from sktransfer.utils._compat import Interval, StrOptions
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from sktransfer.deep_adaptation._alignment import Alignment
-from sktransfer.deep_adaptation._base import DeepClassifier
+from sktransfer.deep_adaptation._classifier import DeepClassifier
 from sktransfer.deep_adaptation._mmd import squared_distances
 from sktransfer.utils._compat import Interval
 from sktransfer.utils._optional import import_optional

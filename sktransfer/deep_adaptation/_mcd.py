@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from sktransfer.deep_adaptation._adversarial import ADVERSARIAL, AUTO, FEWEST_STEPS
 from sktransfer.deep_adaptation._alignment import Alignment, reverse_gradient
-from sktransfer.deep_adaptation._base import DeepClassifier
+from sktransfer.deep_adaptation._classifier import DeepClassifier
 
 if TYPE_CHECKING:
     import os

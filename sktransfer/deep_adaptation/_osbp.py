@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from sktransfer.deep_adaptation._adversarial import ADVERSARIAL
 from sktransfer.deep_adaptation._alignment import Alignment, reverse_gradient
-from sktransfer.deep_adaptation._base import DeepClassifier
+from sktransfer.deep_adaptation._classifier import DeepClassifier
 from sktransfer.domains import as_labels, is_missing, label_kind, missing_labels
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from sktransfer.deep_adaptation._alignment import (
     domain_loss,
     reverse_gradient,
 )
-from sktransfer.deep_adaptation._base import DeepClassifier
+from sktransfer.deep_adaptation._classifier import DeepClassifier
 from sktransfer.deep_adaptation._running_mean import RunningMean
 from sktransfer.utils._compat import Interval
 

@@ -13,7 +13,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktransfer import Recipe, deep_adaptation, load_backbone, make_domain_shift, make_image_domains, pack_domains
-from sktransfer.deep_adaptation._base import DeepClassifier, DeepRegressor
+from sktransfer.deep_adaptation._classifier import DeepClassifier
+from sktransfer.deep_adaptation._regressor import DeepRegressor
 from sktransfer.exceptions import DomainError
 
 METHODS = [

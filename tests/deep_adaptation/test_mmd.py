@@ -5,15 +5,8 @@ from common_deep import easy_pair, two_sides
 from numpy.testing import assert_allclose
 from scipy.spatial.distance import cdist, pdist
 
-from sktransfer import make_domain_shift, mmd_distance
-from sktransfer.deep_adaptation._mmd import (
-    DANClassifier,
-    JANClassifier,
-    joint_mmd_loss,
-    kernel_gammas,
-    mmd_loss,
-    squared_distances,
-)
+from sktransfer import DANClassifier, JANClassifier, make_domain_shift, mmd_distance
+from sktransfer.deep_adaptation._mmd import joint_mmd_loss, kernel_gammas, mmd_loss, squared_distances
 
 GAMMAS = [0.1, 0.5, 2.0]
 both = pytest.mark.parametrize("cls", [DANClassifier, JANClassifier])

@@ -9,7 +9,7 @@ from sklearn.model_selection import GridSearchCV
 
 from sktransfer import SourceTargetShuffleSplit, make_domain_shift
 from sktransfer.deep_adaptation._alignment import Alignment
-from sktransfer.deep_adaptation._base import DeepClassifier
+from sktransfer.deep_adaptation._classifier import DeepClassifier
 
 
 class Means(Alignment):
