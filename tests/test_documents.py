@@ -2,14 +2,11 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from common_frozen import write_pictures
-from sklearn.datasets import load_digits
-
-from sktransfer.backbones import _timm
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -20,39 +17,38 @@ PAGES = sorted(
 CLIENT = re.compile(r"^- (?P<names>.+): \[(?P<test>test_\w+)\]\((?P<file>tests/[\w/]+\.py)\)$", re.MULTILINE)
 
 
-@pytest.fixture
-def folder_of_pictures(tmp_path, monkeypatch):
-    """The current folder holds ``pictures/``, one subfolder a class."""
-    digits = load_digits(n_class=3)
-    for label in range(3):
-        folder = tmp_path / "pictures" / f"digit{label}"
-        folder.mkdir(parents=True)
-        for path in write_pictures(folder, (digits.images[digits.target == label][:4] * 15).astype(np.uint8)):
-            image = Path(path)
-            image.rename(image.with_suffix(".jpg"))  # what a file is says its content
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+IN_ANOTHER_PROCESS = "# In another process\n"
+
+
+def _numbers(printed):
+    return [float(number) for number in re.findall(r"\d\.\d+", printed)]
+
+
+def test_the_readmes_first_block_runs_as_typed_and_another_process_predicts(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    exec(compile(BLOCKS[0], "README.md", "exec"), {})
+    frozen, tuned = _numbers(capsys.readouterr().out)
+    assert frozen > 0.9
+    assert tuned > 0.8
+    assert BLOCKS[1].startswith(IN_ANOTHER_PROCESS)
+    done = subprocess.run([sys.executable, "-c", BLOCKS[1]], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "['star']\n"
 
 
-@pytest.fixture
-def hub(monkeypatch):
-    """In place of the hub, which tests do not reach: networks by name come with random weights."""
-    build = _timm.timm.create_model
-
-    def create(name, pretrained, **options):
-        return build(name, pretrained=pretrained and name.startswith("local-dir:"), **options)
-
-    monkeypatch.setattr(_timm.timm, "create_model", create)
-
-
-@pytest.mark.usefixtures("folder_of_pictures", "hub")
-def test_the_readmes_blocks_run_one_after_the_other_as_typed(capsys):
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) >= 4
-    names = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
-    printed = capsys.readouterr().out.split("\n")
-    assert min(map(float, printed[:2])) > 0.8  # frozen features, then fine-tuning, on digits
+def test_the_readmes_other_blocks_run_as_typed_each_by_itself(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    printed = []
+    for block in BLOCKS[2:]:
+        assert not block.startswith(IN_ANOTHER_PROCESS)
+        exec(compile(block, "README.md", "exec"), {})
+        printed.append(capsys.readouterr().out)
+    texts, tables, one_label, domains = printed
+    assert texts == "['books' 'kitchen']\n"
+    plain, adapted = _numbers(tables)
+    assert adapted > plain + 0.1
+    assert min(_numbers(one_label)) > 0.5
+    assert len(_numbers(domains)) == 5
 
 
 def _literal_blocks(text):
