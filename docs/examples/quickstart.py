@@ -19,7 +19,6 @@ class; ``--backbone`` takes any name of :func:`sktransfer.list_backbones`.
 """
 
 import argparse
-import math
 import time
 from pathlib import Path
 
@@ -110,9 +109,9 @@ def take(pictures, rows):
 
 
 def run_few_labels(X, y, n_labels, models):
-    """Print a line for each model; give the test rows of the first draw, and what each model said of them."""
+    """Print a line for each model; give the first draw's test rows, what each model said of them, and the best one."""
     splits = [choose_labelled(y, n_labels, seed) for seed in range(N_DRAWS)]
-    predictions = {}
+    predictions, means = {}, {}
     for name, model in models.items():
         clear_cache()  # so that the time of the first draw holds all the work
         accuracies, seconds = [], []
@@ -123,7 +122,8 @@ def run_few_labels(X, y, n_labels, models):
             accuracies.append(accuracy_score(y[test], predicted))
             predictions.setdefault(name, predicted)
         print_line(name, accuracies, seconds)
-    return splits[0][1], predictions
+        means[name] = np.mean(accuracies)
+    return splits[0][1], predictions, max(means, key=means.get)
 
 
 def print_line(name, accuracies, seconds):
@@ -255,49 +255,64 @@ def run_domains(backbone):
 # --------
 
 
-def plot_confusion(truth, predictions, class_names):
-    """Confusion matrices of the pixels and of the fine-tuned network, in percent of each true class."""
-    shown = {"No transfer (pixels)": "no transfer: pixels", "Fine-tuned": "fine-tuning, last 2 stages"}
-    fig, axes = plt.subplots(1, 2, figsize=(11, 5.6), layout="constrained", sharey=True)
-    for ax, (title, name) in zip(axes, shown.items(), strict=True):
+def shorten(name, length):
+    name = str(name)
+    return name if len(name) <= length else f"{name[: length - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def plot_confusion(truth, predictions, class_names, winner):
+    """Confusion matrices of the pixels and of the best model, in percent of each true class."""
+    shown = ["no transfer: pixels", winner] if winner != "no transfer: pixels" else [winner, "frozen features"]
+    names = [shorten(name, 16) for name in class_names]
+    long = max(map(len, names)) > 3
+    side = min(max(4.0, 0.2 * len(names)), 12.0)
+    fig, axes = plt.subplots(
+        1, 2, figsize=(2 * side + 3, side + (2.2 if long else 1.4)), layout="constrained", sharey=True
+    )
+    for ax, name in zip(axes, shown, strict=True):
         shares = 100 * confusion_matrix(truth, predictions[name], labels=class_names, normalize="true")
-        display = ConfusionMatrixDisplay(shares, display_labels=class_names).plot(
+        display = ConfusionMatrixDisplay(shares, display_labels=names).plot(
             ax=ax,
             cmap="Blues",
             colorbar=False,
-            include_values=len(class_names) <= 12,
+            include_values=len(names) <= 12,
             values_format=".0f",
-            xticks_rotation="vertical" if max(len(str(name)) for name in class_names) > 3 else "horizontal",
+            xticks_rotation="vertical" if long else "horizontal",
             im_kw={"vmin": 0, "vmax": 100},
         )
         if display.text_ is not None:
             for text, share in zip(display.text_.flat, shares.flat, strict=True):
                 text.set(visible=share >= 0.5, color="white" if share > 55 else INK)
-        ax.set_title(f"{title}: {accuracy_score(truth, predictions[name]):.1%} right", color=INK, pad=10)
+        best = "best: " if name == winner else ""
+        ax.set_title(f"{best}{name}\n{accuracy_score(truth, predictions[name]):.1%} right", color=INK, pad=10)
         ax.set(xlabel="predicted", ylabel="true" if ax is axes[0] else "")
-        ax.tick_params(length=0)
+        ax.tick_params(length=0, labelsize=min(10.0, 60 * side / len(names)))
         ax.spines[:].set_visible(False)
+    untested = [label for label in class_names if label not in truth]
+    if untested:
+        some = ", ".join(shorten(label, 16) for label in untested[:3])
+        fig.supxlabel(f"empty rows: no picture to test on of {some}{', ...' if len(untested) > 3 else ''}", fontsize=9)
     fig.colorbar(display.im_, ax=axes, label="% of the true class", shrink=0.75, aspect=30).outline.set_visible(False)
     return fig
 
 
-def plot_predictions(pictures, truth, predicted):
-    """The first test pictures as they come, wrong predictions marked."""
-    n_columns = 8
-    n_rows = min(3, math.ceil(len(truth) / n_columns))
-    fig, axes = plt.subplots(n_rows, n_columns, figsize=(11, 0.6 + 1.6 * n_rows), layout="constrained", squeeze=False)
-    for ax in axes.flat:
-        ax.set_axis_off()
+def plot_predictions(pictures, truth, predicted, winner):
+    """The first test pictures as they come, wrong predictions marked: full rows of them."""
+    n_columns = min(8, len(truth))
+    n_rows = min(3, len(truth) // n_columns)
+    fig, axes = plt.subplots(
+        n_rows, n_columns, figsize=(max(1.4 * n_columns, 5.6), 0.8 + 1.7 * n_rows), layout="constrained", squeeze=False
+    )
     for ax, picture, true, said in zip(axes.flat, pictures, truth, predicted, strict=False):
         right = said == true
-        ax.set_axis_on()
         ax.set(xticks=[], yticks=[])
         ax.imshow(as_image(picture), cmap="gray_r")
-        ax.set_title(f"{said}" if right else f"{said}, is {true}", color=INK if right else WRONG, fontsize=11, pad=4)
+        title = shorten(said, 12) if right else f"{shorten(said, 12)}\nis {shorten(true, 9)}"
+        ax.set_title(title, color=INK if right else WRONG, fontsize=8, pad=4)
         ax.spines[:].set(color="#CCCCCC" if right else WRONG, linewidth=1 if right else 3)
-    n_shown = min(len(truth), axes.size)
+    n_shown = n_rows * n_columns
     n_right = int(np.sum(np.asarray(truth[:n_shown]) == predicted[:n_shown]))
-    fig.suptitle(f"Fine-tuned network: the first {n_shown} test pictures, {n_right} right", color=INK)
+    fig.suptitle(f"{winner[0].upper()}{winner[1:]}: {n_right} of the first {n_shown} test pictures right", color=INK)
     return fig
 
 
@@ -400,10 +415,10 @@ def main():
         n_classes = len(np.unique(y))
         n_test = len(choose_labelled(y, arguments.labels, 0)[1])
         print(f"\n{title}: {n_classes} classes, {arguments.labels} labelled pictures a class, {n_test} to test on")
-        test, predictions = run_few_labels(X, y, arguments.labels, few_label_models(arguments.backbone))
+        test, predictions, best = run_few_labels(X, y, arguments.labels, few_label_models(arguments.backbone))
         if not figures:
-            figures["confusion_matrix"] = plot_confusion(y[test], predictions, np.unique(y))
-            figures["predictions"] = plot_predictions(take(X, test), y[test], predictions["fine-tuning, last 2 stages"])
+            figures["confusion_matrix"] = plot_confusion(y[test], predictions, np.unique(y), best)
+            figures["predictions"] = plot_predictions(take(X, test), y[test], predictions[best], best)
     if not arguments.pictures:
         for title, (X, y, models) in other_tasks().items():
             n_test = len(y) - arguments.labels * len(np.unique(y))
