@@ -10,7 +10,7 @@ BIN = $(VENV)/bin
 # other work to do, fine-tuning took 9 s with one thread and 54 s with two.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: quickstart test test-oldest test-gpu lint counts bench docs release-check clean
+.PHONY: quickstart test test-oldest test-gpu lint counts bench docs docs-links release-check clean
 
 quickstart: $(VENV)/.installed-plot
 	$(BIN)/python docs/examples/quickstart.py
@@ -48,6 +48,10 @@ bench: $(VENV)/.installed-bench
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx -W --keep-going $(SPHINXOPTS) -b html docs build/docs
+
+# The links of the built pages that lead to built pages.
+docs-links: docs
+	$(BIN)/python tools/check_links.py build/docs
 
 # What is committed, built and tried as someone would who has the wheel alone; minutes, and nothing is uploaded.
 release-check: $(VENV)/.installed-release

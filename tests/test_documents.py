@@ -78,3 +78,31 @@ def test_the_readmes_clients_are_each_a_test():
         tree = ast.parse((ROOT / client["file"]).read_text(encoding="utf-8"))
         functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
         assert client["test"] in functions, client[0]
+
+
+def test_the_readmes_links_lead_to_files_and_headings():
+    links = re.findall(r"\]\(([^)\s]+)\)", README)
+    headings = {"#" + re.sub(r"\W+", "-", line.lower()) for line in re.findall(r"^##+ (.*)$", README, re.MULTILINE)}
+    own = [link for link in links if not link.startswith("https://")]
+    assert len(own) > 20
+    assert not [link for link in own if link not in headings and not (ROOT / link).exists()]
+
+
+def test_links_between_built_pages_are_followed(tmp_path):
+    (tmp_path / "_images").mkdir()
+    (tmp_path / "index.html").write_text(
+        '<a href="b.html#there">1</a> <a href="b.html#gone">2</a> <a href="c.html">3</a> <a href="#me" id="me">4</a>'
+        '<a href="https://example.org/x">5</a> <img src="_images/d.svg?digest=1">'
+    )
+    (tmp_path / "b.html").write_text('<h1 id="there"></h1><a href="../outside.html">6</a>')
+    (tmp_path / "_images" / "d.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"><a href="../e.html"/></svg>')
+    words = [sys.executable, ROOT / "tools" / "check_links.py", tmp_path]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "_images/d.svg: ../e.html is no file",
+        "b.html: ../outside.html is no file",
+        "index.html: b.html#gone has no such anchor",
+        "index.html: c.html is no file",
+        f"4 of 8 links of {tmp_path} are broken",
+    ]
