@@ -386,7 +386,8 @@ class NetEstimator(
         ``preprocessing`` says; its output is ``probabilities`` ``(batch, n_classes)`` in the order of the metadata
         entry ``classes``, or ``predictions`` in the units of the targets. Both entries are JSON. A network for texts
         has the inputs ``input_ids`` and ``attention_mask`` instead, int64 ``(batch, tokens)``, and ``preprocessing``
-        holds the tokenizer, ``tokenizers.Tokenizer.from_str(preprocessing["tokenizer"])``.
+        holds the tokenizer, ``tokenizers.Tokenizer.from_str(preprocessing["tokenizer"])``. Of a recording, and of a
+        text with ``long_texts="chunk"``, the model sees one window: ``predict_proba`` is the mean over all of them.
 
         Parameters
         ----------

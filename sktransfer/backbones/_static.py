@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from sktransfer.backbones._text_network import UnitRows
 from sktransfer.exceptions import WeightsMismatchError
 from sktransfer.utils._messages import first_line
 
@@ -34,6 +35,7 @@ class StaticNetwork(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(n_tokens, n_features)
         self.normalize = normalize
+        self.scaler = UnitRows() if normalize else nn.Identity()
         self.feature_info = [{"module": "embedding"}]
 
     @property
@@ -53,7 +55,7 @@ class StaticNetwork(nn.Module):
         else:
             rows = nn.functional.embedding_bag(ids, self.embedding.weight, per_sample_weights=mask, mode="sum")
         rows = rows / mask.sum(1, keepdim=True).clamp(min=1)
-        return nn.functional.normalize(rows, dim=-1) if self.normalize else rows
+        return self.scaler(rows)
 
 
 def is_static(folder: Path) -> bool:

@@ -12,7 +12,15 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["POOLINGS", "TextNetwork"]
+__all__ = ["POOLINGS", "TextNetwork", "UnitRows"]
+
+
+class UnitRows(nn.Module):
+    """Give rows the length 1."""
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Divide each row by its length."""
+        return nn.functional.normalize(rows, dim=-1)
 
 
 class TextNetwork(nn.Module):
@@ -40,6 +48,7 @@ class TextNetwork(nn.Module):
         self.pooling = tuple(pooling)
         self.behind = behind
         self.normalize = normalize
+        self.scaler = UnitRows() if normalize else nn.Identity()
         self.max_length = max_length
         self.tuning_lr = 5e-5  # Devlin et al., "BERT", NAACL 2019
         self.places = _places(encoder)
@@ -71,7 +80,7 @@ class TextNetwork(nn.Module):
         """Turn what the encoder gives of each token into one row."""
         hidden, mask = x[..., :-1], x[..., -1:]
         rows = self.behind(torch.cat([POOLINGS[name](hidden, mask) for name in self.pooling], -1))
-        return nn.functional.normalize(rows, dim=-1) if self.normalize else rows
+        return self.scaler(rows)
 
     def pooled(self, x: torch.Tensor, pooling: str | None) -> torch.Tensor:
         """Pool the tokens of any block in another way than the network's own.

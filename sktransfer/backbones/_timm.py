@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 BUNDLED = {"sktransfer_mini": Path(__file__).parent / "sktransfer_mini"}
+_BUNDLED_ELSEWHERE = ("text:sktransfer_mini", "audio:sktransfer_mini")
 
 _AUGMENT: dict[str, dict[str, Any]] = {
     "light": {"scale": (0.7, 1.0), "color_jitter": None},
@@ -63,23 +64,26 @@ def list_backbones(pattern: str = "*") -> list[str]:
     Parameters
     ----------
     pattern : str, default="*"
-        Shell-style pattern, e.g. ``"resnet*"``.
+        Shell-style pattern, e.g. ``"resnet*"``; of a bundled name with a kind before it, the rest is enough.
 
     Returns
     -------
     list of str
-        The bundled ``"sktransfer_mini"`` where it matches, then timm's architectures in alphabetic order. A timm name
-        may be followed by a weight tag (``"resnet18.a1_in1k"``).
+        The bundled networks where they match, for pictures, texts and recordings, then timm's architectures in
+        alphabetic order. A timm name may be followed by a weight tag (``"resnet18.a1_in1k"``), and hears recordings
+        with ``"audio:"`` before it.
 
     Examples
     --------
     >>> from sktransfer import list_backbones
     >>> list_backbones("sktransfer*")
-    ['sktransfer_mini']
+    ['sktransfer_mini', 'text:sktransfer_mini', 'audio:sktransfer_mini']
     >>> "mobilenetv2_100" in list_backbones("mobilenet*")
     True
     """
-    return fnmatch.filter(BUNDLED, pattern) + timm.list_models(pattern)
+    bundled = [*BUNDLED, *_BUNDLED_ELSEWHERE]
+    found = [name for name in bundled if any(fnmatch.fnmatch(part, pattern) for part in (name, name.split(":")[-1]))]
+    return found + timm.list_models(pattern)
 
 
 def create_timm_model(name: str, *, pretrained: bool, **kwargs: Any) -> nn.Module:

@@ -115,6 +115,11 @@ def _split(pipeline):
             "windows, which a graph of one batch cannot say: FineTunedClassifier(...).export_onnx writes the network "
             "that hears one window."
         )
+    if getattr(modality, "long_texts", None) == "chunk":
+        raise ValueError(
+            "export_onnx: long_texts='chunk' averages the features of a text's windows, which a graph of one batch "
+            "cannot say. Pass TextBackbone(..., long_texts='truncate'), with a max_length that the texts keep to."
+        )
     if extractor.pooling is None:
         raise ValueError("export_onnx writes rows of features, and pooling=None gives maps. Pass a pooling.")
     if len(steps) > 1 and is_classifier(steps[-1]) and not hasattr(steps[-1], "predict_proba"):

@@ -52,14 +52,15 @@ class TokenSaliencyDisplay:
     -----
     The score of the class depends on a word to first order as it says, and no more. For static embeddings that are not
     scaled to length 1, with a linear model behind, the words of a text add up to its score but for the intercept.
-    Where rows are scaled to length 1, as most networks for texts do, the words of a text add up to nothing: they are
-    compared with one another, and a text of one or two words tells nothing. Where a text is read in windows, each has
-    a score of its own.
+    Where rows are scaled to length 1, as most networks for texts do, the length is held as it is [2]_: by the gradient
+    of the length, too, the words of a text would add up to nothing, and a text of one word would tell nothing. So the
+    words of a text add up to its score here as well. Where a text is read in windows, each has a score of its own.
 
     References
     ----------
     .. [1] Shrikumar, A., Greenside, P. & Kundaje, A. "Learning Important Features Through Propagating Activation
        Differences", ICML 2017.
+    .. [2] Ali, A. et al. "XAI for Transformers: Better Explanations through Conservative Propagation", ICML 2022.
 
     Examples
     --------
@@ -271,7 +272,12 @@ def _gradient_times_input(parts: Any, batch: Any, column: int | None) -> tuple[i
         cuts.append(output.detach().requires_grad_())
         return cuts[-1].clone()
 
-    with torch.enable_grad(), forward_hooks([parts.backbone.module.word_embeddings], cut_here):
+    def held(_module, inputs, _output):
+        return inputs[0] / inputs[0].detach().norm(dim=-1, keepdim=True).clamp_min(1e-12)
+
+    module = parts.backbone.module
+    scalers = [module.scaler] if module.normalize else []
+    with torch.enable_grad(), forward_hooks([module.word_embeddings], cut_here), forward_hooks(scalers, held):
         scores = parts.scores(parts.backbone.outputs(batch, parts.taps))
         n_outputs = scores.shape[1]
         if parts.gives_numbers and (n_outputs > 1 if column is None else not 0 <= column < n_outputs):

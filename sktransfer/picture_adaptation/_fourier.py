@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from sktransfer.base import BaseAdapter
 from sktransfer.domains import Domains
 from sktransfer.modalities import ImagePreprocessor, Samples, map_ahead, open_images, resolve_threads, to_pil
+from sktransfer.picture_adaptation._kinds import refuse_other_kinds
 from sktransfer.utils._compat import Interval, StrOptions
 
 __all__ = ["FourierAdapter", "PictureAdapter", "content_seed", "low_amplitude", "replace_low_amplitude"]
@@ -35,6 +36,7 @@ class PictureAdapter(BaseAdapter, auto_wrap_output_keys=None):  # type: ignore[c
     }
 
     def _samples(self, X: Any, *, reset: bool) -> Samples:
+        refuse_other_kinds(type(self).__name__, X)
         return open_images(self, X, reset=reset, image_shape=self.image_shape)
 
     def _fit_domains(self, X: Any, y: Any, sample_domain: Any) -> tuple[np.ndarray, Domains]:

@@ -21,8 +21,10 @@ from sktransfer.backbones._timm import (
 from sktransfer.utils._random import isolated_rng
 
 
-def test_names_include_the_bundled_network():
-    assert list_backbones()[0] == "sktransfer_mini"
+def test_names_include_the_bundled_networks():
+    bundled = ["sktransfer_mini", "text:sktransfer_mini", "audio:sktransfer_mini"]
+    assert list_backbones()[:3] == list_backbones("sktransfer*") == list_backbones("*mini")[:3] == bundled
+    assert list_backbones("audio:*") == bundled[2:]
     assert "resnet18" in list_backbones("resnet*")
     assert list_backbones("no such network") == []
 

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from sktransfer import FineTunedClassifier, ImageBackbone, PretrainedFeatureExtractor, export_onnx
+from sktransfer import FineTunedClassifier, ImageBackbone, PretrainedFeatureExtractor, TextBackbone, export_onnx
 from sktransfer.feature_extraction import _export
 
 runtime = pytest.importorskip("onnxruntime")
@@ -125,6 +125,14 @@ def test_what_cannot_be_written_is_named(pipeline, error, message, tmp_path):
         pipeline.fit(X, [0, 1, 0, 1])
     with pytest.raises(error, match=message):
         export_onnx(pipeline, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_texts_in_windows_are_refused_by_name(tmp_path):
+    backbone = TextBackbone("sktransfer_mini", long_texts="chunk", max_length=8)
+    pipe = make_pipeline(PretrainedFeatureExtractor(backbone), LogisticRegression()).fit(TEXTS, SHELVES)
+    with pytest.raises(ValueError, match=r"long_texts='chunk' averages.*long_texts='truncate'"):
+        export_onnx(pipe, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -33,6 +33,17 @@ def test_words_of_a_sum_add_up(tmp_path):
     assert_allclose(display.scores[0], table[tokens] @ pipe[-1].coef_ / len(tokens), atol=1e-6)
 
 
+def test_words_of_rows_of_length_1_add_up_too(tmp_path):
+    folder = write_static(tmp_path / "static", normalize=True)
+    pipe = make_pipeline(PretrainedFeatureExtractor(f"text:{folder}"), Ridge()).fit(X, Y)
+    texts = [*X[:4], X[0].split()[0]]
+    assert_allclose(np.linalg.norm(pipe[0].transform(texts), axis=1), 1, rtol=1e-5)
+    display = TokenSaliencyDisplay.from_estimator(pipe, texts)
+    sums = [scores.sum() for scores in display.scores]
+    assert_allclose(sums, pipe.predict(texts) - pipe[-1].intercept_, atol=1e-5)
+    assert len(display.scores[-1]) == 1 and abs(display.scores[-1][0]) > 1e-3
+
+
 @pytest.mark.parametrize("kind", ["pipeline", "head", "tuned", "chunk"])
 def test_words_that_decide(tmp_path, kind):
     folder = write_encoder(tmp_path / "model")

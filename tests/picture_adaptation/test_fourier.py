@@ -5,6 +5,7 @@ import io
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
@@ -15,9 +16,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sktransfer import AdaptedClassifier, FineTunedClassifier, PretrainedFeatureExtractor, make_image_domains
+from sktransfer import (
+    AdaptedClassifier,
+    FineTunedClassifier,
+    PixelAdapter,
+    PretrainedFeatureExtractor,
+    make_image_domains,
+)
 from sktransfer.deep_adaptation._dann import DANNClassifier
-from sktransfer.exceptions import DomainError
+from sktransfer.exceptions import DomainError, InvalidImageError
 from sktransfer.picture_adaptation._fourier import FourierAdapter, content_seed, low_amplitude, replace_low_amplitude
 
 
@@ -237,3 +244,29 @@ def test_result_feeds_every_estimator_of_pictures():
         assert pipe.predict(X[~source]).shape == (30,)
     with config_context(transform_output="pandas"):
         assert isinstance(FourierAdapter().fit_transform(X, sample_domain=domain), np.ndarray)
+
+
+@pytest.mark.parametrize("adapter", [FourierAdapter(), PixelAdapter()])
+@pytest.mark.parametrize(
+    ("X", "what"),
+    [
+        (["a good book", "a bad kettle"] * 2, "texts"),
+        (pd.Series(["a good book", "a bad kettle"] * 2), "texts"),
+        (["a.wav", "b.FLAC"] * 2, "recordings"),
+        ([np.zeros(900), np.zeros(800)] * 2, "recordings"),
+        ([(np.zeros(900, dtype=np.int16), 16000)] * 4, "recordings"),
+    ],
+    ids=["texts", "column", "paths", "arrays", "rates"],
+)
+def test_texts_and_recordings_are_refused_by_kind(adapter, X, what):
+    message = f"{type(adapter).__name__} changes the pixels of pictures, and X holds {what}.*CORALAdapter"
+    with pytest.raises(TypeError, match=message):
+        adapter.fit(X, sample_domain=["source", "target"] * 2)
+
+
+def test_what_may_be_pictures_is_opened_as_such():
+    with pytest.raises(InvalidImageError, match=r"row 0|Row 0"):
+        FourierAdapter().fit(["x", "y.jpg"], sample_domain=["source", "target"])
+    rows = list(np.random.default_rng(0).random((4, 64)))
+    adapted = FourierAdapter().fit_transform(rows, sample_domain=["source", "target"] * 2)
+    assert adapted.shape == (4, 8, 8, 3)
