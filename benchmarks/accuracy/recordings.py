@@ -23,6 +23,7 @@ from sktransfer.modalities import LogMel
 YAMNET = "mobilenetv1_100.yamnet_audioset"
 LABELS = {"fsdd": "digit", "emodb": "emotion"}
 LAYERS = (None, 3, 2, 1)
+BLOCKS = tuple(f"blocks.{place}" for place in ("2.0", "2.1", "3.0", "3.1", "3.2", "3.3", "3.5", "4.1"))
 POOLINGS = ("avg", "time")
 
 
@@ -55,12 +56,18 @@ def yamnet():
     return AudioBackbone(f"local-dir:{data_folder()}/weights/{YAMNET}")
 
 
-def candidates(X, backbone):
-    """Features of each layer and pooling, by name."""
+def candidates(X, backbone, layers=LAYERS, poolings=POOLINGS):
+    """Features of each layer and pooling, by name; all layers come from one pass."""
     found = {}
-    for layer, pooling in itertools.product(LAYERS, POOLINGS):
-        extractor = PretrainedFeatureExtractor(backbone, layer=layer, pooling=pooling)
-        found[f"{'last' if layer is None else f'stage {layer + 1}'}, {pooling}"] = extractor.fit_transform(X)
+    for pooling in poolings:
+        together = PretrainedFeatureExtractor(backbone, layer=layers, pooling=pooling).fit_transform(X)
+        widths = [
+            PretrainedFeatureExtractor(backbone, layer=layer, pooling=pooling).fit(X[:1]).n_features_out_
+            for layer in layers
+        ]
+        for layer, part in zip(layers, np.split(together, np.cumsum(widths)[:-1], axis=1), strict=True):
+            name = layer if isinstance(layer, str) else "last" if layer is None else f"stage {layer + 1}"
+            found[f"{name}, {pooling}"] = part
     return found
 
 
@@ -140,6 +147,7 @@ def main():
             "MFCC statistics": ({"MFCC": mfcc_statistics(X)}, of_mfcc),
             "YAMNet, last layer, averaged": ({"last, avg": found["last, avg"]}, linear),
             "YAMNet, layer and pooling chosen": (found, linear),
+            "YAMNet, block chosen, averaged": (candidates(X, yamnet(), BLOCKS, ("avg",)), linear),
             "audio:sktransfer_mini, chosen": (candidates(X, AudioBackbone("sktransfer_mini")), linear),
             "the same with random weights": (candidates(X, AudioBackbone("sktransfer_mini", weights=None)), linear),
         }
