@@ -45,11 +45,15 @@ METHODS = {
         {"method": "kernel", "gamma": GAMMA},
     ),
     "target shift, kernel means: skada": ("skada._reweight", "MMDTarSReweightAdapter", {"gamma": GAMMA}),
-    "TCA, rbf: sktransfer": ("sktransfer.adaptation", "MMDAdapter", {"kernel": "rbf", "gamma": GAMMA, "mu": 0.1}),
+    "TCA, rbf: sktransfer": (
+        "sktransfer.adaptation",
+        "MMDAdapter",
+        {"kernel": "rbf", "gamma": GAMMA, "mu": 0.1, "solver": "exact"},
+    ),
     "TCA, rbf, Nystroem: sktransfer": (
         "sktransfer.adaptation",
         "MMDAdapter",
-        {"kernel": "rbf", "gamma": GAMMA, "mu": 0.1, "solver": "nystroem"},
+        {"kernel": "rbf", "gamma": GAMMA, "mu": 0.1, "solver": "nystroem", "n_landmarks": 500},
     ),
     "TCA, rbf: skada": ("skada", "TransferComponentAnalysisAdapter", {"n_components": 30}),
     "CORAL: sktransfer": ("sktransfer.adaptation", "CORALAdapter", {}),

@@ -21,6 +21,7 @@ _ROOM_OF = {
     "CircularValidationScorer": "model_selection",
     "ClassConfusionScorer": "model_selection",
     "CoTuning": "fine_tuning",
+    "ColumnMappingAdapter": "adaptation",
     "CoverageDisplay": "inspection",
     "DANClassifier": "deep_adaptation",
     "DANNClassifier": "deep_adaptation",

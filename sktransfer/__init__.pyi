@@ -20,6 +20,7 @@ from sktransfer._nets import Recipe
 from sktransfer.adaptation import (
     AdaptedClassifier,
     AdaptedRegressor,
+    ColumnMappingAdapter,
     CORALAdapter,
     DomainStandardizer,
     EasyTLClassifier,
@@ -175,6 +176,7 @@ __all__ = [
     "CircularValidationScorer",
     "ClassConfusionScorer",
     "CoTuning",
+    "ColumnMappingAdapter",
     "CoverageDisplay",
     "DANClassifier",
     "DANNClassifier",

@@ -42,7 +42,7 @@ class _DomainEstimator(BaseEstimator):
         return check_domains(sample_domain, y, target_domain=self.target_domain, n_samples=n_rows(X))
 
     def _fit_domains(self, X: Any, y: Any, sample_domain: Any) -> tuple[np.ndarray, Domains]:
-        X = check_table_of(self, X, min_rows=2)
+        X = self._check_table(X, reset=True)
         domains = self._read_domains(X, y, sample_domain)
         self.source_domains_ = list(domains.source_names)
         self._fit_rows(X, domains, y)
@@ -50,7 +50,19 @@ class _DomainEstimator(BaseEstimator):
 
     def _check_rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return check_table_of(self, X, reset=False)
+        return self._check_table(X, reset=False)
+
+    def _check_table(self, X: Any, *, reset: bool) -> Any:
+        return check_table_of(
+            self, X, reset=reset, min_rows=2 if reset else 1, allow_nan=self._complete_reason() is None
+        )
+
+    def _complete_reason(self) -> str | None:
+        """Say why the parameters as they are allow no missing values; None where they allow them.
+
+        Tag and error are made of it.
+        """
+        return "it computes with every entry of X"
 
     def _dense_reason(self) -> str | None:
         """Say why the parameters as they are allow no sparse matrix; None where they allow it.
@@ -63,6 +75,7 @@ class _DomainEstimator(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = False
         tags.input_tags.sparse = self._dense_reason() is None
+        tags.input_tags.allow_nan = self._complete_reason() is None
         return tags
 
 

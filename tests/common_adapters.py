@@ -14,6 +14,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sktransfer.adaptation import (
     AdaptedClassifier,
     AdaptedRegressor,
+    ColumnMappingAdapter,
     CORALAdapter,
     DomainStandardizer,
     EasyTLClassifier,
@@ -160,6 +161,10 @@ class CheckedCORALAdapter(_DomainSupplied, CORALAdapter):
     """CORALAdapter for scikit-learn's checks."""
 
 
+class CheckedColumnMappingAdapter(_DomainSupplied, ColumnMappingAdapter):
+    """ColumnMappingAdapter for scikit-learn's checks."""
+
+
 class CheckedDomainStandardizer(_DomainSupplied, DomainStandardizer):
     """DomainStandardizer for scikit-learn's checks."""
 
@@ -200,10 +205,12 @@ ESTIMATORS = [
     CheckedSubspaceAlignmentAdapter(),
     CheckedGFKAdapter(),
     CheckedDomainStandardizer(),
+    CheckedColumnMappingAdapter(),
     CheckedFeatureAugmentationAdapter(),
     CheckedEasyTLClassifier(),
     CheckedEasyTLClassifier(None, metric="cosine"),
     CheckedMEDAClassifier(n_iter=2),
+    CheckedMEDAClassifier(n_iter=2, solver="nystroem", n_landmarks=10),
     *([CheckedOTAdapter(), CheckedOTAdapter("emd"), CheckedOTAdapter("lpl1")] if find_spec("ot") else []),
     CheckedWeighter(),
     CheckedAdaptedClassifier(),

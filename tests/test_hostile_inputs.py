@@ -322,6 +322,7 @@ SUBJECTS = {
         name: adapter(getattr(sktransfer, name))
         for name in (
             "CORALAdapter",
+            "ColumnMappingAdapter",
             "DomainStandardizer",
             "FeatureAugmentationAdapter",
             "GFKAdapter",

@@ -26,6 +26,7 @@ CLASSES = (
     "CircularValidationScorer",
     "ClassConfusionScorer",
     "CoTuning",
+    "ColumnMappingAdapter",
     "CoverageDisplay",
     "DANClassifier",
     "DANNClassifier",

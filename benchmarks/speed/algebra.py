@@ -46,7 +46,8 @@ def tca(n, *, solver):
     from sktransfer.adaptation import MMDAdapter
 
     X, _, domains = stacked(*make_data(n)[:2], skada=False)
-    model = MMDAdapter(N_COMPONENTS, kernel="rbf", gamma=GAMMA, mu=5.0 * n, solver=solver, random_state=0)
+    params = {"gamma": GAMMA, "mu": 5.0 * n, "solver": solver, "n_landmarks": 500, "random_state": 0}
+    model = MMDAdapter(N_COMPONENTS, kernel="rbf", **params)
 
     def call():
         model.fit(X, sample_domain=domains)

@@ -2,6 +2,7 @@
 
 from sktransfer.adaptation._adapted import AdaptedClassifier, AdaptedRegressor
 from sktransfer.adaptation._augmentation import FeatureAugmentationAdapter
+from sktransfer.adaptation._column_mapping import ColumnMappingAdapter
 from sktransfer.adaptation._coral import CORALAdapter
 from sktransfer.adaptation._easytl import EasyTLClassifier
 from sktransfer.adaptation._gfk import GFKAdapter
@@ -16,6 +17,7 @@ __all__ = [
     "AdaptedClassifier",
     "AdaptedRegressor",
     "CORALAdapter",
+    "ColumnMappingAdapter",
     "DomainStandardizer",
     "EasyTLClassifier",
     "FeatureAugmentationAdapter",

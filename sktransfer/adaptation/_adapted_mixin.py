@@ -35,6 +35,7 @@ from sktransfer.domains import (
     take_rows,
 )
 from sktransfer.utils._compat import HasMethods, fit_context
+from sktransfer.utils._missing import takes_missing
 from sktransfer.utils._sparse import inner_dense_reason
 from sktransfer.utils._tables import refuse_sparse
 from sktransfer.utils._threads import small_algebra
@@ -435,6 +436,8 @@ class AdaptedMixin(MetaEstimatorMixin):
         adapter_tags = get_tags(adapter)
         tags.input_tags = adapter_tags.input_tags
         tags.input_tags.sparse = self._dense_reason() is None
+        estimator = self._current("estimator", fitted=False)
+        tags.input_tags.allow_nan = takes_missing(adapter) and (not _weighs(adapter) or takes_missing(estimator))
         if hasattr(adapter, "transform"):
             tags.transformer_tags = adapter_tags.transformer_tags or TransformerTags()
         return tags

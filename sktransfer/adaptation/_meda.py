@@ -4,7 +4,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 from sklearn.base import clone
 from sklearn.neighbors import kneighbors_graph
 from sklearn.preprocessing import normalize
@@ -15,12 +15,21 @@ from sktransfer.adaptation._pseudo_labels import balance_factor, domain_distance
 from sktransfer.adaptation._subspace import around, principal_subspaces
 from sktransfer.domains import Domains
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions
-from sktransfer.utils._kernels import kernel_blocks, pairwise_kernel, resolve_gamma
+from sktransfer.utils._cost import announce, pair_seconds
+from sktransfer.utils._kernels import (
+    by_landmarks,
+    draw_landmarks,
+    kernel_blocks,
+    kernel_factor,
+    pairwise_kernel,
+    resolve_gamma,
+    row_blocks,
+)
 
-__all__ = ["MEDAClassifier", "alignment_coefficients", "cosine_laplacian"]
+__all__ = ["AlignedLeastSquares", "MEDAClassifier", "cosine_laplacian"]
 
 
-def cosine_laplacian(X: np.ndarray, n_neighbors: int) -> np.ndarray:
+def cosine_laplacian(X: np.ndarray, n_neighbors: int) -> sparse.csr_array:
     """Return the normalised Laplacian I - D^(-1/2) W D^(-1/2) of the graph of nearest neighbours.
 
     Parameters
@@ -33,54 +42,85 @@ def cosine_laplacian(X: np.ndarray, n_neighbors: int) -> np.ndarray:
 
     Returns
     -------
-    laplacian : ndarray of shape (n_samples, n_samples)
+    laplacian : CSR array of shape (n_samples, n_samples)
         Symmetric.
     """
     n = len(X)
     graph = kneighbors_graph(X, min(n_neighbors, n - 1), mode="connectivity", include_self=False)
-    graph = graph.maximum(graph.T).tocoo()
-    W = np.zeros((n, n))
-    W[graph.row, graph.col] = np.maximum(np.einsum("ij,ij->i", X[graph.row], X[graph.col]), 0.0)
-    W[np.diag_indices(n)] = 1.0
+    graph = sparse.coo_array(graph.maximum(graph.T))
+    i, j = graph.coords
+    keep = i != j  # of equal rows one may be the other's neighbour in place of itself
+    i, j = i[keep], j[keep]
+    cosines = np.maximum(np.einsum("ij,ij->i", X[i], X[j]), 0.0)
+    W = sparse.csr_array((cosines, (i, j)), shape=(n, n)) + sparse.eye_array(n, format="csr")
     # Rows of zeros have no direction, but they have themselves: no degree is zero.
-    scale = 1.0 / np.sqrt(W.sum(axis=1))
-    return np.eye(n) - W * scale[:, np.newaxis] * scale
+    scale = sparse.diags_array(1.0 / np.sqrt(np.ravel(W.sum(axis=1))))
+    return sparse.csr_array(sparse.eye_array(n) - scale @ W @ scale)
 
 
-def alignment_coefficients(
-    K: np.ndarray, Y: np.ndarray, is_source: np.ndarray, E: np.ndarray, R: np.ndarray, *, reg: float, weight: float
-) -> np.ndarray:
-    """Return beta of f = K beta: the least squares on source rows, aligned and smooth.
+class AlignedLeastSquares:
+    """Least squares on source rows that are smooth over all rows, for any alignment of the domains.
 
-    ((A + lambda M) K + R + eta I) beta = A Y, with A the diagonal matrix that takes source rows, M = E E' and R = rho
-    times the Laplacian times K, which does not change from round to round: the solution in the paper.
+    With the values f = Phi v of the rows, Phi the kernel matrix K or a factor F of an approximation F F' to it, A the
+    diagonal matrix that takes source rows, M = E E' and L the Laplacian, v minimises
+
+        |A (Y - f)|^2 + eta |v|^2 + lambda f'M f + rho f'L f,
+
+    where |v|^2 stands for v'K v if Phi = K. Only M changes from round to round: what does not is factored once, and the
+    few columns of E are a small correction to it, by the identity of Woodbury.
 
     Parameters
     ----------
-    K : ndarray of shape (n_samples, n_samples)
-        Kernel matrix.
+    values : ndarray of shape (n_samples, size)
+        Phi.
     Y : ndarray of shape (n_samples, n_classes)
         One-hot labels; rows of the target are not looked at.
     is_source : ndarray of bool of shape (n_samples,)
         Which rows are source rows.
-    E : ndarray of shape (n_samples, n_terms)
-        Factor of the MMD matrix.
-    R : ndarray of shape (n_samples, n_samples)
-        Laplacian part of the left side.
+    laplacian : CSR array of shape (n_samples, n_samples) or None
+        rho L.
     reg : float
         Weight eta of the ridge.
-    weight : float
-        Weight lambda of the alignment.
-
-    Returns
-    -------
-    beta : ndarray of shape (n_samples, n_classes)
-        Coefficients.
+    factored : bool
+        Whether Phi is a factor F; otherwise it is the kernel matrix.
     """
-    left = R + weight * (E @ (E.T @ K))
-    left[is_source] += K[is_source]
-    left[np.diag_indices_from(left)] += reg
-    return linalg.solve(left, np.where(is_source[:, np.newaxis], Y, 0.0), check_finite=False)
+
+    def __init__(
+        self,
+        values: np.ndarray,
+        Y: np.ndarray,
+        is_source: np.ndarray,
+        laplacian: Any,
+        *,
+        reg: float,
+        factored: bool = False,
+    ) -> None:
+        self.values, self.factored = values, factored
+        fitted = np.where(is_source[:, np.newaxis], Y, 0.0)
+        # A + rho L; for the kernel matrix the solution in the paper, K itself cancelled from the left.
+        weights = sparse.diags_array(is_source.astype(np.float64), format="csr")
+        weights = weights if laplacian is None else sparse.csr_array(laplacian + weights)
+        if factored:
+            left, fitted = np.zeros((values.shape[1],) * 2), values.T @ fitted
+            for rows in row_blocks(*values.shape, memory=64):
+                left += values[rows].T @ (weights[rows] @ values)
+        else:
+            left = weights @ values
+        left[np.diag_indices_from(left)] += reg
+        if factored:
+            factor = linalg.cho_factor(left, overwrite_a=True, check_finite=False)
+            self._solve = lambda B: linalg.cho_solve(factor, B, check_finite=False)
+        else:
+            factor = linalg.lu_factor(left, overwrite_a=True, check_finite=False)
+            self._solve = lambda B: linalg.lu_solve(factor, B, check_finite=False)
+        self._unaligned = self._solve(fitted)
+
+    def solve(self, E: np.ndarray, *, weight: float) -> np.ndarray:
+        """Return v, shape (size, n_classes), for the factor `E` of the MMD matrix and its weight lambda."""
+        V = E.T @ self.values
+        U = self._solve(V.T if self.factored else E)
+        inner = np.eye(E.shape[1]) + weight * (V @ U)
+        return self._unaligned - weight * (U @ linalg.solve(inner, V @ self._unaligned, check_finite=False))
 
 
 class MEDAClassifier(DomainClassifier):
@@ -124,6 +164,13 @@ class MEDAClassifier(DomainClassifier):
         Guesses target labels for the first round; None takes the nearest neighbour.
     n_iter : int, default=10
         Rounds at most; they end early once a round would repeat the last one.
+    solver : {"auto", "exact", "nystroem"}, default="auto"
+        "exact" has a coefficient for each row; "nystroem" puts the span of the kernel functions of `n_landmarks` rows
+        in place of that of all. "auto" takes "exact" for up to 4000 rows, and "nystroem" for more.
+    n_landmarks : int, default=1000
+        Number of training rows, drawn by chance, for "nystroem"; of not more rows than these, "exact" is taken.
+    random_state : int, RandomState or None, default=None
+        Seed of the landmarks.
     target_domain : label or list of labels, default="target"
         Which labels of `sample_domain` are the target; all others are sources, taken together as one.
 
@@ -131,10 +178,12 @@ class MEDAClassifier(DomainClassifier):
     ----------
     classes_ : ndarray of shape (n_classes,)
         Class labels.
-    coef_ : ndarray of shape (n_samples, n_classes)
+    coef_ : ndarray of shape (n_rows, n_classes)
         beta.
-    X_fit_ : ndarray of shape (n_samples, n_mapped)
-        Mapped training rows.
+    X_fit_ : ndarray of shape (n_rows, n_mapped)
+        Mapped training rows, of unit length; for "nystroem" the landmarks.
+    landmarks_ : ndarray of int of shape (n_landmarks,) or None
+        Which training rows are the landmarks of "nystroem", else None.
     map_ : ndarray of shape (n_features, n_mapped)
         Square root of the geodesic flow kernel.
     source_mean_ : ndarray of shape (n_features,)
@@ -165,7 +214,9 @@ class MEDAClassifier(DomainClassifier):
 
     Notes
     -----
-    Time grows with the cube, memory with the square, of n_samples. The published comparisons standardise each domain.
+    Time of "exact" grows with the cube, memory with the square, of n_samples: one factorisation serves all rounds. The
+    search for neighbours, in the `2 n_components` mapped features, is what grows with the square of n_samples for
+    "nystroem", in time and not in memory. The published comparisons standardise each domain.
     A sparse matrix is taken as it is; what it is mapped to is dense.
 
     References
@@ -196,6 +247,9 @@ class MEDAClassifier(DomainClassifier):
         "conditional": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
         "estimator": [EstimatorOf(("classifier",)), None],
         "n_iter": [Interval(Integral, 1, None, closed="left")],
+        "solver": [StrOptions({"auto", "exact", "nystroem"})],
+        "n_landmarks": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
     }
 
     def __init__(
@@ -212,6 +266,9 @@ class MEDAClassifier(DomainClassifier):
         conditional: float | str = "auto",
         estimator: Any = None,
         n_iter: int = 10,
+        solver: str = "auto",
+        n_landmarks: int = 1000,
+        random_state: int | np.random.RandomState | None = None,
         target_domain: Any = "target",
     ) -> None:
         self.n_components = n_components
@@ -225,12 +282,16 @@ class MEDAClassifier(DomainClassifier):
         self.conditional = conditional
         self.estimator = estimator
         self.n_iter = n_iter
+        self.solver = solver
+        self.n_landmarks = n_landmarks
+        self.random_state = random_state
         self.target_domain = target_domain
 
     def _dense_reason(self) -> str | None:
         return None
 
     def _fit_classes(self, X: Any, domains: Domains, codes: np.ndarray) -> None:
+        self._announce(X.shape[0])
         is_source, is_target = domains.is_source, domains.is_target
         self.source_mean_, self.target_mean_, Ps, Pt = principal_subspaces(
             X[is_source], X[is_target], self.n_components
@@ -250,13 +311,38 @@ class MEDAClassifier(DomainClassifier):
         self._align(mapped, labels, is_target)
         self.pseudo_labels_ = self.classes_[labels[is_target]]
 
+    def _announce(self, n_rows: int) -> None:
+        if self.n_landmarks >= n_rows or not by_landmarks(self.solver, n_rows):
+            # Kernel matrix, left side and its factors in double precision; a factorisation of n^3 / 3 steps of two.
+            params = {"n_bytes": 24.0 * n_rows**2, "seconds": n_rows**3 / 3e10}
+            why, instead = f"it solves a system of {n_rows} equations", "Set solver='nystroem'."
+        else:
+            params = {"n_bytes": 8.0 * n_rows * self.n_landmarks, "seconds": 0.0}
+            why, instead = f"it holds {self.n_landmarks} numbers for each of {n_rows} rows", "Set fewer n_landmarks."
+            if self.laplacian_weight > 0:
+                params["seconds"] = 1.25 * pair_seconds(n_rows, n_rows, 80)
+                why = f"it looks for neighbours of each of {n_rows} rows among all others"
+                instead = "Set laplacian_weight=0, fit on fewer rows, or take EasyTLClassifier."
+        announce("MEDAClassifier", why=why, instead=instead, **params)
+
     def _align(self, mapped: np.ndarray, labels: np.ndarray, is_target: np.ndarray) -> None:
         """Solve for beta and guess the labels of target rows, in place, until nothing changes."""
-        K = pairwise_kernel(self.X_fit_, **self._kernel_params())
-        Y = np.eye(len(self.classes_))[labels]
-        R = np.zeros_like(K)
+        laplacian, to_coef = None, None
         if self.laplacian_weight > 0:
-            R = self.laplacian_weight * cosine_laplacian(self.X_fit_, self.n_neighbors) @ K
+            laplacian = self.laplacian_weight * cosine_laplacian(self.X_fit_, self.n_neighbors)
+        self.landmarks_ = self._draw_landmarks(len(mapped))
+        if self.landmarks_ is None:
+            values = pairwise_kernel(self.X_fit_, **self._kernel_params())
+        else:
+            landmarks = self.X_fit_[self.landmarks_]
+            values, to_coef = kernel_factor(self.X_fit_, landmarks, **self._kernel_params())
+            self.X_fit_ = landmarks
+        Y = np.eye(len(self.classes_))[labels]
+        problem = AlignedLeastSquares(values, Y, ~is_target, laplacian, reg=self.reg, factored=to_coef is not None)
+        v = self._rounds(problem, mapped, labels, is_target)
+        self.coef_ = v if to_coef is None else to_coef(v)
+
+    def _rounds(self, problem, mapped, labels, is_target) -> np.ndarray:
         marginal = domain_distance(mapped[~is_target], mapped[is_target]) if self.conditional == "auto" else None
         self.n_iter_ = 0
         while self.n_iter_ < self.n_iter:
@@ -265,12 +351,18 @@ class MEDAClassifier(DomainClassifier):
             else:
                 weight = float(self.conditional)
             E = mean_differences(is_target, labels, conditional=weight)
-            self.coef_ = alignment_coefficients(K, Y, ~is_target, E, R, reg=self.reg, weight=self.alignment_weight)
+            v = problem.solve(E, weight=self.alignment_weight)
             self.n_iter_, self.conditional_ = self.n_iter_ + 1, weight
-            guess = np.argmax(K[is_target] @ self.coef_, axis=1)
+            guess = np.argmax(problem.values[is_target] @ v, axis=1)
             if np.array_equal(guess, labels[is_target]):
                 break
             labels[is_target] = guess
+        return v
+
+    def _draw_landmarks(self, n_rows: int) -> np.ndarray | None:
+        if self.n_landmarks >= n_rows or not by_landmarks(self.solver, n_rows):
+            return None
+        return draw_landmarks(n_rows, self.n_landmarks, self.random_state)
 
     def _class_scores(self, X: Any) -> np.ndarray:
         Z = normalize(around(X, self.target_mean_, self.map_))

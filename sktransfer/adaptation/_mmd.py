@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.utils import check_random_state
 
 from sktransfer.adaptation._pseudo_labels import balance_factor, mean_differences, nearest_neighbor, read_classes
 from sktransfer.base import BaseAdapter
 from sktransfer.domains import Domains
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions
+from sktransfer.utils._cost import announce, pair_seconds
 from sktransfer.utils._kernels import (
+    by_landmarks,
+    draw_landmarks,
     kernel_blocks,
     kernel_frame,
     kernel_matrix,
@@ -110,10 +112,11 @@ class MMDAdapter(BaseAdapter):
     n_iter : int, default=10
         Rounds at most. The first compares the domains only; they end early once a round would repeat the last one.
         With ``conditional=0`` there is one.
-    solver : {"exact", "nystroem"}, default="exact"
+    solver : {"auto", "exact", "nystroem"}, default="auto"
         How the "rbf" and "poly" kernels are handled: "nystroem" puts the span of `n_landmarks` training rows in their
-        place, so that time and memory grow with n_samples, not with its square. The other kernels never need it.
-    n_landmarks : int, default=500
+        place, so that time and memory grow with n_samples, not with its square. "auto" takes "exact" for up to 4000
+        rows, and "nystroem" for more. The other kernels never need it.
+    n_landmarks : int, default=1000
         Number of training rows, drawn by chance, for "nystroem". The more, the nearer to the exact components, above
         all for a small `mu`, which asks for exact means; with all rows the result is the exact one.
     random_state : int, RandomState or None, default=None
@@ -128,7 +131,7 @@ class MMDAdapter(BaseAdapter):
     X_fit_ : {ndarray, CSR array} of shape (n_rows, n_features) or None
         Training rows (for "nystroem" the landmarks) which the RBF and polynomial kernels need, else None.
     landmarks_ : ndarray of int of shape (n_landmarks,) or None
-        Which training rows are the landmarks of "nystroem", else None.
+        Which training rows are the landmarks, where the kernel was handled by "nystroem", else None.
     gamma_ : float or None
         The coefficient used.
     n_iter_ : int
@@ -160,8 +163,8 @@ class MMDAdapter(BaseAdapter):
     For the linear and primal kernels with fewer features than rows, time grows with the cube of n_features. For the
     others, "exact" finds the components of more than 500 rows (and 8 times `n_components`) by a dozen products with the
     kernel matrix, which is held in single precision: 4 n_samples^2 bytes. What that loses of the objective is less than
-    1e-6 of it. 10 000 rows of 512 features took 2.4 s of one core and 470 MiB, by "nystroem" 0.25 s and 57 MiB
-    (``benchmarks/results/bench.md``, which names the machine).
+    1e-6 of it. 10 000 rows of 512 features took 2.4 s of one core and 470 MiB, by "nystroem" with 500 landmarks 0.25 s
+    and 57 MiB (``benchmarks/results/bench.md``, which names the machine).
     On the data it was measured on (SURF and GoogLeNet features of Office-Caltech, generated rows), "nystroem" with 500
     landmarks kept 99.9 % of the objective or more for `mu` of the order of n_samples, which is what 1 amounts to with
     the entries of L in [1]_, 1 / n^2; for ``mu=1`` it kept 98.8 to 99.9 %.
@@ -209,7 +212,7 @@ class MMDAdapter(BaseAdapter):
         "class_weighting": ["boolean"],
         "estimator": [EstimatorOf(("classifier",)), None],
         "n_iter": [Interval(Integral, 1, None, closed="left")],
-        "solver": [StrOptions({"exact", "nystroem"})],
+        "solver": [StrOptions({"auto", "exact", "nystroem"})],
         "n_landmarks": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
     }
@@ -227,8 +230,8 @@ class MMDAdapter(BaseAdapter):
         class_weighting: bool = False,
         estimator: Any = None,
         n_iter: int = 10,
-        solver: str = "exact",
-        n_landmarks: int = 500,
+        solver: str = "auto",
+        n_landmarks: int = 1000,
         random_state: int | np.random.RandomState | None = None,
         target_domain: Any = "target",
     ) -> None:
@@ -294,12 +297,19 @@ class MMDAdapter(BaseAdapter):
         """Return what makes W of E, the components Z = K W, and `coef_` of W."""
         params = self._kernel_params()
         rows = move_rows(X, *kernel_frame(X, **params))
-        if self.solver == "nystroem":
-            self.landmarks_ = self._draw_landmarks(X.shape[0])
+        if by_landmarks(self.solver, X.shape[0]):
+            self.landmarks_ = draw_landmarks(X.shape[0], self.n_landmarks, self.random_state)
             if len(self.landmarks_) < X.shape[0]:
                 product, to_coef = nystroem_product(rows, rows[self.landmarks_], **params)
                 # What later blocks add is less than what the landmarks miss.
                 return self._search(product, tol=1e-3), product, to_coef
+        announce(
+            "MMDAdapter(solver='exact')",
+            n_bytes=4.0 * X.shape[0] ** 2,
+            seconds=pair_seconds(X.shape[0], X.shape[0], X.shape[1]),
+            why=f"it holds a number for each pair of {X.shape[0]} rows",
+            instead="Set solver='nystroem'.",
+        )
         if X.shape[0] > max(_DENSE_ROWS, 8 * self.n_components):
             K = kernel_matrix(rows, **params)
 
@@ -328,6 +338,15 @@ class MMDAdapter(BaseAdapter):
     def _refine(self, embed, W, solve, is_target, classes, codes) -> np.ndarray:
         """Guess target labels, compare classes, and solve again, until nothing changes."""
         estimator = nearest_neighbor() if self.estimator is None else self.estimator
+        if self.estimator is None:
+            pairs = int(is_target.sum()), int((~is_target).sum())
+            announce(
+                "MMDAdapter",
+                seconds=(self.n_iter - 1) * pair_seconds(*pairs, W.shape[1]),
+                why=f"in each of up to {self.n_iter - 1} rounds the nearest of {pairs[1]} source rows is sought for "
+                f"each of {pairs[0]} target rows",
+                instead="Set estimator=LogisticRegression() or a smaller n_iter.",
+            )
         labels = np.empty(len(is_target), dtype=int)
         labels[~is_target] = codes
         last = None
@@ -343,11 +362,6 @@ class MMDAdapter(BaseAdapter):
             W = solve(E)
             self.n_iter_, self.conditional_, self.pseudo_labels_ = self.n_iter_ + 1, weight, classes[labels[is_target]]
         return W
-
-    def _draw_landmarks(self, n_rows: int) -> np.ndarray:
-        if self.n_landmarks >= n_rows:
-            return np.arange(n_rows)
-        return np.sort(check_random_state(self.random_state).choice(n_rows, self.n_landmarks, replace=False))
 
     def _kernel_rows(self, X: Any) -> Any:
         if self.kernel in _FEATURE_KERNELS:

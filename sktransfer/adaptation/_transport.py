@@ -17,6 +17,7 @@ from sktransfer.adaptation._pseudo_labels import read_classes
 from sktransfer.base import BaseAdapter
 from sktransfer.domains import Domains
 from sktransfer.utils._compat import Interval, StrOptions
+from sktransfer.utils._cost import announce
 from sktransfer.utils._kernels import move_rows, row_blocks, squared_distances
 from sktransfer.utils._messages import caller_level
 from sktransfer.utils._optional import import_optional
@@ -27,6 +28,8 @@ __all__ = ["OTAdapter", "barycenters", "transport_plan"]
 _CLASS_METHODS = ("l1l2", "lpl1")
 # From this many pairs on, costs of "sinkhorn" are kept in single precision: half of the memory, and of the time.
 _MANY_PAIRS = 2**20
+# Costs, kernel, plan and a copy; and about how many times a solver passes over the pairs.
+_HELD_PAIRS, _STEPS = 4, 200
 # exp(-cost / reg) must not vanish, which it does in single precision near exp(-88).
 _MAX_SINGLE_EXPONENT = 80.0
 
@@ -214,7 +217,15 @@ class OTAdapter(OneToOneFeatureMixin, BaseAdapter):
         codes = read_classes(X, y, domains, caller=f"OTAdapter(method={self.method!r})")[1] if by_class else None
         rows = X.astype(np.float64, copy=False)
         Xs, Xt = rows[domains.is_source], rows[domains.is_target]
-        single = self.method == "sinkhorn" and Xs.shape[0] * Xt.shape[0] >= _MANY_PAIRS
+        n_pairs = Xs.shape[0] * Xt.shape[0]
+        single = self.method == "sinkhorn" and n_pairs >= _MANY_PAIRS
+        announce(
+            "OTAdapter",
+            n_bytes=_HELD_PAIRS * n_pairs * (4 if single else 8),
+            seconds=_STEPS * n_pairs / 1e9,
+            why=f"it holds several numbers for each pair of {Xs.shape[0]} source rows and {Xt.shape[0]} target rows",
+            instead="Fit it on some thousand rows of each domain, and transform all; or take CORALAdapter.",
+        )
         cost, scale = self._costs(Xs, Xt, np.float32 if single else np.float64)
         if single and cost.max() > _MAX_SINGLE_EXPONENT * self.reg:
             cost, scale = self._costs(Xs, Xt, np.float64)

@@ -29,7 +29,8 @@ def pack_domains(source: Any, target: Any) -> tuple[Any, np.ndarray, np.ndarray]
     Returns
     -------
     X : same container as the samples, n_samples rows
-        Source rows in the order given, then target rows; a new object.
+        Source rows in the order given, then target rows; a new object. Frames of which only some columns have the same
+        names give all columns, with missing values where a domain has none: see :class:`ColumnMappingAdapter`.
     y : ndarray of shape (n_samples,)
         Labels; where unknown NaN (float labels), -1 (integer labels) or None (strings, booleans, others).
     sample_domain : ndarray of shape (n_samples,)
@@ -38,8 +39,8 @@ def pack_domains(source: Any, target: Any) -> tuple[Any, np.ndarray, np.ndarray]
     Raises
     ------
     DomainError
-        If a source label is missing or is the integer -1, or if shapes, columns, containers or kinds of labels of the
-        domains do not agree.
+        If a source label is missing or is the integer -1, if shapes, containers or kinds of labels of the domains do
+        not agree, or if frames of source and target have no column in common and no target row has a label.
 
     Notes
     -----
@@ -73,7 +74,10 @@ def pack_domains(source: Any, target: Any) -> tuple[Any, np.ndarray, np.ndarray]
     names = as_labels([name for (name, _), length in zip(parts, lengths, strict=True) for _ in range(length)], name="")
     n_source = sum(lengths[: len(sources)])
     y = _stack_labels([labels for _, (_, labels) in parts], lengths, n_source)
-    X = stack_samples([samples for _, (samples, _) in parts], [name for name, _ in parts])
+    labelled = not missing_labels(y[n_source:]).all()
+    samples = [part for _, (part, _) in parts]
+    _check_connected(samples[: len(sources)], samples[len(sources) :], labelled=labelled)
+    X = stack_samples(samples, [name for name, _ in parts])
     return X, y, names
 
 
@@ -216,7 +220,7 @@ def _stack_tensors(parts, names):
 
 
 def _stack_pandas_frames(parts, names):
-    return sys.modules["pandas"].concat(_align_columns(parts, names), ignore_index=True)
+    return sys.modules["pandas"].concat(_align_columns(parts, names), ignore_index=True)[_all_columns(parts)]
 
 
 def _stack_pandas_series(parts, names):
@@ -226,14 +230,19 @@ def _stack_pandas_series(parts, names):
 
 def _stack_polars_frames(parts, names):
     frames = _align_columns(parts, names)
+    first: dict[str, tuple] = {}
     for name, frame in zip(names, frames, strict=True):
         for column in frame.columns:
-            if frame[column].dtype.is_numeric() != frames[0][column].dtype.is_numeric():
+            if column not in first:
+                first[column] = name, frame[column].dtype
+            if frame[column].dtype.is_numeric() != first[column][1].is_numeric():
                 raise DomainError(
-                    f"Column {column!r} is {frame[column].dtype} in domain {name!r} and {frames[0][column].dtype} in "
-                    f"domain {names[0]!r}; bring both to one type."
+                    f"Column {column!r} is {frame[column].dtype} in domain {name!r} and {first[column][1]} in domain "
+                    f"{first[column][0]!r}; bring both to one type."
                 )
-    return sys.modules["polars"].concat(frames, how="vertical_relaxed")
+    if all(frame.columns == frames[0].columns for frame in frames):
+        return sys.modules["polars"].concat(frames, how="vertical_relaxed")
+    return sys.modules["polars"].concat(frames, how="diagonal_relaxed")
 
 
 def _stack_polars_series(parts, names):
@@ -242,16 +251,33 @@ def _stack_polars_series(parts, names):
 
 
 def _align_columns(frames, names):
-    columns = list(frames[0].columns)
+    """Return the frames, those of the same columns in one order; others keep what they have."""
+    columns = _all_columns(frames)
     for name, frame in zip(names, frames, strict=True):
-        if set(frame.columns) != set(columns):
-            different = sorted(map(str, set(frame.columns) ^ set(columns)))
-            raise DomainError(
-                f"Domain {name!r} has other columns than domain {names[0]!r}; only in one of them: {different}."
-            )
         if len(set(frame.columns)) != len(frame.columns):
             raise DomainError(f"Domain {name!r} has several columns of one name: {list(frame.columns)}.")
-    return [frame[columns] for frame in frames]
+        different = set(columns) ^ set(frame.columns)
+        if not all(isinstance(column, str) for column in different):
+            raise DomainError(
+                f"Domain {name!r} has other columns than domain {names[0]!r}; only in one of them: "
+                f"{sorted(map(str, different))}. Give columns names that say what they hold, or the same columns."
+            )
+    return [frame[[column for column in columns if column in set(frame.columns)]] for frame in frames]
+
+
+def _all_columns(frames):
+    return list(dict.fromkeys(column for frame in frames for column in frame.columns))
+
+
+def _check_connected(source: list, target: list, *, labelled: bool) -> None:
+    """Raise a DomainError where frames of source and target have no column in common and no target row has a label."""
+    shown, other = (_all_columns([part for part in parts if hasattr(part, "columns")]) for parts in (source, target))
+    if shown and other and not labelled and not set(shown) & set(other):
+        raise DomainError(
+            f"Nothing connects source and target: they have no column in common (only in one of them: "
+            f"{sorted(map(str, {*shown, *other}))}), and no target row has a label. Name columns that mean the same "
+            "alike."
+        )
 
 
 def _check_row_shapes(parts, names):

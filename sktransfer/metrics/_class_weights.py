@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 
+from sktransfer.domains import take_rows
 from sktransfer.utils._deviations import ColumnScaler
 from sktransfer.utils._kernels import kernel_blocks, kernel_frame, move_rows
 from sktransfer.utils._seeds import set_random_states
@@ -201,8 +202,8 @@ def cross_fit_confusion(
     base = make_pipeline(ColumnScaler(), LogisticRegression(max_iter=1000)) if estimator is None else estimator
     C, mu, classifiers = np.zeros((k, k)), np.zeros(k), []
     for train, test in splits:
-        classifier = set_random_states(clone(base), rng).fit(Xs[train], codes[train])
-        predicted = predict_class_shares(classifier, Xs[test], n_classes=k, soft=soft)
+        classifier = set_random_states(clone(base), rng).fit(take_rows(Xs, train), codes[train])
+        predicted = predict_class_shares(classifier, take_rows(Xs, test), n_classes=k, soft=soft)
         C += predicted.T @ np.eye(k)[codes[test]] / len(codes)
         mu += predict_class_shares(classifier, Xt, n_classes=k, soft=soft).mean(axis=0)
         classifiers.append(classifier)

@@ -7,14 +7,18 @@ import numpy as np
 from numpy.typing import DTypeLike
 from scipy import linalg, sparse
 from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.utils import gen_batches
+from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.extmath import row_norms
 
 from sktransfer.utils._sparse import distances_from_mean, row_products
 
 __all__ = [
+    "EXACT_ROWS",
+    "by_landmarks",
     "default_gamma",
+    "draw_landmarks",
     "kernel_blocks",
+    "kernel_factor",
     "kernel_frame",
     "kernel_matrix",
     "median_gamma",
@@ -26,6 +30,8 @@ __all__ = [
     "squared_distances",
 ]
 
+# The kernel matrix of more rows takes seconds to make and hundreds of megabytes.
+EXACT_ROWS = 4000
 # A block of a kernel matrix and the copies that computing it takes stay near this size (MiB).
 _BLOCK_MEMORY = 8
 # Fewer rows than this cost next to nothing in double precision.
@@ -279,6 +285,50 @@ def kernel_matrix(X: np.ndarray, **kernel_params: Any) -> np.ndarray:
         K[rows, rows.start :] = block
         K[rows.stop :, rows] = K[rows, rows.stop :].T
     return K
+
+
+def by_landmarks(solver: str, n_rows: int, *, most: int | None = None) -> bool:
+    """Say whether landmarks stand for `n_rows` rows: where `solver` is "nystroem", or "auto" and rows are many.
+
+    `most` is the largest number that "auto" takes for few; None takes ``EXACT_ROWS``.
+    """
+    return solver == "nystroem" or (solver == "auto" and n_rows > (EXACT_ROWS if most is None else most))
+
+
+def draw_landmarks(n_rows: int, n_landmarks: int, random_state: Any) -> np.ndarray:
+    """Return which of `n_rows` rows stand for all of them, shape (min(n_landmarks, n_rows),), ascending."""
+    if n_landmarks >= n_rows:
+        return np.arange(n_rows)
+    return np.sort(check_random_state(random_state).choice(n_rows, n_landmarks, replace=False))
+
+
+def kernel_factor(X: np.ndarray, landmarks: np.ndarray, **kernel_params: Any) -> tuple[np.ndarray, Callable]:
+    """Return F with F F' = C S^-1 C', which approximates the kernel matrix of `X`; C = k(X, L), S = k(L, L).
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows.
+    landmarks : ndarray of shape (n_landmarks, n_features)
+        Rows L, some of `X` as a rule.
+    **kernel_params : object
+        Passed to :func:`pairwise_kernel`.
+
+    Returns
+    -------
+    F : ndarray of float64 of shape (n_samples, rank)
+        Its columns are as many as the eigenvalues of S that rounding leaves.
+    to_coef : callable
+        Gives of v, shape (rank, n_vectors), what multiplies kernel values against the landmarks to give F v.
+    """
+    eigenvalues, U = linalg.eigh(pairwise_kernel(landmarks, **kernel_params).astype(np.float64), check_finite=False)
+    kept = eigenvalues > max(eigenvalues[-1], 0.0) * 1e-10
+    kept[-1] = True
+    root = U[:, kept] / np.sqrt(np.maximum(eigenvalues[kept], np.finfo(np.float64).tiny))
+    F = np.empty((X.shape[0], root.shape[1]))
+    for rows, K in kernel_blocks(X, landmarks, **kernel_params):
+        F[rows] = K @ root
+    return F, lambda v: root @ v
 
 
 def nystroem_product(X: np.ndarray, landmarks: np.ndarray, **kernel_params: Any) -> tuple[Callable, Callable]:

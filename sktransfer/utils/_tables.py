@@ -105,12 +105,24 @@ def check_table_of(
         with np.errstate(invalid="ignore"):
             table = validate_data(estimator, X, reset=reset, accept_sparse="csr", **params)
     except (ValueError, TypeError) as error:
-        raise _named(error, "X") from error
+        raise _without_missing(estimator, _named(error, "X")) from error
     refuse_sparse(estimator, table)
     if sparse.issparse(table):
         table = _canonical(table)
     check_size(table, name="X", precision=precision)
     return table
+
+
+def _without_missing(estimator: Any, error: Exception) -> Exception:
+    """Return `error`, or where it is about missing values one that says why none may come and what to do."""
+    if "contains NaN" not in str(error):
+        return error
+    name, why = type(estimator).__name__, getattr(estimator, "_complete_reason", None)
+    reason = (why() if why is not None else None) or "it computes with every entry of X"
+    return type(error)(
+        f"Input X contains NaN, and {name} takes no missing values, because {reason}. Put SimpleImputer() before it, "
+        f"as in make_pipeline(SimpleImputer(), {name}(...))."
+    )
 
 
 def refuse_sparse(estimator: Any, X: Any) -> None:
@@ -155,7 +167,9 @@ def check_size(table: np.ndarray, *, name: str, precision: Any = None) -> None:
 def _named(error: Exception, name: str) -> Exception:
     """Return `error`, or one of its kind that says of what it speaks, where it is numpy's own."""
     text = str(error)
-    if not ("could not convert" in text or "argument must be" in text or "inhomogeneous" in text):
+    if not (
+        "could not convert" in text or "Cannot cast" in text or "argument must be" in text or "inhomogeneous" in text
+    ):
         return error
     return type(error)(
         f"{name} must hold numbers only, in rows of one length: {text}. Encode categories first, e.g. by "

@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
+from sklearn.utils.validation import validate_data
 
 from sktransfer.utils._kernels import kernel_blocks, kernel_frame, move_rows, pairwise_kernel
 from sktransfer.utils._messages import caller_level
+from sktransfer.utils._missing import holds_categories
 from sktransfer.utils._sparse import column_means, distances_from_mean, distinct_rows
+from sktransfer.utils._tables import check_table_of
 
 __all__ = [
     "candidate_gammas",
+    "check_rows_of",
     "deal_rows",
     "gaussian_features",
     "gaussian_mixture",
@@ -49,6 +53,32 @@ def mean_weight(weights: np.ndarray, *, caller: str) -> float:
         stacklevel=caller_level(),
     )
     return 0.0
+
+
+def check_rows_of(weighter: Any, X: Any, inner: Any, *, reset: bool) -> Any:
+    """Return the rows that a weighter hands to the estimator inside of it.
+
+    Parameters
+    ----------
+    weighter : weighter
+        Learns number and names of the features, or compares them; its `_complete_reason` says whether values may be
+        missing.
+    X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
+        Rows.
+    inner : estimator or None
+        What gets them. Where there is none, all must be numbers.
+    reset : bool
+        Whether to learn the features.
+
+    Returns
+    -------
+    rows : {ndarray, CSR array, DataFrame} of shape (n_samples, n_features)
+        The frame itself where columns hold categories, which only the estimator can read.
+    """
+    if inner is not None and holds_categories(X):
+        return validate_data(weighter, X, reset=reset, skip_check_array=True)
+    params: dict[str, Any] = {"allow_nan": weighter._complete_reason() is None, "min_rows": 2 if reset else 1}
+    return check_table_of(weighter, X, reset=reset, **params)
 
 
 def spread_order(X: np.ndarray) -> np.ndarray:

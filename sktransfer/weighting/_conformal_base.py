@@ -29,6 +29,7 @@ from sktransfer.domains import (
 from sktransfer.exceptions import DomainError
 from sktransfer.utils._compat import HasMethods, Interval
 from sktransfer.utils._messages import caller_level
+from sktransfer.utils._missing import takes_missing
 from sktransfer.utils._seeds import set_random_states
 from sktransfer.utils._sparse import inner_dense_reason
 from sktransfer.utils._tables import refuse_sparse
@@ -401,4 +402,6 @@ class ConformalBase(MetaEstimatorMixin, BaseEstimator):
             inner = DomainClassifierWeighter() if self.weighter is None else self.weighter
         tags.input_tags = get_tags(inner).input_tags
         tags.input_tags.sparse = self._dense_reason() is None
+        estimator = self._default_estimator() if self.estimator is None else self.estimator
+        tags.input_tags.allow_nan = takes_missing(inner) and takes_missing(estimator)
         return tags

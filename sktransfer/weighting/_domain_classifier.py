@@ -12,12 +12,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import check_random_state
 
 from sktransfer.base import BaseWeighter
-from sktransfer.domains import Domains
+from sktransfer.domains import Domains, take_rows
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions
 from sktransfer.utils._deviations import ColumnScaler
+from sktransfer.utils._missing import inner_complete_reason
 from sktransfer.utils._seeds import set_random_states
 from sktransfer.utils._sparse import inner_dense_reason
-from sktransfer.weighting._common import mean_weight
+from sktransfer.weighting._common import check_rows_of, mean_weight
 
 __all__ = ["DomainClassifierWeighter", "LogOddsCalibration"]
 
@@ -81,8 +82,9 @@ class DomainClassifierWeighter(BaseWeighter):
     Parameters
     ----------
     estimator : classifier or None, default=None
-        Any classifier with ``predict_proba``, or with ``decision_function`` if `calibration` is not None. None takes a
-        logistic regression on standardised features (of a sparse matrix on scaled ones, whose means stay).
+        Any classifier with ``predict_proba``, or with ``decision_function`` if `calibration` is not None. Missing
+        values reach it where it takes them, and frames with categories as they are. None takes a logistic regression
+        on standardised features (of a sparse matrix on scaled ones, whose means stay).
     cv : int, default=5
         Number of folds, at least 2; lowered to the number of rows of the smaller domain. Where that has one row only,
         nothing can be held out: one classifier is fitted on all rows and not calibrated.
@@ -166,6 +168,14 @@ class DomainClassifierWeighter(BaseWeighter):
     def _dense_reason(self) -> str | None:
         return inner_dense_reason(self.estimator)
 
+    def _complete_reason(self) -> str | None:
+        if self.estimator is None:
+            return "its logistic regression does not; HistGradientBoostingClassifier() as estimator would"
+        return inner_complete_reason(self.estimator)
+
+    def _check_table(self, X: Any, *, reset: bool) -> Any:
+        return check_rows_of(self, X, self.estimator, reset=reset)
+
     def _fit_rows(self, X: Any, domains: Domains, y: Any) -> None:
         is_target, rng = domains.is_target, check_random_state(self.random_state)
         self._balance_ = float(np.log(np.mean(~is_target) / np.mean(is_target)))
@@ -186,8 +196,8 @@ class DomainClassifierWeighter(BaseWeighter):
         splitter = StratifiedKFold(n_splits, shuffle=True, random_state=rng.randint(2**31 - 1))
         estimators, log_odds = [], np.empty(X.shape[0])
         for train, test in splitter.split(is_target, is_target):
-            estimators.append(self._fit_classifier(X[train], is_target[train], rng))
-            log_odds[test] = self._read_log_odds(estimators[-1], X[test])
+            estimators.append(self._fit_classifier(take_rows(X, train), is_target[train], rng))
+            log_odds[test] = self._read_log_odds(estimators[-1], take_rows(X, test))
         return estimators, log_odds
 
     def _fit_classifier(self, X, is_target, rng):

@@ -12,8 +12,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sktransfer.base import BaseWeighter
 from sktransfer.domains import Domains
 from sktransfer.utils._compat import Interval, StrOptions
+from sktransfer.utils._cost import announce, pair_seconds
 from sktransfer.utils._kernels import (
+    by_landmarks,
+    draw_landmarks,
     kernel_blocks,
+    kernel_factor,
     kernel_frame,
     kernel_matrix,
     move_rows,
@@ -27,6 +31,8 @@ __all__ = ["KMMWeighter", "KernelProduct", "project_box_slab", "solve_box_slab"]
 
 # A kernel matrix up to this size (MiB) is held in float32; a larger one is computed anew for every product.
 _HELD_KERNEL = 1024
+# So many source rows have a kernel matrix of that size.
+_EXACT_ROWS = 16_000
 # The gap costs a sort of all rows; this many steps share it.
 _STEPS_PER_CHECK = 5
 
@@ -244,6 +250,14 @@ class KMMWeighter(BaseWeighter):
         `tol` of its optimum then, usually within a tenth of it.
     max_iter : int, default=10000
         Most steps of the solver.
+    solver : {"auto", "exact", "nystroem"}, default="auto"
+        "exact" computes with the kernel values of all pairs of source rows; "nystroem" puts the span of the kernel
+        functions of `n_landmarks` of them in place of that of all. "auto" takes "exact" for up to 16 000 source rows,
+        and "nystroem" for more. The linear kernel never needs it.
+    n_landmarks : int, default=1000
+        Number of source rows, drawn by chance, for "nystroem".
+    random_state : int, RandomState or None, default=None
+        Seed of the landmarks.
     target_domain : label or list of labels, default="target"
         Which labels of `sample_domain` are the target; all others are sources, taken together as one.
 
@@ -276,8 +290,9 @@ class KMMWeighter(BaseWeighter):
     The method gives weights to its training rows only. A new source row gets the weight of the training source row
     nearest to it.
 
-    Time and memory grow with the square of the number of source rows: the kernel matrix is held in single precision up
-    to 1 GiB (16 000 rows) and computed in blocks at every step beyond that.
+    Time and memory of "exact" grow with the square of the number of source rows: the kernel matrix is held in single
+    precision up to 1 GiB (16 000 rows) and computed in blocks at every step beyond that. Those of "nystroem" grow with
+    the number of rows, and the gap is that of the approximate problem.
 
     References
     ----------
@@ -304,6 +319,9 @@ class KMMWeighter(BaseWeighter):
         "eps": [Interval(Real, 0, None, closed="left"), None],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "solver": [StrOptions({"auto", "exact", "nystroem"})],
+        "n_landmarks": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
     }
 
     def __init__(
@@ -317,6 +335,9 @@ class KMMWeighter(BaseWeighter):
         eps: float | None = None,
         tol: float = 1e-4,
         max_iter: int = 10000,
+        solver: str = "auto",
+        n_landmarks: int = 1000,
+        random_state: int | np.random.RandomState | None = None,
         target_domain: Any = "target",
     ) -> None:
         self.kernel = kernel
@@ -327,6 +348,9 @@ class KMMWeighter(BaseWeighter):
         self.eps = eps
         self.tol = tol
         self.max_iter = max_iter
+        self.solver = solver
+        self.n_landmarks = n_landmarks
+        self.random_state = random_state
         self.target_domain = target_domain
 
     def _dense_reason(self) -> str | None:
@@ -347,12 +371,9 @@ class KMMWeighter(BaseWeighter):
             "coef0": self.coef0,
         }
         frame = kernel_frame(X, **params)
-        Xs = move_rows(X[domains.source_rows], *frame)
-        kappa = np.empty(n)
-        for block, K in kernel_blocks(Xs, move_rows(X[domains.target_rows], *frame), **params):
-            kappa[block] = n * K.mean(axis=1, dtype=np.float64)
+        Xs, Xt = (move_rows(X[rows], *frame) for rows in (domains.source_rows, domains.target_rows))
+        product, kappa = self._problem(Xs, Xt, params)
         limits = {"upper": self.B, "least": max(n * (1.0 - eps), 0.0), "most": min(n * (1.0 + eps), n * self.B)}
-        product = KernelProduct(Xs, **params)
         b, self.gap_, self.n_iter_ = solve_box_slab(product, kappa, tol=self.tol, max_iter=self.max_iter, **limits)
         if self.gap_ > self.tol:
             warnings.warn(
@@ -364,6 +385,34 @@ class KMMWeighter(BaseWeighter):
         mean = mean_weight(b, caller="KMMWeighter")
         self.weights_ = b / mean if mean else np.ones(n)
         self.X_fit_ = X[domains.source_rows]
+
+    def _problem(self, Xs: Any, Xt: Any, params: dict) -> tuple[Callable, np.ndarray]:
+        """Return products with K, and kappa."""
+        n, kappa = Xs.shape[0], np.empty(Xs.shape[0])
+        few = self.kernel == "linear" or self.n_landmarks >= n
+        if few or not by_landmarks(self.solver, n, most=_EXACT_ROWS):
+            if self.kernel != "linear" and n > _EXACT_ROWS:
+                announce(
+                    "KMMWeighter",
+                    seconds=100.0 * pair_seconds(n, n, Xs.shape[1]),
+                    why=f"it compares each of {n} source rows with each other at about a hundred steps",
+                    instead="Set solver='nystroem', or take RuLSIFWeighter.",
+                )
+            for block, K in kernel_blocks(Xs, Xt, **params):
+                kappa[block] = n * K.mean(axis=1, dtype=np.float64)
+            return KernelProduct(Xs, **params), kappa
+        landmarks = Xs[draw_landmarks(n, self.n_landmarks, self.random_state)]
+        F, to_coef = kernel_factor(Xs, landmarks, **params)
+        F = F.astype(np.float32)
+        total = np.zeros(landmarks.shape[0])
+        for _, K in kernel_blocks(Xt, landmarks, **params):
+            total += K.sum(axis=0, dtype=np.float64)
+        kappa = n * (F @ (to_coef(np.eye(F.shape[1])).T @ (total / Xt.shape[0]))).astype(np.float64)
+
+        def product(b: np.ndarray) -> np.ndarray:
+            return (F @ (b.astype(np.float32) @ F)).astype(np.float64)
+
+        return product, kappa
 
     def _weigh_rows(self, X: np.ndarray) -> np.ndarray:
         return self.weights_[nearest_rows(X, self.X_fit_)]

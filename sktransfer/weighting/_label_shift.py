@@ -8,7 +8,7 @@ from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer.base import BaseWeighter
-from sktransfer.domains import Domains, as_labels, check_length, read_source_labels
+from sktransfer.domains import Domains, as_labels, check_length, read_source_labels, take_rows
 from sktransfer.metrics import (
     class_mean_products,
     class_weights_from_confusion,
@@ -17,10 +17,12 @@ from sktransfer.metrics import (
     predict_class_shares,
 )
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions
+from sktransfer.utils._cost import announce, pair_seconds
 from sktransfer.utils._kernels import resolve_gamma
+from sktransfer.utils._missing import inner_complete_reason
 from sktransfer.utils._sparse import inner_dense_reason
 from sktransfer.utils._threads import small_algebra
-from sktransfer.weighting._common import nearest_rows
+from sktransfer.weighting._common import check_rows_of, nearest_rows
 
 __all__ = ["LabelShiftWeighter"]
 
@@ -46,7 +48,8 @@ class LabelShiftWeighter(BaseWeighter):
     Parameters
     ----------
     estimator : classifier or None, default=None
-        Any classifier, for "confusion". None takes a logistic regression on standardised features.
+        Any classifier, for "confusion". Missing values reach it where it takes them, and frames with categories as
+        they are. None takes a logistic regression on standardised features.
     method : {"confusion", "kernel"}, default="confusion"
         By a classifier or by kernel means.
     cv : int, default=5
@@ -168,6 +171,16 @@ class LabelShiftWeighter(BaseWeighter):
     def _dense_reason(self) -> str | None:
         return inner_dense_reason(self.estimator if self.method == "confusion" else None)
 
+    def _complete_reason(self) -> str | None:
+        if self.method == "kernel":
+            return "the kernel compares all features of all rows"
+        if self.estimator is None:
+            return "its logistic regression does not; HistGradientBoostingClassifier() as estimator would"
+        return inner_complete_reason(self.estimator)
+
+    def _check_table(self, X: Any, *, reset: bool) -> Any:
+        return check_rows_of(self, X, self.estimator if self.method == "confusion" else None, reset=reset)
+
     def _fit_rows(self, X: Any, domains: Domains, y: Any) -> None:
         if y is None:
             raise ValueError("LabelShiftWeighter requires y to be passed, but the target y is None.")
@@ -176,10 +189,17 @@ class LabelShiftWeighter(BaseWeighter):
             assert_all_finite(labels, input_name="y")
         check_classification_targets(labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
-        Xs, Xt = X[rows], X[domains.target_rows]
+        Xs, Xt = take_rows(X, rows), take_rows(X, domains.target_rows)
         self.estimators_: list[Any] = []
         self.confusion_, self.gamma_, self.X_fit_ = None, None, None
         if self.method == "kernel":
+            pairs = len(rows) * (len(rows) / 2.0 + len(domains.target_rows))
+            announce(
+                "LabelShiftWeighter(method='kernel')",
+                seconds=pair_seconds(1, pairs, X.shape[1]) + 1e-8 * pairs,
+                why=f"it compares {len(rows)} source rows with each other and {len(domains.target_rows)} target rows",
+                instead="method='confusion' grows with the number of rows only.",
+            )
             self.gamma_, self.X_fit_ = resolve_gamma(self.gamma, X, kernel=self.kernel), Xs
             params: dict[str, Any] = {
                 "kernel": self.kernel,

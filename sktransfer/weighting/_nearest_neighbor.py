@@ -9,6 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 from sktransfer.base import BaseWeighter
 from sktransfer.domains import Domains
 from sktransfer.utils._compat import Interval
+from sktransfer.utils._cost import announce, pair_seconds
 from sktransfer.utils._sparse import distinct_rows
 from sktransfer.weighting._common import mean_weight, nearest_rows
 
@@ -107,6 +108,13 @@ class NearestNeighborWeighter(BaseWeighter):
         return None
 
     def _fit_rows(self, X: Any, domains: Domains, y: Any) -> None:
+        pairs = len(domains.source_rows), len(domains.target_rows)
+        announce(
+            "NearestNeighborWeighter",
+            seconds=pair_seconds(*pairs, X.shape[1]),
+            why=f"it looks for the nearest of {pairs[0]} source rows for each of {pairs[1]} target rows",
+            instead="RuLSIFWeighter grows with the number of rows only.",
+        )
         self.X_fit_ = X[domains.source_rows]
         self.counts_ = voronoi_counts(self.X_fit_, X[domains.target_rows], n_neighbors=self.n_neighbors)
         weights = self.counts_ + self.smoothing

@@ -9,8 +9,10 @@ from sklearn.base import clone
 from sktransfer.base import BaseWeighter
 from sktransfer.domains import Domains, as_labels, mask_labels, read_source_labels, take_rows
 from sktransfer.utils._compat import HasMethods, Interval, RealNotInt, fit_context
+from sktransfer.utils._missing import inner_complete_reason
 from sktransfer.utils._sparse import inner_dense_reason
 from sktransfer.utils._threads import small_algebra
+from sktransfer.weighting._common import check_rows_of
 from sktransfer.weighting._kliep import KLIEPWeighter
 
 __all__ = ["SourceSelector", "largest"]
@@ -92,6 +94,12 @@ class SourceSelector(BaseWeighter):
 
     def _dense_reason(self) -> str | None:
         return inner_dense_reason(self.weighter)
+
+    def _complete_reason(self) -> str | None:
+        return inner_complete_reason(KLIEPWeighter() if self.weighter is None else self.weighter)
+
+    def _check_table(self, X: Any, *, reset: bool) -> Any:
+        return check_rows_of(self, X, self.weighter, reset=reset)
 
     def _fit_rows(self, X: Any, domains: Domains, y: Any) -> None:
         self.weighter_ = KLIEPWeighter() if self.weighter is None else clone(self.weighter)

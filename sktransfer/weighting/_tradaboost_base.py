@@ -26,6 +26,7 @@ from sktransfer.domains import (
 from sktransfer.exceptions import DomainError
 from sktransfer.utils._compat import Interval
 from sktransfer.utils._messages import caller_level
+from sktransfer.utils._missing import inner_complete_reason
 from sktransfer.utils._seeds import set_random_states
 from sktransfer.utils._sparse import inner_dense_reason
 from sktransfer.utils._tables import check_table_of
@@ -116,9 +117,17 @@ class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
     def _dense_reason(self) -> str | None:
         return inner_dense_reason(self.estimator)
 
+    def _complete_reason(self) -> str | None:
+        return inner_complete_reason(self._default_estimator() if self.estimator is None else self.estimator)
+
+    def _check_table(self, X: Any, *, reset: bool) -> Any:
+        params: dict[str, Any] = {"allow_nan": self._complete_reason() is None, "min_rows": 2 if reset else 1}
+        return check_table_of(self, X, reset=reset, **params)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = self._dense_reason() is None
+        tags.input_tags.allow_nan = self._complete_reason() is None
         return tags
 
     def _read_domains(self, X: Any, y: Any, sample_domain: Any) -> Domains:
@@ -128,7 +137,7 @@ class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
     def _labelled_rows(self, X: Any, y: Any, sample_domain: Any) -> LabelledRows:
         y = labels_of_fit(y, caller=type(self).__name__)
         refuse_wrapper(self, y, sample_domain, target_domain=self.target_domain, holds_minus_one=self._holds_minus_one)
-        X = check_table_of(self, X, min_rows=2)
+        X = self._check_table(X, reset=True)
         check_length(y, X.shape[0], name="y")
         domains = self._read_domains(X, y, sample_domain)
         self.source_domains_ = list(domains.source_names)
@@ -190,7 +199,7 @@ class TrAdaBoostBase(MetaEstimatorMixin, BaseEstimator):
     def _check_new_rows(self, X: Any) -> Any:
         check_is_fitted(self)
         refuse_scoring(self)
-        return check_table_of(self, X, reset=False)
+        return self._check_table(X, reset=False)
 
     def _check_labelled_rows(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
         X, y = self._check_new_rows(X), as_labels(y, name="y")

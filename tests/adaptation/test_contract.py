@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sktransfer.adaptation import (
     AdaptedClassifier,
+    ColumnMappingAdapter,
     CORALAdapter,
     DomainStandardizer,
     EasyTLClassifier,
@@ -41,6 +42,7 @@ ADAPTERS = [
     SubspaceAlignmentAdapter("auto"),
     GFKAdapter(),
     DomainStandardizer(),
+    ColumnMappingAdapter(),
     FeatureAugmentationAdapter(),
     *TRANSPORT,
 ]
@@ -48,6 +50,7 @@ CLASSIFIERS = [
     EasyTLClassifier(),
     EasyTLClassifier(None, metric="cosine"),
     MEDAClassifier(2, n_iter=3),
+    MEDAClassifier(2, n_iter=3, solver="nystroem", n_landmarks=20, random_state=0),
     MEDAClassifier("auto", kernel="linear", conditional=0.5, laplacian_weight=0.0, n_iter=3),
 ]
 LABEL_READERS = ("lpl1", "l1l2")

@@ -1,13 +1,16 @@
 import numpy as np
 import pytest
+import scipy.linalg
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import rbf_kernel
 
 from sktransfer.adaptation import GFKAdapter, MEDAClassifier
-from sktransfer.adaptation._meda import alignment_coefficients, cosine_laplacian
+from sktransfer.adaptation._meda import AlignedLeastSquares, cosine_laplacian
 from sktransfer.adaptation._pseudo_labels import mean_differences
 from sktransfer.datasets import make_domain_shift
+from sktransfer.utils import _kernels
+from sktransfer.utils._kernels import kernel_factor
 
 
 @pytest.fixture
@@ -27,11 +30,11 @@ def test_laplacian_by_hand():
     expected = np.zeros((4, 4))
     expected[:2, :2] = np.eye(2) - np.array([[1, a], [a, 1]]) / (1 + a)
     expected[2:, 2:] = np.eye(2) - np.array([[1, b], [b, 1]]) / (1 + b)
-    assert_allclose(cosine_laplacian(X, 1), expected, atol=1e-12)
+    assert_allclose(cosine_laplacian(X, 1).toarray(), expected, atol=1e-12)
 
 
 def test_laplacian_is_positive_semidefinite():
-    L = cosine_laplacian(unit(np.random.default_rng(0).normal(size=(30, 3))), 5)
+    L = cosine_laplacian(unit(np.random.default_rng(0).normal(size=(30, 3))), 5).toarray()
     assert_allclose(L, L.T)
     assert np.linalg.eigvalsh(L).min() > -1e-10
 
@@ -43,10 +46,55 @@ def test_coefficients_minimise_the_objective():
     target, labels = np.arange(12) >= 7, np.arange(12) % 2
     K, Y, L = rbf_kernel(X, gamma=0.5), np.eye(2)[labels], cosine_laplacian(X, 3)
     E = mean_differences(target, labels, conditional=0.4)
-    b = alignment_coefficients(K, Y, ~target, E, 0.7 * L @ K, reg=0.1, weight=3.0)
+    b = AlignedLeastSquares(K, Y, ~target, 0.7 * L, reg=0.1).solve(E, weight=3.0)
     A = np.diag((~target).astype(float))
     gradient = -K @ A @ (Y - K @ b) + 0.1 * K @ b + 3.0 * K @ (E @ E.T) @ K @ b + 0.7 * K @ L @ K @ b
     assert_allclose(gradient, 0.0, atol=1e-10)
+
+
+def test_a_factor_of_the_kernel_matrix_gives_the_same_classifier():
+    rng = np.random.default_rng(0)
+    X = unit(rng.normal(size=(12, 4)))
+    target, labels = np.arange(12) >= 7, np.arange(12) % 2
+    K, Y, L = rbf_kernel(X, gamma=0.5), np.eye(2)[labels], 0.7 * cosine_laplacian(X, 3)
+    E = mean_differences(target, labels, conditional=0.4)
+    F, to_coef = kernel_factor(X, X, kernel="rbf", gamma=0.5)
+    v = AlignedLeastSquares(F, Y, ~target, L, reg=0.1, factored=True).solve(E, weight=3.0)
+    expected = K @ AlignedLeastSquares(K, Y, ~target, L, reg=0.1).solve(E, weight=3.0)
+    assert_allclose(F @ v, expected, atol=1e-9)
+    assert_allclose(K @ to_coef(v), expected, atol=1e-7)
+
+
+def test_landmarks_stand_for_all_rows():
+    X, y, d = make_domain_shift(200, 150, n_features=6, n_classes=3, shift="subspace", random_state=0)
+    exact = MEDAClassifier(3).fit(X, y, sample_domain=d)
+    few = MEDAClassifier(3, solver="nystroem", n_landmarks=120, random_state=0).fit(X, y, sample_domain=d)
+    assert exact.landmarks_ is None
+    assert few.coef_.shape == (120, 3)
+    assert few.X_fit_.shape == (120, 6)
+    assert np.mean(few.predict(X) == exact.predict(X)) > 0.97
+    assert_array_equal(few.predict(X[d == "target"]), few.pseudo_labels_)
+    # All rows as landmarks are no approximation.
+    same = MEDAClassifier(3, solver="nystroem", n_landmarks=350).fit(X, y, sample_domain=d)
+    assert_array_equal(same.coef_, exact.coef_)
+
+
+def test_many_rows_take_landmarks_by_themselves(monkeypatch):
+    X, y, d = make_domain_shift(60, 50, n_features=4, random_state=0)
+    monkeypatch.setattr(_kernels, "EXACT_ROWS", 100)
+    assert len(MEDAClassifier(2, n_landmarks=30).fit(X, y, sample_domain=d).landmarks_) == 30
+    assert MEDAClassifier(2, n_landmarks=30, solver="exact").fit(X, y, sample_domain=d).landmarks_ is None
+
+
+def test_nothing_as_large_as_the_square_of_the_rows_is_factored_each_round(data, monkeypatch):
+    X, y, d = data
+    calls, lu_factor = [], scipy.linalg.lu_factor
+    monkeypatch.setattr(
+        scipy.linalg, "lu_factor", lambda *args, **params: calls.append(1) or lu_factor(*args, **params)
+    )
+    model = MEDAClassifier(3).fit(X, y, sample_domain=d)
+    assert model.n_iter_ > 1
+    assert len(calls) == 1
 
 
 def test_without_alignment_it_is_kernel_ridge_regression(data):
@@ -106,6 +154,8 @@ def test_published_accuracy(office_caltech):
         {"conditional": 2.0},
         {"n_neighbors": 0},
         {"n_iter": 0},
+        {"solver": "fast"},
+        {"n_landmarks": 0},
         {"estimator": "knn"},
     ],
 )

@@ -1,9 +1,13 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.linear_model import RidgeClassifier
+from sklearn.pipeline import make_pipeline
 
 from sktransfer.adaptation._pseudo_labels import balance_factor, domain_distance, mean_differences, read_classes
 from sktransfer.domains import check_domains
+from sktransfer.metrics import proxy_a_distance
+from sktransfer.utils._deviations import ColumnScaler
 
 TARGET = np.array([False, False, False, False, True, True, True])
 LABELS = np.array([0, 0, 0, 1, 0, 1, 1])
@@ -53,6 +57,14 @@ def test_balance_factor():
     assert 0 <= balance_factor(same, target, labels) <= 1
     assert balance_factor(moved, target, labels, marginal=0.0) == 1.0
     assert balance_factor(moved[:101], target[:101], labels[:101]) == 0.0
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1, 0.3, 1.0, 9.0])
+def test_distance_is_that_of_a_cross_validated_ridge_classifier(shift):
+    rng = np.random.default_rng(1)
+    Zs, Zt = rng.normal(size=(90, 7)), 1.3 * rng.normal(size=(50, 7)) + shift
+    classifier = make_pipeline(ColumnScaler(), RidgeClassifier(class_weight="balanced"))
+    assert domain_distance(Zs, Zt) == pytest.approx(proxy_a_distance(Zs, Zt, estimator=classifier, random_state=0))
 
 
 def test_distance_of_single_rows():

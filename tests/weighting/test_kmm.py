@@ -2,7 +2,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import optimize
 from scipy.spatial.distance import cdist
 from sklearn.exceptions import ConvergenceWarning
@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sktransfer.datasets import make_domain_shift
 from sktransfer.metrics import mmd_distance
 from sktransfer.utils._kernels import pairwise_kernel
-from sktransfer.weighting import KMMWeighter
+from sktransfer.weighting import KMMWeighter, _kmm
 from sktransfer.weighting._kmm import KernelProduct, _least_inner_product, project_box_slab, solve_box_slab
 
 
@@ -172,3 +172,21 @@ def test_errors():
         KMMWeighter(B=0.5, eps=0.1).fit(X, sample_domain=d)
     with pytest.warns(ConvergenceWarning, match="max_iter=2 steps at a relative duality gap"):
         KMMWeighter(max_iter=2).fit(X, sample_domain=d)
+
+
+def test_landmarks_stand_for_many_rows(monkeypatch):
+    """The objective by the exact kernel is nearly that of the exact solution."""
+    X, _, d = make_domain_shift(300, 200, n_features=3, shift="covariate", random_state=0)
+    exact = KMMWeighter(B=10).fit(X, sample_domain=d)
+    few = KMMWeighter(B=10, solver="nystroem", n_landmarks=60, random_state=0).fit(X, sample_domain=d)
+    params = {"kernel": "rbf", "gamma": exact.gamma_}
+    K = pairwise_kernel(X[:300], **params)
+    kappa = 300 * pairwise_kernel(X[:300], X[300:], **params).mean(axis=1)
+    value, best = (-((kappa @ b) ** 2) / (b @ K @ b) for b in (few.weights_, exact.weights_))
+    assert value <= 0.999 * best
+    assert few.gap_ <= few.tol
+    monkeypatch.setattr(_kmm, "_EXACT_ROWS", 100)
+    assert_array_equal(KMMWeighter(B=10, n_landmarks=60, random_state=0).fit(X, sample_domain=d).weights_, few.weights_)
+    # As many landmarks as rows are no approximation.
+    same = KMMWeighter(B=10, solver="nystroem", n_landmarks=300).fit(X, sample_domain=d)
+    assert_array_equal(same.weights_, exact.weights_)
