@@ -56,7 +56,8 @@ def objective(model, X, is_target):
         C = pairwise_kernel(X, landmarks, **params)
         squared, V = np.linalg.eigh(C.T @ C)
         kept = squared > squared[-1] * 1e-11
-        W = C @ (V[:, kept] / squared[kept] @ (V[:, kept].T @ (C[model.landmarks_] @ W)))
+        ridge = 10.0 * np.finfo(np.float32).eps * len(landmarks)  # that nystroem_product adds
+        W = C @ (V[:, kept] / squared[kept] @ (V[:, kept].T @ (C[model.landmarks_] @ W + ridge * W)))
     Z = np.vstack([K @ W for _, K in kernel_blocks(X, X, **params)])
     apart = Z.T @ mean_differences(is_target)
     Z -= Z.mean(axis=0)
