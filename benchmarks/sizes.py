@@ -124,7 +124,8 @@ def main():
         f"# Adapters and weighters on {args.rows} rows of {args.features} features",
         "",
         f"Half of the rows are source. CPU seconds of one core and the peak of numpy's memory beside X, extended from "
-        f"{SMALL[0]} and {SMALL[1]} rows.",
+        f"{SMALL[0]} and {SMALL[1]} rows; what does not grow with the rows is extended too, and what grows with their "
+        "square is seen to do so late. More than a minute or 2 GiB is announced by the method before it begins.",
         "",
         f"| {' | '.join(heads)} |",
         "|" + "---|" * len(heads),

@@ -401,6 +401,12 @@ class KMMWeighter(BaseWeighter):
             for block, K in kernel_blocks(Xs, Xt, **params):
                 kappa[block] = n * K.mean(axis=1, dtype=np.float64)
             return KernelProduct(Xs, **params), kappa
+        announce(
+            "KMMWeighter",
+            seconds=2000.0 * 4.0 * n * self.n_landmarks / 2e9,
+            why=f"it takes some thousand steps, each with {self.n_landmarks} numbers for each of {n} source rows",
+            instead="Set a larger tol or fewer n_landmarks, or take RuLSIFWeighter.",
+        )
         landmarks = Xs[draw_landmarks(n, self.n_landmarks, self.random_state)]
         F, to_coef = kernel_factor(Xs, landmarks, **params)
         F = F.astype(np.float32)

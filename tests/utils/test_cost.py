@@ -4,7 +4,7 @@ from sktransfer.adaptation import MEDAClassifier, MMDAdapter
 from sktransfer.datasets import make_domain_shift
 from sktransfer.utils import _cost
 from sktransfer.utils._cost import announce, free_memory, pair_seconds
-from sktransfer.weighting import KMMWeighter, LabelShiftWeighter, NearestNeighborWeighter, _kmm
+from sktransfer.weighting import KLIEPWeighter, KMMWeighter, LabelShiftWeighter, NearestNeighborWeighter, _kmm
 
 
 def test_small_things_are_not_announced(recwarn):
@@ -41,6 +41,8 @@ def test_figures():
         (MEDAClassifier(2, solver="exact"), "solver='nystroem'"),
         (MEDAClassifier(2, solver="nystroem", n_landmarks=10), "laplacian_weight=0"),
         (KMMWeighter(solver="exact"), "RuLSIFWeighter"),
+        (KMMWeighter(solver="nystroem", n_landmarks=5), "larger tol"),
+        (KLIEPWeighter(), "one gamma"),
         (LabelShiftWeighter(method="kernel"), "method='confusion'"),
         (NearestNeighborWeighter(), "RuLSIFWeighter"),
     ],
