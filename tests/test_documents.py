@@ -4,9 +4,13 @@ import ast
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+import sktransfer
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -71,6 +75,51 @@ def test_every_block_of_the_guide_is_a_doctest(page):
     assert not [block for block in blocks if "+SKIP" in "".join(block)]
 
 
+def _others_blocks(name):
+    """Give the blocks of a how-to that need packages of others, which no extra brings."""
+    text = (ROOT / "docs" / "how_to" / name).read_text(encoding="utf-8")
+    found = re.findall(r"^\.\. code-block:: python\n\n((?:    .*\n|\n)+)", text, re.MULTILINE)
+    return [textwrap.dedent(block) for block in found]
+
+
+def test_the_how_to_with_cleanlab_finds_wrong_labels(capsys):
+    pytest.importorskip("cleanlab", reason="no extra brings cleanlab")
+    (block,) = _others_blocks("wrong_labels.rst")
+    exec(compile(block, "wrong_labels.rst", "exec"), {})
+    n_suspects, n_found, _ = map(int, re.findall(r"\d+", capsys.readouterr().out))
+    assert 6 <= n_found <= n_suspects < 30
+
+
+def test_the_how_to_with_mlflow_logs_a_training_and_a_search(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="no extra brings mlflow")
+    monkeypatch.chdir(tmp_path)
+    for block in _others_blocks("watch.rst"):
+        exec(compile(block, "watch.rst", "exec"), {})
+    runs = mlflow.search_runs()
+    training = runs[runs["metrics.test_accuracy"].notna()].iloc[0]
+    assert training["metrics.train_loss"] > 0
+    assert training["params.backbone"] == "sktransfer_mini"
+    assert sorted(runs["params.logisticregression__C"].dropna()) == ["0.01", "1.0"]
+
+
+def test_the_how_to_with_fastapi_serves_and_refuses(tmp_path, monkeypatch):
+    pytest.importorskip("fastapi", reason="no extra brings fastapi")
+    client = pytest.importorskip("fastapi.testclient", reason="no extra brings httpx")
+    monkeypatch.chdir(tmp_path)
+    drawn = [Image.new("RGB", (32, 32), color) for color in ("red", "blue") * 4]
+    model = sktransfer.FineTunedClassifier("sktransfer_mini", max_epochs=2, random_state=0)
+    model.fit(drawn, ["red", "blue"] * 4).save("model.safetensors")
+    drawn[1].save("blue.png")
+    (block,) = _others_blocks("save_and_serve.rst")
+    names = {}
+    exec(compile(block, "save_and_serve.rst", "exec"), names)
+    service = client.TestClient(names["app"])
+    assert service.post("/predict", files={"file": Path("blue.png").read_bytes()}).json() == {"label": "blue"}
+    refused = service.post("/predict", files={"file": b"no picture"})
+    assert refused.status_code == 422
+    assert "row 0" in refused.json()["detail"]
+
+
 def test_the_readmes_clients_are_each_a_test():
     clients = list(CLIENT.finditer(README))
     assert len(clients) > 10
@@ -78,6 +127,11 @@ def test_the_readmes_clients_are_each_a_test():
         tree = ast.parse((ROOT / client["file"]).read_text(encoding="utf-8"))
         functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
         assert client["test"] in functions, client[0]
+
+
+def test_whats_new_names_all_that_is_public():
+    said = (ROOT / "docs" / "whats_new" / "v0.1.rst").read_text(encoding="utf-8")
+    assert {name for name in sktransfer.__all__ if name not in said} == {"__version__"}
 
 
 def test_the_readmes_links_lead_to_files_and_headings():

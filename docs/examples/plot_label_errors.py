@@ -3,8 +3,8 @@ Wrong labels
 ============
 
 Some labels are wrong on purpose here. Probabilities that were predicted out of fold, from frozen features, find them:
-rows whose own label is improbable. ``cleanlab.filter.find_label_issues(y, probabilities)`` takes the same two arrays
-and ranks with more care.
+rows whose own label is improbable. How many to look at, cleanlab estimates from the same two arrays
+(:doc:`/how_to/wrong_labels`).
 """
 
 import matplotlib.pyplot as plt
