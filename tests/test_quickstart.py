@@ -132,7 +132,7 @@ def test_a_folder_of_unequal_classes_gives_results_and_the_winners_figures(quick
     monkeypatch.setattr(quickstart, "plot_predictions", lambda *given: drawn.append(given) or quickstart.plt.figure())
     quickstart.main()
     quickstart.plt.close("all")
-    assert "3 classes, 7 labelled pictures a class, 7 to test on" in capsys.readouterr().out
+    assert "3 classes, up to 7 labelled pictures a class, 7 to test on" in capsys.readouterr().out
     assert sorted(path.name for path in output.iterdir()) == ["confusion_matrix.png", "predictions.png"]
     ((pictures, truth, _, winner),) = drawn
     assert (len(pictures), len(truth), winner) == (7, 7, "frozen features")

@@ -412,9 +412,10 @@ def main():
     print(f"Accuracy: mean and standard deviation over {N_DRAWS} random draws. Time: all the work of the first draw.")
     figures = {}
     for title, (X, y) in tasks.items():
-        n_classes = len(np.unique(y))
+        counts = np.unique(y, return_counts=True)[1]
         n_test = len(choose_labelled(y, arguments.labels, 0)[1])
-        print(f"\n{title}: {n_classes} classes, {arguments.labels} labelled pictures a class, {n_test} to test on")
+        n_labels = f"{'up to ' if counts.min() < arguments.labels else ''}{arguments.labels}"
+        print(f"\n{title}: {len(counts)} classes, {n_labels} labelled pictures a class, {n_test} to test on")
         test, predictions, best = run_few_labels(X, y, arguments.labels, few_label_models(arguments.backbone))
         if not figures:
             figures["confusion_matrix"] = plot_confusion(y[test], predictions, np.unique(y), best)
