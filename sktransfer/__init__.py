@@ -41,6 +41,7 @@ _ROOM_OF = {
     "FeatureCache": "_frozen",
     "FineTunedClassifier": "fine_tuning",
     "FineTunedRegressor": "fine_tuning",
+    "FineTunedSegmenter": "dense",
     "FixMatchClassifier": "deep_adaptation",
     "FourierAdapter": "picture_adaptation",
     "GFKAdapter": "adaptation",

@@ -56,7 +56,13 @@ from sktransfer.deep_adaptation import (
     SHOTClassifier,
     TENTClassifier,
 )
-from sktransfer.dense import PixelClassifier, mean_iou_scorer, object_features, pixel_accuracy_scorer
+from sktransfer.dense import (
+    FineTunedSegmenter,
+    PixelClassifier,
+    mean_iou_scorer,
+    object_features,
+    pixel_accuracy_scorer,
+)
 from sktransfer.domains import pack_domains
 from sktransfer.feature_extraction import PretrainedFeatureExtractor, export_onnx
 from sktransfer.few_labels import PrototypeClassifier, duplicate_pairs, select_for_labeling
@@ -195,6 +201,7 @@ __all__ = [
     "FeatureCache",
     "FineTunedClassifier",
     "FineTunedRegressor",
+    "FineTunedSegmenter",
     "FixMatchClassifier",
     "FourierAdapter",
     "GFKAdapter",

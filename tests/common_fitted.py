@@ -16,6 +16,7 @@ _META = {
     "BackboneSearch": lambda cls: cls(backbones=[("test_resnet", None)], image_size=32, refine=0, cache=None),
     "FineTunedClassifier": lambda cls: cls(**NET, trainable=1),
     "FineTunedRegressor": lambda cls: cls(**NET),
+    "FineTunedSegmenter": lambda cls: cls(**NET),
     "LabelShiftWeighter": lambda cls: cls(LogisticRegression()),
     "PixelAdapter": lambda cls: cls(max_epochs=1, device="cpu", random_state=0),
     "PixelClassifier": lambda cls: cls("test_resnet", weights=None, cache=None, random_state=0),
@@ -52,7 +53,7 @@ def fitted(name):
         return cls(source, **({} if name == "AdaBNClassifier" else {"max_epochs": 1})).fit(images), images
     if name in ("FineTunedClassifier", "FineTunedRegressor", "BackboneSearch", "PretrainedFeatureExtractor"):
         return _META[name](cls).fit(images, labels), images
-    if name == "PixelClassifier":
+    if name in ("FineTunedSegmenter", "PixelClassifier"):
         return _META[name](cls).fit(images, (images.mean(-1) > images.mean()).astype(int)), images
     if name in ("FourierAdapter", "PixelAdapter"):
         return _META.get(name, lambda cls: cls())(cls).fit(images, sample_domain=image_domain), images

@@ -11,6 +11,7 @@ from sktransfer import (
     BackboneSearch,
     FineTunedClassifier,
     FineTunedRegressor,
+    FineTunedSegmenter,
     PixelClassifier,
     PretrainedFeatureExtractor,
 )
@@ -66,17 +67,17 @@ class RowsRegressor(_RowsArePictures, FineTunedRegressor):
     pass
 
 
-class RowsPixelClassifier(_RowsArePictures, ClassifierMixin, PixelClassifier):
+class _LabelsOfRows(_RowsArePictures, ClassifierMixin):
     """A row is a picture of one line, and its label that of all of its pixels."""
 
-    def fit(self, X, y, *, sample_domain=None):
-        y = labels_of_fit(y, caller="PixelClassifier")
+    def fit(self, X, y, **others):
+        y = labels_of_fit(y, caller=type(self).__bases__[1].__name__)
         check_class_labels(y)
         if hasattr(X, "shape") and len(X.shape) == 2:
             check_length(y, X.shape[0], name="y")
         labels, places = np.unique(y, return_inverse=True)
         n_columns = ([1, *np.asarray(X).shape[1:]])[-1]
-        super().fit(X, [np.full((1, n_columns), place) for place in places], sample_domain=sample_domain)
+        super().fit(X, [np.full((1, n_columns), place) for place in places], **others)
         self.classes_ = labels
         return self
 
@@ -88,6 +89,14 @@ class RowsPixelClassifier(_RowsArePictures, ClassifierMixin, PixelClassifier):
         return self.classes_[found]
 
     score = ClassifierMixin.score
+
+
+class RowsPixelClassifier(_LabelsOfRows, PixelClassifier):
+    pass
+
+
+class RowsSegmenter(_LabelsOfRows, FineTunedSegmenter):
+    pass
 
 
 class RowsBackboneSearch(BackboneSearch):
@@ -107,6 +116,9 @@ ESTIMATORS = [
     RowsRegressor(**TINY, max_epochs=80, lr=0.08, random_state=0),
     RowsRegressor(**TINY, trainable=1, max_epochs=20, lr=0.02, loss="huber", random_state=0),
     RowsPixelClassifier("test_efficientnet", weights=None, random_state=0),
+    RowsSegmenter(
+        "test_efficientnet", weights=None, layers=(0, 1), batch_size=64, max_epochs=10, lr=0.05, random_state=0
+    ),
     RowsBackboneSearch(**SEARCHED),
     RowsBackboneSearch(KNeighborsRegressor(3), **SEARCHED),
 ]

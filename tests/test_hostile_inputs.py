@@ -469,8 +469,10 @@ PICTURES = "reads pictures: tests/modalities and the tests of its room"
 NOT_OF_TABLES = {
     **dict.fromkeys(("BackboneSearch", "FineTunedClassifier", "FineTunedRegressor", "FixMatchClassifier"), PICTURES),
     **dict.fromkeys(("FourierAdapter", "PixelAdapter", "PretrainedFeatureExtractor", "grad_cam"), PICTURES),
-    **dict.fromkeys(("PixelClassifier", "mean_iou_scorer", "object_features", "pixel_accuracy_scorer"), PICTURES),
-    **dict.fromkeys(("GradCAMDisplay", "rank_backbones", "make_image_domains"), PICTURES),
+    **dict.fromkeys(
+        ("FineTunedSegmenter", "PixelClassifier", "mean_iou_scorer", "object_features", "pixel_accuracy_scorer"),
+        PICTURES,
+    ),
     "TokenSaliencyDisplay": "reads texts: tests/inspection",
     **dict.fromkeys(("BSS", "CoTuning", "DELTA", "L2SP", "LwF", "RKD", "StochNorm"), "holds parameters of a training"),
     **dict.fromkeys(("clear_cache", "keep_freed_memory", "list_backbones", "load_backbone"), "takes no rows"),

@@ -46,6 +46,7 @@ CLASSES = (
     "FeatureCache",
     "FineTunedClassifier",
     "FineTunedRegressor",
+    "FineTunedSegmenter",
     "FixMatchClassifier",
     "FourierAdapter",
     "GFKAdapter",

@@ -1,5 +1,6 @@
 """What is computed on a sample: pooled features of some layers, or the map at a stage boundary."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -145,16 +146,20 @@ class LayerMaps(NamedTuple):
     taps : tuple of Tap
     size : tuple of int
         ``(height, width)`` of the input, whole strides of the network.
+    boundary : int or None, default=None
+        Stage whose input stands behind the maps, as the network lays it out.
     """
 
     backbone: Backbone
     taps: tuple[Tap, ...]
     size: tuple[int, int]
+    boundary: int | None = None
 
     @property
     def identity(self) -> Identity:
         """What the numbers are known by, but for the sample and its preparation."""
-        return self.backbone.identify(f"maps {[tuple(tap) for tap in self.taps]}", self.__call__)
+        behind = "" if self.boundary is None else f", input of {self.boundary}"
+        return self.backbone.identify(f"maps {[tuple(tap) for tap in self.taps]}{behind}", self.__call__)
 
     @property
     def cpu_rows(self) -> int:
@@ -163,10 +168,12 @@ class LayerMaps(NamedTuple):
 
     def __call__(self, x: Batch) -> torch.Tensor:
         """Compute the maps of a batch of prepared samples."""
-        return torch.cat([found.flatten(1) for found in self._maps(x)], 1)
+        last = [] if self.boundary is None else [Tap("stage", self.boundary - 1)]
+        outputs = self.backbone.outputs(x, [*self.taps, *last])
+        maps = self._maps(x, outputs[: len(self.taps)])
+        return torch.cat([found.flatten(1) for found in (*maps, *outputs[len(self.taps) :])], 1)
 
-    def _maps(self, x):
-        outputs = self.backbone.outputs(x, list(self.taps))
+    def _maps(self, x, outputs):
         for tap, output in zip(self.taps, outputs, strict=True):
             if output.ndim not in (3, 4):
                 raise ValueError(
@@ -204,12 +211,26 @@ class LayerMaps(NamedTuple):
 
     def _run_blank(self, size):
         with torch.inference_mode():
-            maps = self._maps(torch.zeros(1, self.backbone.in_chans, *size))
+            x = torch.zeros(1, self.backbone.in_chans, *size)
+            maps = self._maps(x, self.backbone.outputs(x, list(self.taps)))
         return tuple(side for found in maps for side in found.shape[1:])
 
     def shape(self) -> tuple[int, ...]:
         """Shape of one sample's row."""
-        return (sum(channels * down * across for channels, down, across in self.shapes()),)
+        return (sum(math.prod(shape) for shape in (*self.shapes(), *self.behind())),)
+
+    def behind(self) -> list[tuple[int, ...]]:
+        """Shape of what stands behind the maps, if anything does."""
+        if self.boundary is None:
+            return []
+        tap, size = Tap("stage", self.boundary - 1), self.size
+
+        def find():
+            with torch.inference_mode():
+                (output,) = self.backbone.outputs(torch.zeros(1, self.backbone.in_chans, *size), [tap])
+            return tuple(output.shape[1:])
+
+        return [self.backbone.shape_of(("input of", self.boundary, size), find)]
 
 
 class SourceProba(NamedTuple):

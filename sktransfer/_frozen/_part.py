@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sktransfer.modalities import Samples
+from sktransfer.modalities import Modality, Samples
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,16 +32,25 @@ class FrozenPart:
     verbose: int = 0
 
     def compute(
-        self, samples: Samples, computation: Computation, *, on_error: str = "raise", keep: bool = True
+        self,
+        samples: Samples,
+        computation: Computation,
+        *,
+        on_error: str = "raise",
+        keep: bool = True,
+        modality: Modality | None = None,
     ) -> np.ndarray:
-        """Compute something of all samples: ``(n, ...)`` float32; `keep` says whether the cache is asked and told."""
+        """Compute something of all samples: ``(n, ...)`` float32; `keep` says whether the cache is asked and told.
+
+        `modality` prepares them where it is not that of the backbone.
+        """
         from sktransfer._frozen._extract import extract
 
         parts = self.backbone.modality.parts(samples)
         found = extract(
             samples if parts is None else parts.samples,
             computation,
-            self.backbone.modality,
+            self.backbone.modality if modality is None else modality,
             batch_size=self.batch_size,
             device=self.device,
             precision=self.precision,

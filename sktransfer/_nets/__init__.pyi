@@ -5,10 +5,15 @@ from sktransfer._nets._batches import TARGET, PhasedSet, Rows, Targets
 from sktransfer._nets._build import Trained, plain_set, train_network
 from sktransfer._nets._callbacks import Deadline, Relabel, Reporter
 from sktransfer._nets._checkpoint import Checkpoint
+from sktransfer._nets._decoders import resized
 from sktransfer._nets._estimator import NetEstimator
 from sktransfer._nets._freezing import TrainingPlan, is_batch_norm, plan_training
 from sktransfer._nets._job import Earlier
 from sktransfer._nets._losses import WeightedLoss, cross_entropy, focal_loss, huber_loss, multilabel_loss, squared_error
+from sktransfer._nets._map_head import MapHead
+from sktransfer._nets._map_losses import MapLoss
+from sktransfer._nets._map_module import FrozenMaps
+from sktransfer._nets._map_sets import MapTargets
 from sktransfer._nets._module import Outputs, TunedModule
 from sktransfer._nets._net import TransferNet
 from sktransfer._nets._penalty import Penalty, PenaltySetup
@@ -26,6 +31,10 @@ __all__ = [
     "Checkpoint",
     "Deadline",
     "Earlier",
+    "FrozenMaps",
+    "MapHead",
+    "MapLoss",
+    "MapTargets",
     "NetEstimator",
     "Outputs",
     "Penalty",
@@ -53,6 +62,7 @@ __all__ = [
     "multilabel_loss",
     "plain_set",
     "plan_training",
+    "resized",
     "resolve_recipe",
     "restore_net",
     "squared_error",

@@ -219,11 +219,13 @@ class SampleSet(Dataset):
         for chunk in chunks:
             rows = chunk.tolist()
             prepared = [kept[row] if row in kept else self._keep(row, next(ready)) for row in rows]
-            batch = self.collate([self.finish(entry) for entry in prepared])
-            targets = self.targets.of(chunk)
+            batch, targets = self._together([self.finish(entry) for entry in prepared], chunk)
             if self.mix is not None:
                 targets = self._mixed(self.mix(batch), targets)
             yield (batch if self.prefix is None else self.prefix(batch)), targets
+
+    def _together(self, entries, rows):
+        return self.collate(entries), self.targets.of(rows)
 
     def _keep(self, row, prepared):
         if self.room and row not in self._kept and prepared.nbytes <= self.room:

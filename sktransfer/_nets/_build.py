@@ -15,6 +15,7 @@ from sktransfer._nets._batches import FeatureSet, PhasedSet, SampleSet, Targets
 from sktransfer._nets._checkpoint import Checkpoint
 from sktransfer._nets._freezing import Phase, TrainingPlan, plan_phases, plan_training
 from sktransfer._nets._interpolate import ProbedHead, interpolate
+from sktransfer._nets._map_head import MapHead
 from sktransfer._nets._module import TunedModule, is_convolutional
 from sktransfer._nets._net import TransferNet, arrange_moments, train_net
 from sktransfer._nets._penalty import Penalty, PenaltySetup
@@ -59,6 +60,7 @@ def train_network(
     n_outputs: int,
     criterion: nn.Module,
     frozen_features: Callable[[Samples, int | None], np.ndarray],
+    head: MapHead | None = None,
     penalty: Penalty | None = None,
     penalty_setup: Callable[[], PenaltySetup] | None = None,
     answers: Answers | None = None,
@@ -81,6 +83,8 @@ def train_network(
         Loss of scores, targets and weights.
     frozen_features : callable
         Gives the output of the backbone before a boundary for samples, each computed once.
+    head : MapHead or None, default=None
+        What is put on the backbone; None for one linear layer on pooled features.
     penalty : Penalty or None, default=None
         Pull to the source.
     penalty_setup : callable or None, default=None
@@ -100,7 +104,11 @@ def train_network(
     frozen = recipe.batch_norm == "frozen"
     probed = None if recipe.interpolate is None else _probed_head(plan, recipe)
     if module is None:
-        module = TunedModule(backbone, plan, n_outputs, frozen_batch_norm=frozen, neck=settings.neck)
+        module = (
+            TunedModule(backbone, plan, n_outputs, frozen_batch_norm=frozen, neck=settings.neck)
+            if head is None
+            else head.module(backbone, plan, n_outputs, frozen_batch_norm=frozen)
+        )
     else:
         module.frozen_batch_norm = frozen
         module.enter(plan)
@@ -110,14 +118,15 @@ def train_network(
         "frozen_features": frozen_features,
         "n_outputs": n_outputs,
     }
+    make_set = training_set if head is None else head.training_set
     with _ready(module, plan, settings, backbone, penalty):
         if penalty is not None and penalty_setup is not None:
             penalty.attach(module, penalty_setup())
         try:
             net, curve, error = train_net(
                 module,
-                training_set(*train, learns=True, **options),
-                None if valid is None else training_set(*valid, learns=False, **options),
+                make_set(*train, learns=True, **options),
+                None if valid is None else make_set(*valid, learns=False, **options),
                 settings,
                 phases=phases,
                 criterion=criterion,

@@ -45,6 +45,7 @@ def net_settings(net: Any) -> dict[str, Any]:
         "batch_norm": settings.recipe.batch_norm,
         "precision": settings.precision,
         "bottleneck": net.module_.neck_widths,
+        "head": net.module_.told,
     }
 
 
@@ -260,17 +261,17 @@ def _try_out(estimator):
     """Predict for a blank picture or row: an estimator that cannot is refused now, and not when it is needed."""
     import torch
 
-    net, start, backbone = estimator.net_, estimator.plan_.start, estimator.backbone_
+    net, backbone = estimator.net_, estimator.backbone_
     with torch.inference_mode():
-        inputs = backbone.modality.example(1)
-        inputs = inputs if start == 0 else backbone.boundary(inputs, start)
-        scores = net.run(inputs, torch.device("cpu"), start)
+        scores = net.run(net.module_.example(backbone), torch.device("cpu"), net.module_.entry)
     if not np.isfinite(scores).all():
         raise ValueError("it gives a blank sample scores that are no numbers")
     if hasattr(estimator, "classes_"):
         classes = estimator.classes_
         if classes.ndim != 1 or len(classes) != scores.shape[1] or len(set(classes.tolist())) != len(classes):
             raise ValueError(f"classes_ are {len(classes)} labels for {scores.shape[1]} scores, or not distinct")
+    if net.module_.told is not None:  # which answers for places, and not for the sample
+        return
     twin = object.__new__(type(estimator))  # with an answer for the question how to read it
     vars(twin).update(vars(estimator), _outputs=lambda *_, **__: scores)
     for method in ("predict", "predict_proba"):

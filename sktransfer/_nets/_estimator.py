@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._frozen import FeatureCache, FrozenPart
 from sktransfer._nets._persistence import packed_net, read_estimator, unpack_net, write_estimator
-from sktransfer._nets._progress import reporters, smaller
+from sktransfer._nets._progress import reporters, smaller, stated
 from sktransfer._nets._recipe import CALM, FLAT, Recipe, resolve_recipe, suited
 from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.utils._compat import CallbackSupportMixin, Interval, StrOptions
@@ -24,28 +24,12 @@ if TYPE_CHECKING:
     from sktransfer._nets._batches import Targets
     from sktransfer._nets._checkpoint import Checkpoint
     from sktransfer._nets._job import Earlier
+    from sktransfer._nets._map_head import MapHead
     from sktransfer._nets._settings import TrainingSettings
     from sktransfer.backbones import Backbone
     from sktransfer.modalities import Samples
 
 __all__ = ["NetEstimator"]
-
-# Parameters that change how fast, where or how loudly a model is made, but not the model.
-_NOT_PART_OF_THE_MODEL = {
-    "accelerate",
-    "backbone",  # its weights stand for it
-    "cache",
-    "callbacks",
-    "checkpoint_dir",
-    "compile",
-    "device",
-    "gradient_checkpointing",
-    "n_jobs",
-    "on_error",
-    "recipe",
-    "verbose",
-    "warm_start",
-}
 
 
 class NetEstimator(
@@ -107,15 +91,15 @@ class NetEstimator(
     def _take_recipe(self):
         """Resolve `recipe` and what is said beside it."""
         recipe = resolve_recipe(self.recipe, **{name: getattr(self, name) for name in FLAT}, auto=self._auto)
-        if recipe.label_smoothing and not is_classifier(self):
+        if recipe.label_smoothing and not self._learns_classes:
             raise ValueError(
                 f"label_smoothing={recipe.label_smoothing} of the recipe has no meaning for {type(self).__name__}, "
                 "which learns numbers: leave it at 0."
             )
         if recipe.interpolate is not None and not self._interpolates:
             raise ValueError(
-                f"interpolate={recipe.interpolate} of the recipe is of fine-tuning: {type(self).__name__} adapts what "
-                "the weights of the source give to another domain. Leave it at None."
+                f"interpolate={recipe.interpolate} of the recipe is of fine-tuning: {type(self).__name__} does not mix "
+                "its weights with those of the source, as FineTunedClassifier does. Leave it at None."
             )
         self.recipe_ = recipe
 
@@ -135,6 +119,11 @@ class NetEstimator(
         )
 
     @property
+    def _learns_classes(self):
+        """Whether what is learned are classes, and not numbers."""
+        return is_classifier(self)
+
+    @property
     def _is_random(self):
         """Whether the weights are asked to be random."""
         return self.weights is None or getattr(self.backbone, "weights", "") is None
@@ -143,6 +132,10 @@ class NetEstimator(
     def _batch_size(self):
         """Rows of a pass, which may be changed after the training."""
         return self.recipe_.batch_size if self.batch_size is None else self.batch_size
+
+    def _head(self, backbone: Backbone) -> MapHead | None:
+        """Give what is put on the backbone; None for one linear layer on pooled features."""
+        return None
 
     def _answers(self) -> Any:
         """Say what the scores mean to callbacks of the user."""
@@ -204,27 +197,19 @@ class NetEstimator(
 
         learned_from = in_parts(backbone.modality, *learned_from)
         held_out = None if held_out is None else in_parts(backbone.modality, *held_out)
-        stated = {**self.get_params(deep=False), **settings.recipe.get_params(deep=False)}
         task = Task(
             self._frozen_of(backbone),
             self._n_outputs,
             self._criterion(),
             seed,
+            head=self._head(backbone),
             answers=self._answers(),
             penalty=self._penalty(),
             earlier=earlier,
             epochs_before=epochs_before or 0,
             is_one_pass=epochs_before is not None,
             checkpoint=checkpoint,
-            stated={
-                "estimator": type(self).__name__,
-                **{
-                    # A function's repr holds its address.
-                    name: getattr(value, "__qualname__", None) or repr(value)
-                    for name, value in stated.items()
-                    if name not in _NOT_PART_OF_THE_MODEL
-                },
-            },
+            stated=stated(self, settings.recipe),
             remedy=smaller(self, settings.recipe),
         )
         watchers = () if reported is None else reporters(self, backbone, settings, *reported)

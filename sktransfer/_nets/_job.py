@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sktransfer._nets._batches import Targets
     from sktransfer._nets._checkpoint import Checkpoint
     from sktransfer._nets._freezing import TrainingPlan
+    from sktransfer._nets._map_head import MapHead
     from sktransfer._nets._module import TunedModule
     from sktransfer._nets._penalty import Penalty
     from sktransfer._nets._settings import TrainingSettings
@@ -49,6 +50,8 @@ class Task:
         Loss of scores, targets and weights.
     seed : int
         Of all random numbers of the training.
+    head : MapHead or None
+        What is put on the backbone; None for one linear layer on pooled features.
     answers : Answers or None
         What the scores mean to callbacks.
     penalty : Penalty or None
@@ -70,6 +73,7 @@ class Task:
     n_outputs: int
     criterion: nn.Module
     seed: int
+    head: MapHead | None = None
     answers: Answers | None = None
     penalty: Penalty | None = None
     earlier: Earlier | None = None
@@ -151,6 +155,7 @@ def train(
             settings,
             n_outputs=task.n_outputs,
             criterion=task.criterion,
+            head=task.head,
             answers=task.answers,
             frozen_features=task.frozen.features,
             penalty=task.penalty,

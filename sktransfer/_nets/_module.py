@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -10,6 +10,7 @@ from torch import nn
 from sktransfer._nets._freezing import TrainingPlan, is_batch_norm
 from sktransfer._nets._lora import add_adapters, merge_adapters
 from sktransfer.backbones import Backbone
+from sktransfer.utils._batch import Batch
 
 __all__ = ["Outputs", "TunedModule", "is_convolutional"]
 
@@ -65,10 +66,16 @@ class TunedModule(nn.Module):
         neck: Sequence[int] = (),
     ):
         super().__init__()
-        self.body = nn.Identity() if plan.start is None else backbone.suffix(plan.start)
         widths = [backbone.n_features, *neck]
-        self.neck = nn.Sequential(*(_neck_layer(*pair) for pair in itertools.pairwise(widths)))
-        self.head = nn.Linear(widths[-1], n_outputs)
+        layers = nn.Sequential(*(_neck_layer(*pair) for pair in itertools.pairwise(widths)))
+        self._put_together(backbone, plan, layers, nn.Linear(widths[-1], n_outputs), frozen_batch_norm)
+
+    def _put_together(
+        self, backbone: Backbone, plan: TrainingPlan, neck: nn.Module, head: nn.Module, frozen_batch_norm: bool
+    ) -> None:
+        self.body = nn.Identity() if plan.start is None else backbone.suffix(plan.start)
+        self.neck = neck
+        self.head: Any = head  # a linear layer, unless a subclass has another
         self.source_head = None
         self.alignment: nn.ModuleList | None = None
         self.progress = 0.0
@@ -100,6 +107,16 @@ class TunedModule(nn.Module):
             parameter.requires_grad_(bool(learns))
         self.train(self.training, refresh=True)
 
+    @property
+    def told(self) -> dict[str, Any] | None:
+        """Say, in plain values for a file, what is put on the backbone; None for a linear layer on pooled features."""
+        return None
+
+    def example(self, backbone: Backbone) -> Batch:
+        """Make what one blank sample is where it enters."""
+        x = backbone.modality.example(1)
+        return x if self.entry == 0 else backbone.boundary(x, self.entry)
+
     def adapt(self, plan: TrainingPlan, rank: int) -> None:
         """Add low-rank matrices to the layers that `plan` names."""
         add_adapters(self.body.get_submodule("model"), {name.removesuffix(".weight") for name in plan.learns}, rank)
@@ -120,11 +137,11 @@ class TunedModule(nn.Module):
         """Let pictures or maps lie in memory as the weights do."""
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last and x.ndim == 4 else x
 
-    def forward(self, x: torch.Tensor) -> Outputs:
+    def forward(self, x: Any) -> Outputs:
         """Map boundary features (or pictures) ``(n, ...)`` to scores and features."""
         return self.run(x, self.entry)
 
-    def run(self, x: torch.Tensor, entry: int | None) -> Outputs:
+    def run(self, x: Any, entry: int | None) -> Outputs:
         """Map the input of boundary `entry` to scores and features."""
         maps: list[torch.Tensor] | None = [] if self.keep_maps and self.training else None
         pooled = x if entry is None else self.body(self.arranged(x), entry, maps)

@@ -14,7 +14,25 @@ if TYPE_CHECKING:
     from sktransfer._nets._settings import TrainingSettings
     from sktransfer.backbones import Backbone
 
-__all__ = ["begin_fit", "end_fit", "reporters", "smaller", "start_training"]
+__all__ = ["begin_fit", "end_fit", "reporters", "smaller", "start_training", "stated"]
+
+
+# Parameters that change how fast, where or how loudly a model is made, but not the model.
+_NOT_PART_OF_THE_MODEL = {
+    "accelerate",
+    "backbone",  # its weights stand for it
+    "cache",
+    "callbacks",
+    "checkpoint_dir",
+    "compile",
+    "device",
+    "gradient_checkpointing",
+    "n_jobs",
+    "on_error",
+    "recipe",
+    "verbose",
+    "warm_start",
+}
 
 
 def begin_fit(estimator: Any, X: Any, y: Any, n_epochs: int) -> None:
@@ -64,6 +82,20 @@ def smaller(estimator: Any, recipe: Recipe) -> str:
     if "image_size" in params:
         remedies.append("a smaller image_size")
     return ", or ".join(remedies)
+
+
+def stated(estimator: Any, recipe: Recipe) -> dict[str, str]:
+    """Give all that the user said and that decides the result of a training, by name."""
+    said = {**estimator.get_params(deep=False), **recipe.get_params(deep=False)}
+    return {
+        "estimator": type(estimator).__name__,
+        **{
+            # A function's repr holds its address.
+            name: getattr(value, "__qualname__", None) or repr(value)
+            for name, value in said.items()
+            if name not in _NOT_PART_OF_THE_MODEL
+        },
+    }
 
 
 def start_training(estimator: Any, epochs_before: int = 0) -> tuple[Checkpoint | None, int]:

@@ -14,7 +14,7 @@ def restore_net(
     """Set ``plan_`` and ``net_`` of an estimator that has its ``backbone_`` and ``history_`` already."""
     import torch
 
-    from sktransfer._nets import Recipe, TrainingPlan, TrainingSettings, TransferNet, TunedModule
+    from sktransfer._nets import MapHead, Recipe, TrainingPlan, TrainingSettings, TransferNet, TunedModule
     from sktransfer.utils._random import isolated_rng
 
     estimator.plan_ = TrainingPlan(**{**plan, "learns": frozenset(plan["learns"])})
@@ -24,7 +24,11 @@ def restore_net(
     used = TrainingSettings(recipe, torch.device("cpu"), settings["precision"], neck=neck)
     frozen, n_outputs = recipe.batch_norm == "frozen", len(tensors["head.bias"])
     with isolated_rng(0):  # layers are drawn and then filled
-        module = TunedModule(estimator.backbone_, estimator.plan_, n_outputs, frozen_batch_norm=frozen, neck=neck)
+        if settings.get("head") is None:
+            module = TunedModule(estimator.backbone_, estimator.plan_, n_outputs, frozen_batch_norm=frozen, neck=neck)
+        else:
+            head = MapHead.of(settings["head"])
+            module = head.module(estimator.backbone_, estimator.plan_, n_outputs, frozen_batch_norm=frozen)
     module.load_state_dict(tensors)
     estimator.net_ = TransferNet(module.eval(), settings=used, criterion=estimator._criterion(), verbose=0)
     estimator.net_.initialize()

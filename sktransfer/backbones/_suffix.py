@@ -1,11 +1,18 @@
 """The last part of a backbone, to be trained."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 
 from sktransfer.backbones._stages import Chain, forward_features, pre_logits, strip_classifier
 from sktransfer.backbones._timm import reset_classifier
 from sktransfer.backbones._weights import classifier_names
+from sktransfer.utils._hooks import forward_hooks
+
+if TYPE_CHECKING:
+    from sktransfer.backbones._backbone import Tap
 
 __all__ = ["Suffix", "put_classifier"]
 
@@ -46,6 +53,29 @@ class Suffix(nn.Module):
             if keep is not None:
                 keep.append(last)
         return pre_logits(self.model, last)
+
+    def outputs(self, x: torch.Tensor, start: int, taps: "Sequence[Tap]") -> list[torch.Tensor]:
+        """Give what layers put out, as they lay it out, of a pass that goes no further than it must.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            Output of the stages before `start`.
+        start : int
+            Boundary at which to enter, not before the suffix's own; 0 unless all of `taps` are stages.
+        taps : sequence of Tap
+        """
+        if all(tap.kind == "stage" for tap in taps) and self.chain is not None:
+            keep: list[torch.Tensor] = []
+            last = max(int(tap.where) for tap in taps)
+            self.chain.run(self.model, x, start=start, stop=last + 1, keep=keep)
+            return [keep[int(tap.where) - start] for tap in taps]
+        found: dict[Tap, torch.Tensor] = {}
+        parts = {self.model.get_submodule(str(tap.where)): tap for tap in taps if tap.kind == "module"}
+        with forward_hooks(parts, lambda part, _inputs, output: found.update({parts[part]: output})):
+            last_map = forward_features(self.model, x)
+        found.update({tap: last_map for tap in taps if tap.kind == "map"})
+        return [found[tap] for tap in taps]
 
 
 def put_classifier(module: nn.Module, head: nn.Linear) -> bool:

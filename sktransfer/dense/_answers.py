@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from sktransfer.dense._linear import LinearScores, linear_scores
 from sktransfer.dense._maps import PixelMaps, TileMaps
 from sktransfer.modalities import Samples
 
-__all__ = ["each_answer", "together"]
+__all__ = ["each_answer", "each_picture", "together"]
 
 
 def each_answer(
@@ -37,12 +37,27 @@ def each_answer(
     answers : ndarray of shape (height, width) or (height, width, n_classes)
     """
     linear = linear_scores(estimator)
+    return each_picture(maps, samples, sizes, lambda found: _answer(found, estimator, linear, method), verbose=verbose)
+
+
+def each_picture(
+    maps: PixelMaps,
+    samples: Samples,
+    sizes: np.ndarray,
+    answer: Callable[[TileMaps], Iterable[tuple[np.ndarray, np.ndarray]]],
+    *,
+    verbose: int = 0,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Put answers for tiles together to those for pictures, which come as :func:`each_answer` gives them.
+
+    `answer` gives rows of the picture and the answers for them, some at a time.
+    """
     tiles = [tile for n, size in enumerate(sizes.tolist()) for tile in maps.tiling.tiles(n, *size)]
     lasts = {tile.picture: number for number, tile in enumerate(tiles)}
     whole = None
     for number, found in enumerate(maps.each(samples, tiles, verbose=verbose)):
         tile = found.tile
-        for rows, answers in _answer(found, estimator, linear, method):
+        for rows, answers in answer(found):
             if whole is None:
                 whole = np.empty((*tile.size, *answers.shape[2:]), dtype=answers.dtype)
             whole[rows[0] : rows[-1] + 1, tile.columns[0] : tile.columns[-1] + 1] = answers

@@ -23,7 +23,7 @@ from sktransfer.dense._labels import LabelPictures
 from sktransfer.dense._layers import resolve_layers
 from sktransfer.dense._learned import learned_pixels, pick_pixels
 from sktransfer.dense._maps import PixelMaps, cut_for
-from sktransfer.dense._scores import confusion_of, iou_of
+from sktransfer.dense._scored import LabelsPixelsMixin
 from sktransfer.domains import Domains, check_domains, domain_parameters, mask_labels
 from sktransfer.modalities import Images, Samples, picture_sizes
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions, fit_context
@@ -42,7 +42,7 @@ def _estimator_has(method: str) -> Callable[[Any], bool]:
     return lambda self: getattr(self._current(), method) is not None
 
 
-class PixelClassifier(BackboneHolderMixin, BaseEstimator):
+class PixelClassifier(LabelsPixelsMixin, BackboneHolderMixin, BaseEstimator):
     """Label every pixel by a classifier on frozen features of a pretrained network.
 
     A picture passes the network at its own size, maps of several stages are brought to the size of the picture, and
@@ -287,21 +287,6 @@ class PixelClassifier(BackboneHolderMixin, BaseEstimator):
         self.n_pixels_ = len(rows)
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Label every pixel.
-
-        Parameters
-        ----------
-        X : pictures
-            Of the kind seen in :meth:`fit`.
-
-        Returns
-        -------
-        ndarray of shape (n_pictures, height, width)
-            Class labels; where pictures are of several sizes an object array of shape (n_pictures,) of arrays.
-        """
-        return together(found for _, found in self._each_answer(X, "predict"))
-
     @available_if(_estimator_has("predict_proba"))
     def predict_proba(self, X: Any) -> np.ndarray:
         """Give the probabilities of the classes at every pixel.
@@ -318,46 +303,6 @@ class PixelClassifier(BackboneHolderMixin, BaseEstimator):
             arrays.
         """
         return together(found for _, found in self._each_answer(X, "predict_proba"))
-
-    def confusion(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Count labelled pixels by their label and by what is predicted.
-
-        Parameters
-        ----------
-        X : pictures
-            Of the kind seen in :meth:`fit`.
-        y : label pictures
-            As in :meth:`fit`.
-
-        Returns
-        -------
-        classes : ndarray of shape (n_classes,)
-            Labels that occur in `y` or in the prediction.
-        counts : ndarray of shape (n_classes, n_classes), int
-            Pixels with the label of a row and the prediction of a column.
-        """
-        check_is_fitted(self)
-        samples = self._samples(X)
-        labels, sizes = self._labels(y, len(samples)), picture_sizes(samples)
-        answers = each_answer(self._maps(), samples, sizes, self.estimator_, "predict", verbose=self.verbose)
-        return confusion_of((labels.read(picture, sizes[picture]), found) for picture, found in answers)
-
-    def score(self, X: Any, y: Any) -> float:
-        """Score predictions by the mean of intersection over union, over all classes that occur in `y` or are given.
-
-        Parameters
-        ----------
-        X : pictures
-            Of the kind seen in :meth:`fit`.
-        y : label pictures
-            As in :meth:`fit`; pixels without a label do not count.
-
-        Returns
-        -------
-        float
-            Between 0 and 1.
-        """
-        return float(np.mean(iou_of(self.confusion(X, y)[1])))
 
     def _open(self, X: Any) -> Samples:
         """Load the network, and open X as it says."""
@@ -377,12 +322,6 @@ class PixelClassifier(BackboneHolderMixin, BaseEstimator):
     def _samples(self, X: Any) -> Samples:
         """Open X as `fit` did."""
         return self.backbone_.modality.open(self, X, reset=False)
-
-    def _labels(self, y: Any, n: int) -> LabelPictures:
-        """Open y."""
-        return LabelPictures(
-            y, n, ignore_index=self.ignore_index, label_colors=self.label_colors, caller=type(self).__name__
-        )
 
     def _current(self) -> Any:
         """Give the fitted estimator, or what will be fitted."""
@@ -425,10 +364,7 @@ class PixelClassifier(BackboneHolderMixin, BaseEstimator):
         }
         return PixelMaps(self.backbone_, self.layers_, self.tiling_, self.filters, options)
 
-    def _each_answer(self, X: Any, method: str) -> Iterator[tuple[int, np.ndarray]]:
-        check_is_fitted(self)
-        samples = self._samples(X)
-        sizes = picture_sizes(samples)
+    def _answers_of(self, samples: Samples, sizes: np.ndarray, method: str) -> Iterator[tuple[int, np.ndarray]]:
         return each_answer(self._maps(), samples, sizes, self.estimator_, method, verbose=self.verbose)
 
     def _as_backbone(self):

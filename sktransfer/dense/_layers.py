@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from sktransfer.backbones import Backbone, Tap
 
-__all__ = ["Layers", "resolve_layers"]
+__all__ = ["Layers", "resolve_layers", "taps_for"]
 
 # Of up to so many stages the maps of all are kept, so that a search over layers passes each picture through once.
 _MOST_STAGES = 8
@@ -56,6 +56,32 @@ def resolve_layers(backbone: Backbone, layers: Any) -> Layers:
     if any(tap not in kept for tap in wanted):
         kept = wanted if len({tap.kind for tap in (*kept, *wanted)}) > 1 else tuple(dict.fromkeys((*kept, *wanted)))
     return Layers(kept, tuple(kept.index(tap) for tap in wanted))
+
+
+def taps_for(backbone: Backbone, layers: Any, decoder: str) -> tuple[Tap, ...]:
+    """Give the layers whose maps a decoder takes, in the order in which they run; see :func:`resolve_layers`.
+
+    None are all that tell for a linear decoder, and of each size the last for the others.
+    """
+    found = resolve_layers(backbone, layers)
+    taps = _alike([found.taps[place] for place in found.chosen], backbone)
+    if layers is None and decoder != "linear":
+        outputs = backbone.probe(list(taps))
+        sizes = [tuple(backbone.as_map(output)[0].shape[2:]) for output in outputs]
+        last = dict(zip(sizes, taps, strict=True))
+        taps = taps if len(last) == 1 else tuple(last.values())
+    return tuple(sorted(taps, key=lambda tap: tap.where)) if all(tap.kind == "stage" for tap in taps) else taps
+
+
+def _alike(taps, backbone):
+    """Give layers as stages, behind which the network can be entered, or all as modules where one of them is none."""
+    from sktransfer.backbones import Tap
+
+    stages = () if backbone.chain is None else backbone.chain.stages
+    numbers = [stages.index(tap.where) if tap.where in stages else tap.where for tap in taps]
+    if all(isinstance(number, int) for number in numbers):
+        return tuple(Tap("stage", number) for number in numbers)
+    return tuple(Tap("module", stages[tap.where]) if tap.kind == "stage" else tap for tap in taps)
 
 
 def _telling_stages(backbone: Backbone) -> tuple[Tap, ...]:

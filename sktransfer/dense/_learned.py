@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sktransfer.dense._labels import LabelPictures
@@ -10,7 +12,7 @@ from sktransfer.dense._sampling import Picks, pick_any, pick_labelled
 from sktransfer.domains import Domains, check_class_labels, plain_labels
 from sktransfer.modalities import Samples
 
-__all__ = ["learned_pixels", "pick_pixels"]
+__all__ = ["classes_of", "learned_pixels", "pick_pixels"]
 
 
 def pick_pixels(
@@ -36,23 +38,36 @@ def pick_pixels(
     """
     sources = list(range(len(sizes))) if domains is None else domains.source_rows.tolist()
     picks = pick_labelled(y, sizes, sources, most, rng)
-    if not picks:
-        raise ValueError(
-            f"None of the {len(sources)} label pictures of y has a labelled pixel: all are -1, NaN, None or "
-            f"ignore_index={y.ignore_index!r}."
-        )
-    labels = _joined([found.labels for found in picks.values()])
-    check_class_labels(labels)
-    if len(only := np.unique(labels)) == 1:
-        raise ValueError(
-            f"All labelled pixels of y are of one class, {only.tolist()[0]!r}: classes are told apart by pixels of at "
-            "least two. Label some of what is not of this class, too."
-        )
+    only = classes_of([found.labels for found in picks.values()], len(sources), y)
     if domains is not None:
         # mask_labels takes them off again; none of them was read.
         taken = pick_any(sizes, domains.target_rows.tolist(), most, only[:1], rng)
         picks = {**picks, **taken}
     return picks
+
+
+def classes_of(labels: Sequence[np.ndarray], n: int, y: LabelPictures) -> np.ndarray:
+    """Give the classes among the labels of pixels of several pictures, of `n` that were looked at.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or there is but one.
+    """
+    if not sum(map(len, labels)):
+        raise ValueError(
+            f"None of the {n} label pictures of y has a labelled pixel: all are -1, NaN, None or "
+            f"ignore_index={y.ignore_index!r}."
+        )
+    together = _joined([found for found in labels if len(found)])
+    check_class_labels(together)
+    classes = np.unique(together)
+    if len(classes) == 1:
+        raise ValueError(
+            f"All labelled pixels of y are of one class, {classes.tolist()[0]!r}: classes are told apart by pixels of "
+            "at least two. Label some of what is not of this class, too."
+        )
+    return classes
 
 
 def learned_pixels(

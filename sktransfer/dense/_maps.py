@@ -78,6 +78,11 @@ class TileMaps:
             total += on_lattice(found, *lines)
         return total
 
+    def values(self) -> Iterator[np.ndarray]:
+        """Values of each map at all pixels that are answered: ``(channels, n_rows, n_columns)``."""
+        for found, lines in self._placed(self.tile.rows, self.tile.columns):
+            yield on_lattice(found, *lines)
+
     def _placed(self, rows, columns, maps=None):
         positions = self.tile.positions(rows, columns)
         for found in self.maps if maps is None else maps:
@@ -148,8 +153,7 @@ class PixelMaps:
             entries = Tiles(samples, owner, boxes, padded)
             computation = self._computation(padded)
             rows = extract(entries, computation, modality, **self.options)
-            for number, (place, row) in enumerate(zip(places, rows, strict=True)):
-                maps = self._split(row, computation.shapes())
+            for number, (place, maps) in enumerate(zip(places, self._maps_of(rows, padded), strict=True)):
                 if self.filters:
                     maps.append(multiscale_filters(modality.prepare(entries, number)))
                 found[place] = TileMaps(chunk[place], maps)
@@ -157,13 +161,24 @@ class PixelMaps:
             bar.update()
             yield found.pop(place)
 
-    def _split(self, row, shapes):
+    def _maps_of(self, rows: np.ndarray, padded: tuple[int, int]) -> Iterator[list[np.ndarray]]:
+        """Give the maps of each tile, of what was computed of it."""
+        shapes = self._computation(padded).shapes()
         ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
-        parts = np.split(row, ends[:-1])
-        return [parts[place].reshape(shapes[place]) for place in self.layers.chosen]
+        for row in rows:
+            parts = np.split(row, ends[:-1])
+            yield [parts[place].reshape(shapes[place]) for place in self.layers.chosen]
 
 
-def cut_for(backbone: Backbone, layers: Layers, *, tile: int, overlap: int, scale: float) -> Tiling:
+def cut_for(
+    backbone: Backbone,
+    layers: Layers,
+    *,
+    tile: int,
+    overlap: int,
+    scale: float,
+    size: tuple[int, int] | None = None,
+) -> Tiling:
     """Say how pictures are cut for a network: by its strides, and into its own size where it takes no other."""
     from sktransfer._frozen import LayerMaps
 
@@ -173,4 +188,4 @@ def cut_for(backbone: Backbone, layers: Layers, *, tile: int, overlap: int, scal
     stride = max(round(1 / share) for shares in cells for share in shares)
     larger = (own[0] + stride, own[1] + 2 * stride)
     fixed = None if LayerMaps(backbone, layers.taps, larger).fits() else own
-    return Tiling(tile, overlap, stride, scale, fixed)
+    return Tiling(tile, overlap, stride, scale, fixed, size)

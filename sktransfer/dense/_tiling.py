@@ -53,7 +53,9 @@ class Tiling(NamedTuple):
         Of the network: tiles begin at multiples of it, so that their cells are those of the whole picture.
     scale : float
     fixed : tuple of int or None
-        Height and width, where the network takes no others.
+        Height and width of all tiles, where the network takes no others, or a batch is to hold several.
+    size : tuple of int or None, default=None
+        Height and width to which all pictures are brought; None for `scale` of their own.
     """
 
     tile: int
@@ -61,10 +63,22 @@ class Tiling(NamedTuple):
     stride: int
     scale: float
     fixed: tuple[int, int] | None
+    size: tuple[int, int] | None = None
+
+    def scaled(self, height: int, width: int) -> tuple[int, int]:
+        """Give the height and width at which the network sees a picture."""
+        return scaled_size(height, width, self.scale) if self.size is None else self.size
+
+    def for_training(self, sizes: np.ndarray) -> Tiling:
+        """Cut pictures of these sizes ``(n, 2)`` into tiles of one size, the smallest that serves."""
+        scaled = np.array([self.scaled(*size) for size in sizes.tolist()]).max(0).tolist()
+        longest = max(self.tile // self.stride, 1) * self.stride
+        needed = [min(longest, -(-side // self.stride) * self.stride) for side in scaled]
+        return self._replace(fixed=self.fixed or (needed[0], needed[1]))
 
     def tiles(self, picture: int, height: int, width: int) -> list[Tile]:
         """Cut one picture."""
-        scaled = scaled_size(height, width, self.scale)
+        scaled = self.scaled(height, width)
         down, across = (
             self._spans(n, side, axis) for axis, (n, side) in enumerate(zip((height, width), scaled, strict=True))
         )

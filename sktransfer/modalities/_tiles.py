@@ -10,9 +10,11 @@ import numpy as np
 import xxhash
 from PIL import Image
 
+from sktransfer.modalities._image_files import to_pil
 from sktransfer.modalities._images import Images
 from sktransfer.modalities._preprocess import ImagePreprocessor
 from sktransfer.modalities._samples import Samples
+from sktransfer.modalities._together import change_together
 
 __all__ = ["TiledImages", "Tiles", "picture_sizes", "scaled_size"]
 
@@ -113,9 +115,66 @@ class TiledImages(Images):
             entry = as_network_takes(whole[top:below, left:right], (height, width))
         else:
             entry = whole[:, top:below, left:right]
-        lacking = [(0, 0), *((0, want - have) for want, have in zip(samples.padded, (height, width), strict=True))]
-        return np.pad(entry, lacking, mode="symmetric")
+        return _padded(entry, samples.padded)
+
+    def changed_together(
+        self, samples: Any, labels: np.ndarray, how: Any
+    ) -> tuple[Callable[[int], Any], Callable[[Any], Any]]:
+        """Say how tiles and the labels of their pixels are changed at random together; see :meth:`Modality.changed`.
+
+        Parameters
+        ----------
+        samples : Tiles
+        labels : ndarray of shape (n_tiles, height, width), int
+            Of the padded tiles; -1 where there is none.
+        how : str or callable
+            See :func:`change_together`.
+
+        Returns
+        -------
+        read : callable
+            Reads tile i and its labels.
+        change : callable
+            Makes of that an entry and its labels.
+        """
+        channels = self.preprocessor().in_chans
+        if channels not in (1, 3):
+            raise ValueError(
+                f"augment={how!r} changes pictures of one or three channels, and the network sees {channels}. Pass "
+                "augment='none'."
+            )
+        change = change_together(how)
+        samples = samples.take(slice(None))  # pictures that are open elsewhere are prepared ones
+        resample = Image.Resampling.BILINEAR
+
+        def read(i):
+            top, left, height, width, *scaled = samples.boxes[i].tolist()
+            size = tuple(scaled[::-1])
+
+            def whole():
+                picture = to_pil(samples.read(i))
+                return picture if picture.size == size else picture.resize(size, resample)
+
+            picture = samples.opened(i, whole).crop((left, top, left + width, top + height))
+            return picture, labels[i, :height, :width]
+
+        def finish(pair):
+            picture, marked = change(*pair)
+            tall, wide = (min(side, most) for side, most in zip(marked.shape, samples.padded, strict=True))
+            options = {**self.preprocessing, "input_size": (tall, wide), "crop_pct": 1.0, "crop_mode": "squash"}
+            entry = ImagePreprocessor(**options, resize=samples.spec.resize)(picture.crop((0, 0, wide, tall)))
+            lacking = [(0, most - side) for side, most in zip((tall, wide), samples.padded, strict=True)]
+            marked = np.pad(marked[:tall, :wide], lacking, constant_values=-1)
+            return _padded(entry, samples.padded), marked
+
+        return read, finish
 
     def key(self, samples: Samples) -> str:
         """Name the preprocessing."""
         return f"tiles|{super().key(samples)}"
+
+
+def _padded(entry: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Continue a tile ``(channels, height, width)`` by its mirror image."""
+    lacking = [(0, 0), *((0, want - have) for want, have in zip(size, entry.shape[1:], strict=True))]
+    return np.pad(entry, lacking, mode="symmetric")
