@@ -50,7 +50,7 @@ class _OfRows:
         raise AttributeError(f"{owner.__name__} labels pixels and has no {self.name}, which is of one row a sample.")
 
 
-class BaseSegmenter(LabelsPixelsMixin, NetEstimator, auto_wrap_output_keys=None):
+class BaseSegmenter(LabelsPixelsMixin, NetEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]  # scikit-learn has it
     """Pictures to scores at every pixel, by a pretrained network with a decoder."""
 
     _is_calm = True
