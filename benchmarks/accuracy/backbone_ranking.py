@@ -3,7 +3,8 @@
 Each network is fine-tuned on every picture set, and ranked on the same training rows by each score of its frozen
 features; test pictures judge both. Each finished training is written at once to ``results/backbone_ranking.jsonl`` and
 not computed again, so that a run can be stopped (``--minutes``) and continued. Run with
-``python benchmarks/accuracy/backbone_ranking.py``; writes ``backbone_ranking.md``.
+``python benchmarks/accuracy/backbone_ranking.py``; writes ``backbone_ranking.md``. With ``--linear`` a linear model on
+frozen features is what is foretold, and ``backbone_ranking_linear.md`` is written.
 """
 
 import argparse
@@ -331,7 +332,13 @@ def report():
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=math.inf, help="start no further training after so long")
+    parser.add_argument("--linear", nargs="*", metavar="SET", help="foretell a linear model instead, on these sets")
     arguments = parser.parse_args()
     register_architectures()
-    run(arguments.minutes)
-    report()
+    if arguments.linear is not None:
+        from _linear_ranking import SETS, report_linear
+
+        report_linear(arguments.linear or SETS)
+    else:
+        run(arguments.minutes)
+        report()

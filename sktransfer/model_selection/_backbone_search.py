@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from numbers import Integral, Real
@@ -11,10 +10,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
-from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import check_cv, cross_val_score
+from sklearn.model_selection import check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_consistent_length, column_or_1d, get_tags
 from sklearn.utils.validation import check_is_fitted
@@ -23,6 +21,7 @@ from sktransfer._frozen import FeatureCache
 from sktransfer.backbones import BackboneHolderMixin
 from sktransfer.domains import check_class_labels, labels_of_fit
 from sktransfer.feature_extraction import PretrainedFeatureExtractor
+from sktransfer.model_selection._ensemble import average, check_probabilities, check_refit, greedy_weights
 from sktransfer.model_selection._ranking import (
     SCORES,
     NamedBackbone,
@@ -32,9 +31,9 @@ from sktransfer.model_selection._ranking import (
     rank,
     read_backbones,
 )
+from sktransfer.model_selection._refinement import fewer_folds, refine
 from sktransfer.model_selection._winner import WinnerMixin
 from sktransfer.utils._compat import EstimatorOf, Interval, StrOptions, fit_context
-from sktransfer.utils._messages import caller_level
 from sktransfer.utils._threads import small_algebra
 
 __all__ = ["BackboneSearch"]
@@ -54,13 +53,19 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         Classifier or regressor of features; None takes ``LogisticRegression(max_iter=1000)``.
     backbones : list or dict, default=("sktransfer_mini",)
         Backbones as :func:`load_backbone` takes them, or pairs ``(backbone, weights)``. A dict gives them names.
-    ranking_score : str or callable, default="logme"
-        What ranks: "logme", "h_score", "nleep", "transrate", "parc", "gbc", "sfda", "leep", "nce", or a callable
-        ``(features, y) -> float``; see :func:`rank_backbones`. Regressors take "logme" or a callable.
+    ranking_score : str or callable, default="auto"
+        What ranks: "auto" ("parc" for classes, "logme" for numbers), "logme", "h_score", "nleep", "transrate", "parc",
+        "gbc", "sfda", "leep", "nce", or a callable ``(features, y) -> float``; see :func:`rank_backbones`. Regressors
+        take "auto", "logme" or a callable.
     refine : int, default=3
         How many of the best are cross-validated; 0 leaves the choice to the score.
+    refit : True or "ensemble", default=True
+        What predicts in the end. True: the best. ``"ensemble"``: an average of the probabilities, or of the numbers,
+        on the best `refine` backbones, weighed by greedy selection on what they say of the test rows of the
+        cross-validation [2]_. It is better than a choice where labels are few; each that has a weight is fitted once,
+        and pictures then pass its network for every prediction.
     cv : int, cross-validation generator or iterable, default=5
-        Folds of the cross-validation.
+        Folds of the cross-validation; of an int fewer where no class has as many rows.
     scoring : str, callable or None, default=None
         Scorer of the cross-validation and of :meth:`score`; None takes the estimator's ``score``.
     weights : str, path-like or None, default="pretrained"
@@ -90,7 +95,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         The score of a fold in which the estimator fails, as in scikit-learn's searches; a mean with nan is nan, and
         loses.
     random_state : int, RandomState or None, default=None
-        Seed of the score "nleep".
+        Seed of the scores "nleep" and "auto".
     verbose : int, default=0
         Show a progress bar for each backbone if not 0.
 
@@ -99,12 +104,16 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
     ranking_ : Bunch
         Columns of a table, highest score first (``pandas.DataFrame(search.ranking_)``): ``backbone``, ``score``,
         ``cv_score`` (mean over the folds, NaN where there was none), ``seconds``, ``parameters``, ``n_features``.
+        With ``refit="ensemble"`` also ``ensemble_weight``.
     best_index_ : int
-        Row of the winner in ``ranking_``.
+        Row of the winner in ``ranking_``; with ``refit="ensemble"`` that of the greatest weight.
     best_backbone_ : str
         Its name.
     best_estimator_ : sklearn.pipeline.Pipeline
-        A :class:`PretrainedFeatureExtractor` with the winner, and the estimator, fitted on all rows.
+        A :class:`PretrainedFeatureExtractor` with the winner, and the estimator, fitted on all rows; with
+        ``refit="ensemble"`` a ``VotingClassifier`` or ``VotingRegressor`` of such pipelines.
+    ensemble_weights_ : dict of str to float or None
+        Weights of the backbones that are averaged, greatest first; they sum to one. None with ``refit=True``.
     classes_ : ndarray of shape (n_classes,)
         Class labels, of classifiers.
     n_features_in_ : int
@@ -122,6 +131,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
     ----------
     .. [1] K. You, Y. Liu, Z. Zhang, J. Wang, M. I. Jordan, M. Long, "Ranking and Tuning Pre-trained Models: A New
        Paradigm for Exploiting Model Hubs", Journal of Machine Learning Research 23, 2022.
+    .. [2] R. Caruana, A. Niculescu-Mizil, G. Crew, A. Ksikes, "Ensemble Selection from Libraries of Models", ICML 2004.
 
     Examples
     --------
@@ -148,6 +158,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         "backbones": "no_validation",  # read_backbones says more than a type list could
         "ranking_score": [StrOptions(set(SCORES)), callable],
         "refine": [Interval(Integral, 0, None, closed="left")],
+        "refit": "no_validation",  # check_refit says what the words mean
         "cv": ["cv_object"],
         "scoring": [str, callable, None],
         "weights": [str, os.PathLike, None],
@@ -163,8 +174,9 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         estimator: Any = None,
         backbones: Sequence[Any] | Mapping[str, Any] = ("sktransfer_mini",),
         *,
-        ranking_score: str | Callable[[np.ndarray, np.ndarray], float] = "logme",
+        ranking_score: str | Callable[[np.ndarray, np.ndarray], float] = "auto",
         refine: int = 3,
+        refit: bool | str = True,
         cv: Any = 5,
         scoring: str | Callable | None = None,
         weights: str | os.PathLike[str] | None = "pretrained",
@@ -186,6 +198,7 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         self.backbones = backbones
         self.ranking_score = ranking_score
         self.refine = refine
+        self.refit = refit
         self.cv = cv
         self.scoring = scoring
         self.weights = weights
@@ -223,14 +236,16 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         Raises
         ------
         ValueError
-            If `backbones` is empty, has two of one name, or none that could be loaded, or if the score cannot be
-            computed from these labels.
+            If `backbones` is empty, has two of one name, or none that could be loaded, if the score cannot be
+            computed from these labels, or if ``refit="ensemble"`` comes with ``refine=0`` or with a classifier that
+            gives no probabilities.
         WeightsNotFoundError
             If weights cannot be had and ``on_error="raise"``.
         """
-        estimator = self._given
-        y = self._read_labels(y, is_classifier(estimator))
+        estimator, are_classes = self._given, is_classifier(self._given)
+        y = self._read_labels(y, are_classes)
         check_consistent_length(X, y)
+        averages = self._check_refit(y)
         kept = max(1, self.refine)
         rows: list[Ranked] = []
         for row in rank(
@@ -239,20 +254,40 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
             X,
             y,
             score=self.ranking_score,
-            task="classification" if is_classifier(estimator) else "regression",
+            task="classification" if are_classes else "regression",
             on_error=self.on_error,
             random_state=self.random_state,
         ):
             rows = best_first([*rows, row])
             # Features of those that cannot win any more are let go.
             rows[kept:] = [loser._replace(extractor=None, features=None) for loser in rows[kept:]]
-        cv_scores = self._cross_validate(estimator, rows, y)
+        cv = check_cv(fewer_folds(self.cv, y) if are_classes else self.cv, y, classifier=are_classes)
+        folds = list(cv.split(np.zeros(len(y)), y)) if self.refine else []
+        found = [
+            refine(
+                estimator,
+                row.features,
+                y,
+                folds,
+                name=row.named.name,
+                scoring=self.scoring,
+                error_score=self.error_score,
+                answers=averages,
+            )
+            for row in rows[: self.refine]
+            if row.features is not None
+        ]
+        cv_scores = np.full(len(rows), np.nan)
+        cv_scores[: len(found)] = [score for score, _ in found]
         self.best_index_ = 0 if np.isnan(cv_scores).all() else int(np.nanargmax(cv_scores))
-        winner = rows[self.best_index_]
-        self.ranking_ = as_ranking(rows, cv_score=cv_scores)
-        self.best_backbone_ = winner.named.name
-        fitted = clone(estimator).fit(winner.features, y)
-        self.best_estimator_ = Pipeline([("extractor", winner.extractor), ("estimator", fitted)])
+        weights = None
+        if averages:
+            weights = self._weigh([answers for _, answers in found], y, folds, len(rows))
+            self.best_index_ = int(np.argmax(weights))
+        self.best_estimator_ = self._refit(estimator, rows, y, weights)
+        shares = {} if weights is None else {"ensemble_weight": weights}
+        self.ranking_ = as_ranking(rows, cv_score=cv_scores, **shares)
+        self.best_backbone_ = rows[self.best_index_].named.name
         return self
 
     def _read_labels(self, y, are_classes):
@@ -267,29 +302,50 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         options = {name: getattr(self, name) for name in self._extractor_parameters}
         return PretrainedFeatureExtractor(named.backbone, weights=named.weights, **options)
 
-    def _cross_validate(self, estimator, rows, y):
-        """Mean scores of the best rows over the same folds, NaN for the others."""
-        means = np.full(len(rows), np.nan)
-        if self.refine:
-            cv = check_cv(self.cv, y, classifier=is_classifier(estimator))
-            folds = list(cv.split(np.zeros(len(y)), y))
-        for place, row in enumerate(rows[: self.refine]):
-            if row.features is not None:
-                means[place] = self._mean_score(estimator, row, y, folds)
-        return means
-
-    def _mean_score(self, estimator, row, y, folds):
-        options = {"cv": folds, "scoring": self.scoring, "error_score": self.error_score}
-        try:
-            return np.mean(cross_val_score(estimator, row.features, y, **options))
-        except ValueError as error:
-            # scikit-learn gives up where every fold of one candidate fails; here there are others.
-            if self.error_score == "raise":
-                raise
-            warnings.warn(
-                f"Backbone {row.named.name!r} has no score: {error}", FitFailedWarning, stacklevel=caller_level()
+    def _check_refit(self, y: np.ndarray) -> bool:
+        """Say whether an average is asked for, and refuse one that cannot be."""
+        averages = check_refit(self.refit)
+        if averages and not self.refine:
+            raise ValueError(
+                "refit='ensemble' weighs backbones by cross-validation, of which refine=0 leaves none. Set refine to "
+                "how many may be averaged, or refit=True."
             )
-            return float(self.error_score)
+        if averages and y.ndim > 1:
+            raise ValueError(f"refit='ensemble' averages one column of y, got {y.shape[1]}. Set refit=True.")
+        if averages and is_classifier(self._given):
+            check_probabilities(self._given, name=type(self._given).__name__)
+        return averages
+
+    def _weigh(self, answers, y, folds, n_rows):
+        """Weights of an average, one for each row of the ranking."""
+        places = [place for place, known in enumerate(answers) if known is not None]
+        if not places:
+            raise ValueError(
+                "refit='ensemble': none of the backbones was fitted on every fold, so that there is nothing to weigh "
+                "them by; the warnings say why."
+            )
+        weights = np.zeros(n_rows)
+        classes = np.unique(y) if is_classifier(self._given) else None
+        tested = y[np.concatenate([test for _, test in folds])]
+        weights[places] = greedy_weights(np.stack([answers[place] for place in places]), tested, classes)
+        return weights
+
+    def _refit(self, estimator, rows, y, weights):
+        """Fit on all rows what predicts in the end, the winner or the average."""
+
+        def pipeline(row):
+            fitted = clone(estimator).fit(row.features, y)
+            return Pipeline([("extractor", row.extractor), ("estimator", fitted)])
+
+        self.ensemble_weights_ = None
+        if weights is None:
+            return pipeline(rows[self.best_index_])
+        chosen = [place for place in np.argsort(-weights, kind="stable") if weights[place]]
+        names = [rows[place].named.name for place in chosen]
+        self.ensemble_weights_ = dict(zip(names, weights[chosen].tolist(), strict=True))
+        return average(
+            self.ensemble_weights_, [pipeline(rows[place]) for place in chosen], y, of_classes=is_classifier(estimator)
+        )
 
     @property
     def _given(self):
@@ -314,18 +370,24 @@ class BackboneSearch(BackboneHolderMixin, WinnerMixin, MetaEstimatorMixin, BaseE
         return float(check_scoring(self.best_estimator_, self.scoring)(self.best_estimator_, X, y))
 
     @property
+    def _extractor_of_the_best(self):
+        """The first step of the pipeline that predicts, or of the one with the greatest weight."""
+        best = self.best_estimator_
+        return best[0] if self.ensemble_weights_ is None else best.estimators_[0].estimator[0]
+
+    @property
     def n_features_in_(self) -> int:
         """Number of columns, where the pictures came flattened."""
-        return self.best_estimator_[0].n_features_in_
+        return self._extractor_of_the_best.n_features_in_
 
     @property
     def feature_names_in_(self) -> np.ndarray:
         """Names of the columns, where X was a data frame with string names."""
-        return self.best_estimator_[0].feature_names_in_
+        return self._extractor_of_the_best.feature_names_in_
 
     def _as_backbone(self):
         check_is_fitted(self)
-        return self.best_estimator_[0]._as_backbone()
+        return self._extractor_of_the_best._as_backbone()
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from sklearn.exceptions import FitFailedWarning
 
 from sktransfer.utils._messages import caller_level
 
-__all__ = ["Candidate", "Clock", "halve", "lead", "tabulate"]
+__all__ = ["Candidate", "Clock", "halve", "lead", "report", "tabulate"]
 
 
 class Clock:
@@ -52,6 +52,8 @@ class Candidate:
         Of the folds that it has met, in their order.
     fit_seconds, score_seconds : list of float
         The same.
+    answers : dict of int to ndarray
+        What it said of the test rows of each fold, where that is kept.
     full_seconds : float
         Seconds that a fit to all rows would take, by the longest of the fits so far; 0 before the first.
     outcome : str
@@ -63,6 +65,7 @@ class Candidate:
     scores: list = field(default_factory=list)
     fit_seconds: list = field(default_factory=list)
     score_seconds: list = field(default_factory=list)
+    answers: dict = field(default_factory=dict)
     full_seconds: float = 0.0
     outcome: str = ""
 
@@ -96,6 +99,7 @@ def halve(
     factor: int,
     clock: Clock,
     error_score: str | float = np.nan,
+    n_kept: int = 1,
 ) -> Candidate:
     """Run the race and return the winner.
 
@@ -119,6 +123,8 @@ def halve(
         The budget.
     error_score : "raise" or float, default=nan
         The score of a fold in which a candidate fails; with nan it is out of the race.
+    n_kept : int, default=1
+        How many go on at least, as long as there are folds.
 
     Returns
     -------
@@ -141,7 +147,7 @@ def halve(
         # Who has run out of time keeps what it has shown.
         contenders += [candidate for candidate in alive if candidate not in met and candidate.scores and fold]
         ranked = sorted(met, key=lambda candidate: -candidate.mean_score)
-        alive = ranked[: max(math.ceil(len(ranked) / factor), 1)]
+        alive = ranked[: max(math.ceil(len(ranked) / factor), n_kept)]
         for candidate in ranked[len(alive) :]:
             candidate.outcome = f"behind after {_folds(fold + 1)}"
         if not alive or (len(alive) < 2 and fold):
@@ -208,8 +214,13 @@ def _tries(candidate, fold, share, left, evaluate, error_score):
     return True
 
 
-def tabulate(candidates: Sequence[Candidate], n_folds: int) -> dict[str, Any]:
-    """Lay the race out as the ``cv_results_`` of scikit-learn's searches; folds not met are NaN."""
+def tabulate(
+    candidates: Sequence[Candidate], n_folds: int, weights: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """Lay the race out as the ``cv_results_`` of scikit-learn's searches; folds not met are NaN.
+
+    `weights`, by names of candidates, are those of an ensemble; None for no such column.
+    """
 
     def mean(values):
         return float(np.mean(values)) if values else np.nan
@@ -218,6 +229,7 @@ def tabulate(candidates: Sequence[Candidate], n_folds: int) -> dict[str, Any]:
     for row, candidate in zip(scores, candidates, strict=True):
         row[: len(candidate.scores)] = candidate.scores
     means = np.array([mean(candidate.scores) for candidate in candidates])
+    shares = {} if weights is None else {"ensemble_weight": np.array([weights.get(c.name, 0.0) for c in candidates])}
     ranks = rankdata([(math.inf if math.isnan(value) else -value) for value in means], method="min")
     return {
         "strategy": np.array([candidate.name for candidate in candidates], dtype=object),
@@ -228,8 +240,41 @@ def tabulate(candidates: Sequence[Candidate], n_folds: int) -> dict[str, Any]:
         "mean_fit_time": np.array([mean(candidate.fit_seconds) for candidate in candidates]),
         "mean_score_time": np.array([mean(candidate.score_seconds) for candidate in candidates]),
         **{f"split{fold}_test_score": scores[:, fold] for fold in range(n_folds)},
+        **shares,
         "outcome": np.array([candidate.outcome for candidate in candidates], dtype=object),
     }
+
+
+def report(
+    winner: Candidate,
+    candidates: Sequence[Candidate],
+    n_folds: int,
+    seconds: float,
+    *,
+    budget: float | None,
+    weights: Mapping[str, float] | None = None,
+) -> str:
+    """Say in plain words what was tried and found, the baseline being the first of the candidates."""
+    baseline = candidates[0]
+    used = f"{winner.name} is the strategy used: "
+    if weights is not None:
+        members = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
+        used = f"An average is used: {members}. {winner.name} is the best alone: "
+    lines = [f"{used}mean score {winner.mean_score:.3f} on {len(winner.scores)} of {n_folds} folds."]
+    if not baseline.scores:
+        lines.append(f"{baseline.name}, the baseline, failed, so that nothing is compared with it.")
+    elif winner is not baseline:
+        ahead = lead(winner, baseline)
+        lines.append(f"It is {ahead:+.3f} ahead of {baseline.name}, the baseline, on the same folds.")
+    else:
+        lines.append("It is the baseline: nothing that was tried is ahead of it.")
+    lines += [
+        f"- {c.name}: {f'{c.mean_score:.3f}' if c.scores else 'no score'}, "
+        f"{f'{c.mean_seconds:.1f} s a fold, ' if c.scores else ''}{c.outcome}"
+        for c in candidates
+    ]
+    limit = "" if budget is None else f" of {budget:g}"
+    return "\n".join([*lines, f"The search took {seconds:.1f}{limit} s."])
 
 
 def _folds(n):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from sktransfer.domains import Evaluator
+from sktransfer.domains import Evaluator, take_rows
 from sktransfer.model_selection._halving import Candidate, Clock, halve
 
 __all__ = ["run_race"]
@@ -22,6 +22,8 @@ def run_race(
     factor: int,
     clock: Clock,
     error_score: str | float = np.nan,
+    n_kept: int = 1,
+    answer: Callable[[Any, Any], np.ndarray] | None = None,
     show: bool = False,
 ) -> Candidate:
     """Run :func:`halve` on folds, and return the winner.
@@ -34,8 +36,10 @@ def run_race(
         The rows. With domains, all target rows are scored in each fold: their labels taught nothing.
     folds : sequence of (train, test)
         Row numbers.
-    factor, clock, error_score
+    factor, clock, error_score, n_kept
         As for :func:`halve`.
+    answer : callable or None, default=None
+        ``answer(model, X)``: what is kept, as ``answers`` of the candidate, of a model and the test rows of its fold.
     show : bool, default=False
         Whether to show a bar of the fits.
 
@@ -51,11 +55,13 @@ def run_race(
             bar.set_postfix_str(f"fold {fold + 1}, {candidate.name}")
             deadline = end_trainings(time.monotonic() + seconds) if math.isfinite(seconds) else None
             found = evaluator.evaluate(candidate.estimator, *folds[fold], deadline=deadline)
+            if answer is not None:
+                candidate.answers[fold] = answer(found.model, take_rows(evaluator.X, folds[fold][1]))
             bar.update()
             return found.score, found.fit_seconds, found.score_seconds
 
         shares = [len(train) / len(evaluator.y) for train, _ in folds]
-        return halve(candidates, shares, evaluate, factor=factor, clock=clock, error_score=error_score)
+        return halve(candidates, shares, evaluate, factor=factor, clock=clock, error_score=error_score, n_kept=n_kept)
 
 
 def end_trainings(at: float) -> Callable[[Any], None]:

@@ -34,7 +34,9 @@ __all__ = ["SCORES", "NamedBackbone", "Ranked", "as_ranking", "best_first", "ran
 
 # The probabilities of the source classes take the place of features.
 _OF_SOURCE_CLASSES = {"leep", "nce"}
-SCORES = ("gbc", "h_score", "leep", "logme", "nce", "nleep", "parc", "sfda", "transrate")
+SCORES = ("auto", "gbc", "h_score", "leep", "logme", "nce", "nleep", "parc", "sfda", "transrate")
+# PARC compares all pairs of rows; of so many it costs less than features do.
+_ENOUGH_ROWS = 2000
 _TASKS = ("auto", "classification", "regression")
 
 
@@ -64,7 +66,7 @@ def rank_backbones(
     X: Any,
     y: Any,
     *,
-    score: str | Callable[[np.ndarray, np.ndarray], float] = "logme",
+    score: str | Callable[[np.ndarray, np.ndarray], float] = "auto",
     task: str = "auto",
     weights: str | os.PathLike[str] | None = "pretrained",
     layer: int | str | Sequence[int | str | None] | None = None,
@@ -95,13 +97,14 @@ def rank_backbones(
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Classes, or numbers to be predicted. Rows without a label are left out: NaN or None, and -1 of integers that
         hold at least two other classes.
-    score : str or callable, default="logme"
+    score : str or callable, default="auto"
+        "auto" takes "parc" for classes, on at most 2,000 rows drawn by `random_state`, and "logme" for numbers. Or
         "logme", "h_score" (shrunk), "nleep", "transrate", "parc", "gbc" or "sfda" of the features; "leep" or "nce" of
         the classes of the source task, for backbones that came with their classifier; or a callable
         ``(features, y) -> float``, higher for better.
     task : {"auto", "classification", "regression"}, default="auto"
         What `y` is. "auto" takes floats with fractions and several columns for numbers, everything else for classes;
-        say "regression" where numbers have no fractions. Numbers are scored by "logme" or a callable.
+        say "regression" where numbers have no fractions. Numbers are scored by "auto", "logme" or a callable.
     weights : str, path-like or None, default="pretrained"
         Weights of the backbones that come without their own, as in :func:`load_backbone`.
     layer : None, int, str or list of these, default=None
@@ -126,7 +129,7 @@ def rank_backbones(
         What a backbone does that cannot be loaded, or whose features cannot be scored: raise, or become a last row with
         NaN as its score, and a warning.
     random_state : int, RandomState or None, default=None
-        Seed of "nleep"; the same for all backbones.
+        Seed of "nleep" and of the rows of "auto"; the same for all backbones.
     verbose : int, default=0
         Show a progress bar for each backbone if not 0.
 
@@ -296,15 +299,16 @@ def _score_function(score, task, random_state):
         return score
     if score not in SCORES:
         raise ValueError(unknown_option("score", score, SCORES, others="a callable (features, y) -> float"))
-    if score == "logme":
+    if score == "logme" or (score == "auto" and task == "regression"):
         return lambda features, y: logme_score(features, y, task=task)
     if task == "regression":
         raise ValueError(
-            f"score={score!r} is of classes, and y holds numbers. Use score='logme' or a callable, or say "
+            f"score={score!r} is of classes, and y holds numbers. Use score='auto', 'logme' or a callable, or say "
             "task='classification'."
         )
     seed = check_random_state(random_state).randint(2**31 - 1)
     return {
+        "auto": lambda features, y: _parc_of_some(features, y, seed),
         "gbc": gbc_score,
         "h_score": lambda features, y: h_score(features, y, shrinkage=True),
         "leep": leep_score,
@@ -314,6 +318,13 @@ def _score_function(score, task, random_state):
         "sfda": sfda_score,
         "transrate": transrate_score,
     }[score]
+
+
+def _parc_of_some(features, y, seed):
+    rows = np.arange(len(y))
+    if len(rows) > _ENOUGH_ROWS:
+        rows = np.sort(np.random.RandomState(seed).permutation(rows)[:_ENOUGH_ROWS])
+    return parc_score(features[rows], y[rows])
 
 
 def _read_targets(y, task):

@@ -19,10 +19,9 @@ from sktransfer.weighting import LabelShiftWeighter
 
 __all__ = ["ON_REQUEST", "features_of", "make_strategies"]
 
-# Known by name, but not tried unless asked for: it has never paid with few pictures, and costs as much as all others.
-ON_REQUEST = ("from_scratch",)
-# Rates at which whole networks learn, with few samples.
-_RATE, _RATE_OF_TEXTS = 3e-4, 5e-5
+# Known by name, but not tried unless asked for. From scratch has never paid with few pictures, and costs as much as all
+# others; "lora" needs a package that may not be there; "gradual" ends near "full".
+ON_REQUEST = ("gradual", "lora", "from_scratch")
 
 _ADAPTERS = {
     "coral": CORALAdapter,
@@ -111,19 +110,15 @@ def _to_target(reading, target_domain):
 
 
 def _tuned(training, with_target):
-    # What trains whole keeps the source's normalisation: with few pictures it did best (benchmarks/accuracy).
-    of_texts = issubclass(kind_of(training), TextBackbone)
-    whole = {"schedule": "cosine", "batch_norm": "frozen", "lr": _RATE_OF_TEXTS if of_texts else _RATE}
-    probed = {**whole, "trainable": "all", "probe_epochs": training["max_epochs"]}
-    made = {"head": FineTunedClassifier(**training, recipe="head")}
+    """Networks trained by the recipes of these names; "last_stages" by the one that is nobody's choice."""
     if with_target:
-        return made
-    made |= {
-        "last_stages": FineTunedClassifier(**training, recipe=Recipe(**whole, trainable=2)),
-        "full": FineTunedClassifier(**training, recipe="full"),
-        "lp_ft": FineTunedClassifier(**training, recipe=Recipe(**probed)),
+        return {"head": FineTunedClassifier(**training, recipe="head")}
+    made = {
+        "head": FineTunedClassifier(**training, recipe="head"),
+        "last_stages": FineTunedClassifier(**training, trainable=2),
+        **{name: FineTunedClassifier(**training, recipe=name) for name in ("full", "lp-ft", "gradual", "lora")},
     }
-    if not of_texts:  # whose words are in the weights
+    if not issubclass(kind_of(training), TextBackbone):  # whose words are in the weights
         scratch = Recipe(trainable="all", schedule="cosine", lr=3e-3)
         made["from_scratch"] = FineTunedClassifier(**altered(training, weights=None), recipe=scratch)
     return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,6 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import validate_data
 
@@ -36,9 +36,11 @@ from sktransfer.domains import (
 from sktransfer.exceptions import NegativeTransferWarning
 from sktransfer.few_labels import watch_twins
 from sktransfer.metrics import evidence_of_models
-from sktransfer.model_selection._halving import Candidate, Clock, lead, tabulate
+from sktransfer.model_selection._ensemble import answers_of, check_averaged, check_refit, fit_ensemble
+from sktransfer.model_selection._halving import Candidate, Clock, report, tabulate
 from sktransfer.model_selection._neighborhood_scorer import TransferEvidenceScorer
 from sktransfer.model_selection._race import run_race
+from sktransfer.model_selection._refinement import half_and_folds
 from sktransfer.model_selection._scorers import asks_for_domains
 from sktransfer.model_selection._strategies import ON_REQUEST, features_of, make_strategies
 from sktransfer.model_selection._winner import WinnerMixin
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TransferSearchCV"]
 
+# So many strategies meet all folds where they are to be averaged.
+_N_KEPT = 3
 _READING = ("backbone", "weights", "image_size", "image_shape", "batch_size", "device", "cache", "n_jobs")
 
 
@@ -66,8 +70,9 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
 
     Without a target domain the labels of `y` decide, and the strategies are ``"no_transfer"`` (the baseline: a linear
     model on the pixels of thumbnails), ``"frozen_prototypes"``, ``"frozen_linear"`` and ``"frozen_knn"`` on frozen
-    features, and networks fine-tuned: ``"head"``, ``"last_stages"``, ``"full"`` and ``"lp_ft"`` (the head first, then
-    everything); ``"from_scratch"`` on request. With a target domain, whose labels are not read, they are
+    features, and networks fine-tuned by the recipes of these names (see :class:`Recipe`), ``"head"``, ``"full"`` and
+    ``"lp-ft"``, and ``"last_stages"``, which is ``trainable=2`` and nothing else; ``"gradual"``, ``"lora"`` and
+    ``"from_scratch"`` on request. With a target domain, whose labels are not read, they are
     ``"no_adaptation"`` (the baseline: a linear model on frozen features of the source), ``"prototypes"``, ``"coral"``,
     ``"subspace_alignment"``, ``"jda"`` and ``"label_shift"`` on frozen features, ``"head"``, and the deep methods
     ``"mcc"``, ``"bnm"`` and ``"dsan"``.
@@ -88,7 +93,8 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         one :class:`TransferEvidenceScorer`, which needs no labels of the target.
     cv : int, splitter or iterable, default=5
         Folds: an int for that many stratified ones, behind the first of halves; with a target domain without that,
-        and with rows of every domain in each. A splitter gives all folds, and gets the domain labels as its groups.
+        and with rows of every domain in each. Fewer where no class has as many rows. A splitter gives all folds, and
+        gets the domain labels as its groups.
     factor : int, default=3
         After each fold, the best ``1 / factor`` of the strategies go on.
     time_budget : float or None, default=None
@@ -98,13 +104,19 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
     error_score : "raise" or float, default=nan
         The score of a fold in which a strategy fails, as in scikit-learn's searches; with nan the strategy is out of
         the race, with a warning.
+    refit : True or "ensemble", default=True
+        What predicts in the end. True: the winner. ``"ensemble"``: an average of the probabilities of the best, which
+        is better than a choice where labels are so few that the folds cannot tell the strategies apart. Three at least
+        then meet all folds, and greedy selection on what they say of the test rows weighs them and the baseline [2]_;
+        each that has a weight is fitted once, as far as `time_budget` goes. Not with a target domain, for the weights
+        need labels.
     guard : bool, default=False
         With a target domain, whether to fit the baseline too, outside `time_budget`, and to fall back to it, with a
         ``NegativeTransferWarning``, where :func:`transfer_evidence` does not speak for the winner.
     target_domain : label or list of labels, default="target"
         Which labels of `sample_domain` are the target; all others are sources.
-    max_epochs : int, default=20
-        Epochs of the networks that are trained.
+    max_epochs : int or None, default=None
+        Epochs of the networks that are trained; None for as many as the recipe of each says.
     batch_size : int, default=32
         Pictures a step.
     image_size : int, tuple of int or None, default=None
@@ -128,16 +140,18 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
     best_strategy_ : str
         Name of the winner; of the baseline, if the guard fell back to it.
     best_estimator_ : estimator
-        The winner, fitted to all rows.
+        The winner, fitted to all rows; with ``refit="ensemble"`` a ``VotingClassifier`` of fitted strategies.
     best_score_ : float
-        Its mean score over the folds that it has met.
+        Mean score of the winner over the folds that it has met.
+    ensemble_weights_ : dict of str to float or None
+        Weights of the strategies that are averaged, greatest first; they sum to one. None with ``refit=True``.
     baseline_ : str
         Name of the baseline.
     cv_results_ : dict of ndarray
         One entry a strategy, cheapest first: ``strategy``, ``mean_test_score``, ``std_test_score``,
         ``rank_test_score``, ``n_folds``, ``mean_fit_time``, ``mean_score_time``, ``split<i>_test_score`` (NaN where it
-        did not come to that fold; the first is that of halves) and ``outcome`` in words. Means of strategies that met
-        different folds are not comparable to the last digit.
+        did not come to that fold; the first is that of halves) and ``outcome`` in words; with ``refit="ensemble"``
+        ``ensemble_weight``. Means of strategies that met different folds are not comparable to the last digit.
     report_ : str
         What was tried and found, in plain words.
     evidence_ : Bunch or None
@@ -167,6 +181,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
     ----------
     .. [1] K. Jamieson, A. Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization",
        AISTATS 2016.
+    .. [2] R. Caruana, A. Niculescu-Mizil, G. Crew, A. Ksikes, "Ensemble Selection from Libraries of Models", ICML 2004.
 
     Examples
     --------
@@ -192,9 +207,10 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         "factor": [Interval(Integral, 2, None, closed="left")],
         "time_budget": [Interval(Real, 0, None, closed="neither"), None],
         "error_score": [StrOptions({"raise"}), Real],
+        "refit": "no_validation",  # check_refit says what the words mean
         "guard": ["boolean"],
         "target_domain": "no_validation",
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -210,9 +226,10 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         factor: int = 3,
         time_budget: float | None = None,
         error_score: str | float = np.nan,
+        refit: bool | str = True,
         guard: bool = False,
         target_domain: Any = "target",
-        max_epochs: int = 20,
+        max_epochs: int | None = None,
         batch_size: int = 32,
         image_size: int | tuple[int, int] | None = None,
         image_shape: tuple[int, ...] | None = None,
@@ -230,6 +247,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         self.factor = factor
         self.time_budget = time_budget
         self.error_score = error_score
+        self.refit = refit
         self.guard = guard
         self.target_domain = target_domain
         self.max_epochs = max_epochs
@@ -268,9 +286,10 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         DomainError
             If `sample_domain` names no source or no target row.
         ValueError
-            If a strategy is not known, or ``backbone=None`` comes without a target domain.
+            If a strategy is not known, or ``backbone=None`` comes without a target domain, or ``refit="ensemble"``
+            with one, or with a strategy that gives no probabilities.
         """
-        clock = Clock(self.time_budget)
+        clock, averages = Clock(self.time_budget), check_refit(self.refit)
         y = labels_of_fit(y, caller=type(self).__name__)
         check_consistent_length(X, y)
         if sample_domain is not None or missing_labels(y).any():
@@ -284,6 +303,8 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         X = self._check_rows(X)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         candidates = self._candidates(domains is not None, seed)
+        if averages:
+            check_averaged(candidates, with_target=domains is not None)
         self.baseline_, baseline = candidates[0].name, candidates[0]
         self.scorer_ = self._choose_scorer(baseline.estimator, domains)
         evaluator = Evaluator(X, y, domains, self._score_rows)
@@ -295,14 +316,23 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
             factor=self.factor,
             clock=clock,
             error_score=self.error_score,
+            n_kept=_N_KEPT if averages else 1,
+            answer=partial(answers_of, classes=np.unique(plain_labels(labels))) if averages else None,
             show=bool(self.verbose),
         )
-        self.best_estimator_ = evaluator.fit(clone(winner.estimator), np.arange(len(y)))
+        self.ensemble_weights_: dict[str, float] | None = None
+        if averages:
+            fitted = fit_ensemble(candidates, evaluator, folds, clock=clock)
+            self.best_estimator_, self.ensemble_weights_ = fitted
+        else:
+            self.best_estimator_ = evaluator.fit(clone(winner.estimator), np.arange(len(y)))
         winner = self._guarded(winner, baseline, evaluator)
         self.best_strategy_, self.best_score_ = winner.name, winner.mean_score
-        self.n_folds_, self.cv_results_ = len(folds), tabulate(candidates, len(folds))
+        self.n_folds_, self.cv_results_ = len(folds), tabulate(candidates, len(folds), self.ensemble_weights_)
         self.seconds_ = clock.seconds
-        self.report_ = self._report(winner, candidates)
+        self.report_ = report(
+            winner, candidates, len(folds), self.seconds_, budget=self.time_budget, weights=self.ensemble_weights_
+        )
         return self
 
     def _dense_reason(self) -> str:
@@ -382,11 +412,7 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
             return split_rows(self.cv, X, y, None if domains is None else domains.names)
         if domains is not None:
             return list(domain_folds(domains, y, n_splits=int(self.cv), random_state=seed))
-        rows = np.zeros(len(y))
-        folds = list(StratifiedKFold(self.cv, shuffle=True, random_state=seed).split(rows, y))
-        # Half of the rows teach faster than the folds' larger part, and the other half tells more than their smaller.
-        half = next(StratifiedKFold(2, shuffle=True, random_state=seed).split(rows, y))
-        return [half, *folds] if int(self.cv) > 2 else folds
+        return half_and_folds(int(self.cv), y, seed)
 
     def _guarded(self, winner: Candidate, baseline: Candidate, evaluator: Evaluator) -> Candidate:
         """Return the baseline, fitted, if the evidence is against the winner."""
@@ -409,27 +435,6 @@ class TransferSearchCV(LabelledScoreMixin, WinnerMixin, ClassifierMixin, MetaEst
         winner.outcome = "best by its score, but dropped by the guard"
         self.best_estimator_, baseline.outcome = unadapted, "best"
         return baseline
-
-    def _report(self, winner: Candidate, candidates: list[Candidate]) -> str:
-        baseline = candidates[0]
-        n = len(winner.scores)
-        lines = [
-            f"{winner.name} is the strategy used: mean score {winner.mean_score:.3f} on {n} of {self.n_folds_} folds."
-        ]
-        if not baseline.scores:
-            lines.append(f"{baseline.name}, the baseline, failed, so that nothing is compared with it.")
-        elif winner is not baseline:
-            ahead = lead(winner, baseline)
-            lines.append(f"It is {ahead:+.3f} ahead of {baseline.name}, the baseline, on the same folds.")
-        else:
-            lines.append("It is the baseline: nothing that was tried is ahead of it.")
-        lines += [
-            f"- {c.name}: {f'{c.mean_score:.3f}' if c.scores else 'no score'}, "
-            f"{f'{c.mean_seconds:.1f} s a fold, ' if c.scores else ''}{c.outcome}"
-            for c in candidates
-        ]
-        budget = "" if self.time_budget is None else f" of {self.time_budget:g}"
-        return "\n".join([*lines, f"The search took {self.seconds_:.1f}{budget} s."])
 
     @property
     def _given(self) -> Any:

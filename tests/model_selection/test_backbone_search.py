@@ -8,12 +8,20 @@ from common_frozen import count_pictures, make_pictures
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold, cross_val_score, cross_validate
+from sklearn.model_selection import (
+    GridSearchCV,
+    KFold,
+    StratifiedKFold,
+    cross_val_predict,
+    cross_val_score,
+    cross_validate,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 from sktransfer import BackboneSearch, FineTunedClassifier, PretrainedFeatureExtractor, clear_cache, rank_backbones
 from sktransfer.exceptions import WeightsNotFoundError
+from sktransfer.model_selection._ensemble import greedy_weights
 
 X = make_pictures(30, size=16)
 Y = np.array(["cat", "dog", "eel"] * 10)
@@ -84,7 +92,7 @@ def test_every_picture_passes_every_network_once(cache):
 
 
 def test_the_score_is_a_parameter(search):
-    assert search.get_params()["ranking_score"] == "logme"
+    assert search.get_params()["ranking_score"] == "auto"
     other = clone(search).set_params(ranking_score="parc", estimator__C=3.0)
     assert other.get_params()["ranking_score"] == "parc"
     assert other.get_params()["estimator__C"] == 3.0
@@ -103,14 +111,14 @@ def test_scoring():
 def test_pickle(search):
     again = pickle.loads(pickle.dumps(search))
     np.testing.assert_array_equal(again.predict_proba(X), search.predict_proba(X))
-    assert again.get_params()["ranking_score"] == "logme"
+    assert again.get_params()["ranking_score"] == "auto"
     assert len(pickle.dumps(search)) < 30_000
 
 
 def test_in_searches_and_cross_validation(search):
     assert cross_validate(search, X, Y, cv=2)["test_score"].shape == (2,)
     grid = GridSearchCV(
-        clone(search).set_params(refine=0), {"estimator__C": [0.1, 10.0], "ranking_score": ["logme", "parc"]}
+        clone(search).set_params(refine=0), {"estimator__C": [0.1, 10.0], "ranking_score": ["logme", "auto"]}
     )
     grid.set_params(cv=2).fit(X, Y)
     assert set(grid.best_params_) == {"estimator__C", "ranking_score"}
@@ -137,6 +145,49 @@ def test_regression():
     assert both.predict(X).shape == (30, 2)
     with pytest.raises(ValueError, match="score='parc' is of classes"):
         BackboneSearch(Ridge(), NAMES, ranking_score="parc", **TINY).fit(X, numbers)
+
+
+def test_an_ensemble_is_the_weighted_mean_of_its_pipelines(search):
+    clear_cache()
+    with count_pictures() as seen:
+        averaged = clone(search).set_params(refit="ensemble", refine=3).fit(X, Y)
+    assert sum(seen) == len(NAMES) * len(X)
+    weights, ranking = averaged.ensemble_weights_, averaged.ranking_
+    models = [make_pipeline(PretrainedFeatureExtractor(n, **TINY), LogisticRegression()) for n in ranking.backbone]
+    folds = list(StratifiedKFold(3).split(X, Y))
+    said = [cross_val_predict(model, X, Y, cv=folds, method="predict_proba") for model in models]
+    order = np.concatenate([test for _, test in folds])
+    expected = greedy_weights(np.stack(said)[:, order], Y[order], averaged.classes_)
+    np.testing.assert_allclose(ranking.ensemble_weight, expected)
+    assert weights == {n: w for n, w in sorted(zip(ranking.backbone, expected, strict=True), key=lambda p: -p[1]) if w}
+    mean = sum(weight * model.fit(X, Y).predict_proba(X) for model, weight in zip(models, expected, strict=True))
+    np.testing.assert_allclose(averaged.predict_proba(X), mean)
+    assert averaged.best_backbone_ == next(iter(weights))
+    assert averaged.score(X, Y) == np.mean(averaged.predict(X) == Y)
+    again = pickle.loads(pickle.dumps(averaged))
+    np.testing.assert_array_equal(again.predict_proba(X), averaged.predict_proba(X))
+    tuned = FineTunedClassifier(averaged, max_epochs=1, random_state=0).fit(X, Y)
+    assert tuned.backbone_.fingerprint == averaged.best_estimator_.estimators_[0].estimator[0].backbone_.fingerprint
+    assert search.ensemble_weights_ is None
+
+
+def test_an_ensemble_of_regressors():
+    numbers = X.mean(axis=(1, 2, 3))
+    averaged = BackboneSearch(Ridge(), NAMES, refit="ensemble", cv=KFold(3), **TINY).fit(X, numbers)
+    parts = zip(averaged.ensemble_weights_.values(), averaged.best_estimator_.estimators_, strict=True)
+    np.testing.assert_allclose(averaged.predict(X), sum(weight * part.predict(X) for weight, part in parts))
+    assert is_regressor(averaged)
+    with pytest.raises(ValueError, match="averages one column of y, got 2"):
+        clone(averaged).fit(X, np.column_stack([numbers, numbers]))
+
+
+def test_what_cannot_be_averaged():
+    with pytest.raises(ValueError, match="of which refine=0 leaves none"):
+        BackboneSearch(None, NAMES, refit="ensemble", refine=0, **TINY).fit(X, Y)
+    with pytest.raises(ValueError, match="'LinearSVC' gives none: it has no predict_proba"):
+        BackboneSearch(LinearSVC(), NAMES, refit="ensemble", **TINY).fit(X, Y)
+    with pytest.raises(ValueError, match=r"refit must be True, for the best candidate, or 'ensemble', .* got 'best'"):
+        BackboneSearch(None, NAMES, refit="best", **TINY).fit(X, Y)
 
 
 def test_methods_are_those_of_the_estimator():
@@ -217,7 +268,7 @@ class Vanishing(torch.nn.Module):
 def test_a_backbone_on_which_every_fit_fails_loses_the_search():
     X, y = np.random.default_rng(0).integers(0, 255, (12, 32, 32, 3), dtype=np.uint8), np.arange(12) % 2
     backbones = {"vanishing": Vanishing(), "mini": ("sktransfer_mini", None)}
-    search = BackboneSearch(PicksFolds(), backbones, refine=2, cv=2)
+    search = BackboneSearch(PicksFolds(), backbones, refine=2, cv=2, refit="ensemble")
     with pytest.warns(FitFailedWarning, match="'vanishing' has no score"):
         search.fit(X, y)
     assert search.best_backbone_ == "mini"
@@ -227,6 +278,7 @@ def test_a_backbone_on_which_every_fit_fails_loses_the_search():
     with pytest.warns(FitFailedWarning):
         search.set_params(error_score=0.0).fit(X, y)
     assert dict(zip(search.ranking_.backbone, search.ranking_.cv_score, strict=True))["vanishing"] == 0
+    assert search.ensemble_weights_ == {"mini": 1.0}
 
 
 def test_a_score_that_fails_for_one_backbone_leaves_the_others_in_the_ranking():

@@ -54,6 +54,17 @@ def test_a_third_goes_on_until_one_is_left():
     assert track.outcome("none") == "baseline"
 
 
+def test_three_that_are_kept_meet_all_folds():
+    scores = {"none": [0.0] * 3, **{name: [0.1 * i] * 3 for i, name in enumerate("abcde")}}
+    track = Track(scores)
+    assert track.run(n_kept=3) == "e"
+    assert [fold for _, fold in track.calls] == [0] * 6 + [1] * 4 + [2] * 4
+    assert track.outcome("c") == "runner-up"
+    two = Track({name: scores[name] for name in ("none", "a", "b")})
+    assert two.run(n_kept=3) == "b"
+    assert len(two.calls) == 9
+
+
 def test_slower_halving_uses_all_folds():
     track = Track({"none": [0.0] * 3, **{name: [0.1 * i] * 3 for i, name in enumerate("abcd")}})
     assert track.run(factor=2) == "d"

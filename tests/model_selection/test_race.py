@@ -69,6 +69,16 @@ def test_one_domain_is_plain_cross_validation():
     assert not hasattr(model[-1], "coef_")
 
 
+def test_what_a_model_says_of_its_test_rows_is_kept():
+    X, y = np.arange(16.0)[:, np.newaxis], np.arange(16) % 2
+    evaluator = Evaluator(X, y, None, without_domains(get_scorer("accuracy")))
+    candidate = Candidate("it", DummyClassifier(strategy="prior"))
+    folds = [(np.arange(8), np.arange(8, 16)), (np.arange(4, 16), np.arange(4))]
+    answer = lambda model, X: X[:, 0] + model.predict_proba(X)[:, 0]  # noqa: E731
+    run_race([candidate], evaluator, folds, factor=3, clock=Clock(None), answer=answer)
+    assert_array_equal(candidate.answers[0], X[8:, 0] + 0.5)
+
+
 def test_a_training_ends_at_its_deadline():
     X = np.random.default_rng(0).integers(0, 255, (40, 32, 32, 3)).astype(np.uint8)
     y = np.arange(40) % 2

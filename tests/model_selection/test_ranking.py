@@ -18,6 +18,7 @@ from sktransfer import (
     rank_backbones,
 )
 from sktransfer.exceptions import WeightsNotFoundError
+from sktransfer.model_selection import _ranking
 
 X = make_pictures(30, size=16)
 Y = np.array(["cat", "dog", "eel"] * 10)
@@ -43,6 +44,19 @@ def test_scores_are_those_of_the_features(score, function):
     expected = {name: function(features_of(name), Y) for name in NAMES}
     assert ranking.backbone == sorted(NAMES, key=lambda name: -expected[name])
     np.testing.assert_allclose(ranking.score, [expected[name] for name in ranking.backbone])
+
+
+def test_by_default_parc_of_so_many_rows(monkeypatch):
+    expected = {name: parc_score(features_of(name), Y) for name in NAMES}
+    ranking = rank_backbones(NAMES, X, Y, **TINY)
+    assert ranking.score.tolist() == [expected[name] for name in ranking.backbone]
+    monkeypatch.setattr(_ranking, "_ENOUGH_ROWS", 12)
+    seen = []
+    monkeypatch.setattr(_ranking, "parc_score", lambda features, y: seen.append((features, y)) or float(len(y)))
+    twins = {"a": "test_resnet", "b": "test_resnet"}
+    assert rank_backbones(twins, X, Y, random_state=0, **TINY).score.tolist() == [12, 12]
+    np.testing.assert_array_equal(seen[0][0], seen[1][0])
+    np.testing.assert_array_equal(seen[0][1], seen[1][1])
 
 
 @pytest.mark.parametrize("score", ["gbc", "nleep", "sfda", "transrate"])
@@ -122,7 +136,7 @@ def test_minus_one_beside_one_other_class_is_a_class():
 
 
 def test_numbers():
-    numbers = np.linspace(0.5, 7, len(X))
+    numbers = np.linspace(0.5, 7, len(X))  # of which "auto" takes LogME
     ranking = rank_backbones(["test_resnet"], X, numbers, **TINY)
     assert ranking.score[0] == pytest.approx(logme_score(features_of("test_resnet"), numbers, task="regression"))
     both = np.column_stack([numbers, -(numbers**2)])
@@ -181,7 +195,7 @@ def test_no_backbone_could_be_loaded():
         ("test_resnet", {}, "backbones='test_resnet': expected a list"),
         (["test_resnet", "test_resnet"], {}, "more than one named 'test_resnet'; pass a dict with a name for each"),
         ([("test_resnet", None, 3)], {}, r"has 3 entries; expected a pair \(backbone, weights\)"),
-        (NAMES, {"score": "logm"}, r"score must be one of \['gbc', .*\] or a callable.*Did you mean 'logme'\?"),
+        (NAMES, {"score": "logm"}, r"score must be one of \['auto', .*\] or a callable.*Did you mean 'logme'\?"),
         (NAMES, {"task": "sorting"}, "task must be one of"),
         (NAMES, {"on_error": "nan"}, r"on_error must be one of \['raise', 'skip'\], got 'nan'"),
         (NAMES, {"score": "parc", "task": "regression"}, "score='parc' is of classes, and y holds numbers"),

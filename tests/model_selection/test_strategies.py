@@ -3,6 +3,7 @@ import pytest
 from sklearn.base import clone
 
 from sktransfer import FineTunedClassifier, make_domain_shift, make_image_domains
+from sktransfer._nets._recipe import RECIPES
 from sktransfer.domains import check_domains, domain_parameters, fit_on_domains
 from sktransfer.model_selection._strategies import ON_REQUEST, make_strategies
 
@@ -26,17 +27,28 @@ def test_new_classes():
         "head",
         "last_stages",
         "full",
-        "lp_ft",
+        "lp-ft",
+        "gradual",
+        "lora",
         "from_scratch",
     ]
     assert baseline == "no_transfer"
     assert set(ON_REQUEST) <= set(strategies)
-    for name in ("head", "last_stages", "full", "lp_ft"):
+    for name in ("head", "last_stages", "full", "lp-ft", "gradual", "lora"):
         assert isinstance(strategies[name], FineTunedClassifier)
         assert strategies[name].image_size == 32
         assert strategies[name].random_state == 3
+        assert strategies[name].max_epochs == 2
     assert strategies["from_scratch"].weights is None
-    assert strategies["lp_ft"].recipe.probe_epochs == 2
+
+
+def test_networks_are_trained_by_the_recipes_of_their_names():
+    strategies, _ = made(with_target=False)
+    plain = FineTunedClassifier(**READING, **TRAINING, random_state=3)
+    for name in set(RECIPES) - {"auto"}:
+        assert strategies[name].get_params() == clone(plain).set_params(recipe=name).get_params()
+    assert strategies["last_stages"].get_params() == clone(plain).set_params(trainable=2).get_params()
+    assert made(with_target=True)[0]["head"].recipe == "head"
 
 
 @pytest.mark.parametrize("reading", [READING, None], ids=["pictures", "tables"])

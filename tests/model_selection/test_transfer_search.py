@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.svm import LinearSVC
 
 from sktransfer import (
     AdaptedClassifier,
@@ -21,6 +22,7 @@ from sktransfer import (
     oracle_scorer,
 )
 from sktransfer.exceptions import DomainError, NegativeTransferWarning
+from sktransfer.model_selection._ensemble import greedy_weights
 
 CHEAP = ["frozen_linear", "frozen_knn"]
 
@@ -39,6 +41,11 @@ def shifted():
 @pytest.fixture(scope="module")
 def fitted(pictures):
     return TransferSearchCV("sktransfer_mini", CHEAP, random_state=0).fit(*pictures)
+
+
+@pytest.fixture(scope="module")
+def averaged(pictures):
+    return TransferSearchCV("sktransfer_mini", CHEAP, cv=3, refit="ensemble", random_state=0).fit(*pictures)
 
 
 def tables(**params):
@@ -105,6 +112,65 @@ class TestPictures:
         assert search.best_strategy_ == "no_transfer"
         assert set(search.cv_results_["outcome"]) == {"best", "no time"}
         assert f"{search.seconds_:.1f} of 0.001 s" in search.report_
+
+
+class TestEnsemble:
+    def test_averages_the_best_by_their_weights(self, averaged, pictures):
+        X, y = pictures
+        weights, parts = averaged.ensemble_weights_, averaged.best_estimator_.named_estimators_
+        assert set(weights) <= {"no_transfer", *CHEAP}
+        assert sum(weights.values()) == pytest.approx(1)
+        expected = sum(weight * parts[name].predict_proba(X) for name, weight in weights.items())
+        np.testing.assert_allclose(averaged.predict_proba(X), expected)
+        assert_array_equal(averaged.predict(X), averaged.classes_[expected.argmax(axis=1)])
+        assert averaged.score(X, y) == np.mean(averaged.predict(X) == y)
+        assert averaged.report_.startswith("An average is used: ")
+        assert averaged.best_strategy_ in CHEAP
+
+    def test_weights_are_of_what_was_said_out_of_the_folds(self, averaged, pictures):
+        X, y = pictures
+        results = averaged.cv_results_
+        assert results["n_folds"].tolist() == [4, 4, 4]
+        seed = np.random.RandomState(0).randint(2**31 - 1)
+        folds = [next(StratifiedKFold(2, shuffle=True, random_state=seed).split(X, y))]
+        folds += list(StratifiedKFold(3, shuffle=True, random_state=seed).split(X, y))
+        candidates = averaged._candidates(False, seed)
+        said = [
+            np.concatenate([clone(c.estimator).fit(X[a], y[a]).predict_proba(X[b]) for a, b in folds])
+            for c in candidates
+        ]
+        tested = y[np.concatenate([b for _, b in folds])]
+        expected = greedy_weights(np.stack(said), tested, averaged.classes_, initial=np.array([0, 1, 1]))
+        np.testing.assert_allclose(results["ensemble_weight"], expected)
+
+    def test_clone_pickle_and_without(self, averaged, pictures):
+        X, y = pictures
+        assert_array_equal(pickle.loads(pickle.dumps(averaged)).predict_proba(X), averaged.predict_proba(X))
+        again = clone(averaged).set_params(refit=True, strategies=["frozen_knn"], cv=2).fit(X, y)
+        assert again.ensemble_weights_ is None
+        assert "ensemble_weight" not in again.cv_results_
+
+    def test_a_short_budget_leaves_the_baseline(self, pictures):
+        search = TransferSearchCV("sktransfer_mini", CHEAP, refit="ensemble", time_budget=1e-3, random_state=0)
+        assert search.fit(*pictures).ensemble_weights_ == {"no_transfer": 1.0}
+
+    @pytest.mark.filterwarnings("ignore:The number of unique classes:UserWarning")  # one row of each in training
+    def test_two_labels_a_class(self, pictures):
+        X, y = pictures
+        rows = np.concatenate([np.flatnonzero(y == label)[:2] for label in np.unique(y)])
+        search = TransferSearchCV("sktransfer_mini", CHEAP, refit="ensemble", random_state=0)
+        assert search.fit(X[rows], y[rows]).n_folds_ == 2
+
+    def test_errors(self, pictures, shifted):
+        X, y = pictures
+        search = TransferSearchCV("sktransfer_mini", {"mine": LinearSVC()}, refit="ensemble")
+        with pytest.raises(ValueError, match="'mine' gives none: it has no predict_proba"):
+            search.fit(X, y)
+        with pytest.raises(ValueError, match="refit must be True, for the best candidate, or 'ensemble'"):
+            search.set_params(refit="all").fit(X, y)
+        X, y, names = shifted
+        with pytest.raises(ValueError, match="refit='ensemble' weighs the strategies by labels"):
+            tables(refit="ensemble").fit(X, y, sample_domain=names)
 
 
 class TestDomains:
