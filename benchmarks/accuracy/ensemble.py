@@ -29,6 +29,7 @@ from sktransfer.model_selection._race import run_race
 from sktransfer.utils._deviations import ColumnScaler
 
 LABELS, N_KEPT = (2, 5), 3
+QUICK = ["hymenoptera", "flowers5", "blood cells"]
 TEXT = """# An average instead of a choice, with few labels
 
 Accuracy on all pictures that nothing was learned from, on frozen features at {size} pixels; means of {seeds} draws of
@@ -183,8 +184,8 @@ def table(kind, n_labels, datasets, seeds):
 def main():
     """Compute and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--sets", nargs="*", default=SETS)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--sets", nargs="*", choices=SETS, default=QUICK)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", FitFailedWarning)
     register_architectures()
