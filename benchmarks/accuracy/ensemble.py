@@ -41,8 +41,9 @@ those of ``TransferSearchCV`` that need no training of a network, and one linear
 different pretraining, all of them cross-validated (``refine=8``).
 
 Read the first table with care: its choice may fall back to a baseline that says one class of all rows, and did on few
-rows; without it the choice lost 3.9 there, and 0.3 in the second. The average began with every candidate once only after
-a first run on these same draws, in which it began with none: it then lost 1.5, 1.1, 11.1 and 4.3 in the four tables.
+rows; without it the choice lost 3.9 there, and 0.3 in the second. The average began with every candidate once only
+after a first run on these same draws, in which it began with none: it then lost 1.5, 1.1, 11.1 and 4.3 points in the
+four tables.
 
 {tables}
 `python benchmarks/accuracy/ensemble.py`, {provenance}
