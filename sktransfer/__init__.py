@@ -53,6 +53,7 @@ _ROOM_OF = {
     "KLIEPWeighter": "weighting",
     "KMMWeighter": "weighting",
     "L2SP": "fine_tuning",
+    "LAMEClassifier": "adaptation",
     "LabelEfficiencyDisplay": "inspection",
     "LabelShiftWeighter": "weighting",
     "LearningHistoryDisplay": "inspection",

@@ -5,7 +5,7 @@ import functools
 from common_deep import SuppliedDANNClassifier, easy_pair
 from torch import nn
 
-from sktransfer import DANNClassifier, FineTunedClassifier, Recipe, make_domain_shift
+from sktransfer import DANNClassifier, FineTunedClassifier, LAMEClassifier, Recipe, make_domain_shift
 from sktransfer.deep_adaptation._adabn import AdaBNClassifier
 from sktransfer.deep_adaptation._shot import SHOTClassifier
 from sktransfer.deep_adaptation._tent import TENTClassifier
@@ -81,4 +81,4 @@ def _for_checks(cls):
     return supplied(None)
 
 
-ESTIMATORS = [_for_checks(cls) for cls in METHODS]
+ESTIMATORS = [_for_checks(cls) for cls in (*METHODS, LAMEClassifier)]

@@ -461,7 +461,9 @@ DEEP = [
     "PADAClassifier",
 ]
 SUBJECTS |= {name: deep(name) for name in DEEP}
-SUBJECTS |= {name: source_free(name) for name in ("SHOTClassifier", "TENTClassifier", "AdaBNClassifier")}
+SUBJECTS |= {
+    name: source_free(name) for name in ("SHOTClassifier", "TENTClassifier", "AdaBNClassifier", "LAMEClassifier")
+}
 
 # Why the others are not of tables: each reads pictures or names, or stands for parameters only, and what is done to its
 # inputs is tested where it is written.
@@ -495,7 +497,14 @@ FEW += ("inf", "strings", "y short", "sample_domain short", "one domain")
 SLOW = {"MEDAClassifier", "OTAdapter", "DEVScorer", "ImportanceWeightedScorer", "KLIEPWeighter", *DEEP} - {
     "DANNClassifier"
 }
-SLOW |= {"label_shift_distance", "proxy_a_distance", "SHOTClassifier", "TENTClassifier", "AdaBNClassifier"}
+SLOW |= {
+    "label_shift_distance",
+    "proxy_a_distance",
+    "SHOTClassifier",
+    "TENTClassifier",
+    "AdaBNClassifier",
+    "LAMEClassifier",
+}
 TABLE = [(name, hostile) for name in SUBJECTS for hostile in HOSTILE if name not in SLOW or hostile in FEW]
 
 

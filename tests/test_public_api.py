@@ -58,6 +58,7 @@ CLASSES = (
     "KLIEPWeighter",
     "KMMWeighter",
     "L2SP",
+    "LAMEClassifier",
     "LabelEfficiencyDisplay",
     "LabelShiftWeighter",
     "LearningHistoryDisplay",

@@ -80,6 +80,16 @@ use_target_labels: bool = False
     Whether target rows that have a label are learned from beside the source rows. If not, no label of a target row is
     read.
 
+target_weight: float = 1.0
+    float
+    Weight of the labelled target rows, taken together, against that of the source rows in the loss of the labels, where
+    ``use_target_labels=True``; 1 counts both alike, however few they are.
+
+guard: bool = False
+    bool
+    Whether to stand back to training on the source alone, with a ``NegativeTransferWarning``, where
+    :func:`transfer_evidence` on the unlabelled target rows does not speak for the adaptation. Trains twice.
+
 target_domain: Any = "target"
     label or list of labels
     Domains that are the target.
@@ -215,6 +225,10 @@ target_mean_, target_scale_@fine_tuned : ndarray of shape (n_outputs,)
 target_mean_, target_scale_@deep : ndarray of shape (1,)
     Mean and standard deviation of the targets that were learned from.
 
+evidence_, fell_back_ : dict or None, bool
+    What :func:`transfer_evidence` found, None where it could not be had, with a ``FitFailedWarning``; and whether the
+    guard stood back, so that all else is of the training without adaptation. With ``guard=True`` only.
+
 minus_one_is_missing_ : bool
     Whether -1 in integer labels means "no label" in :meth:`score`; not where it is one of the classes.
 
@@ -272,8 +286,9 @@ _READ = ("image_size", "image_shape", "device", "precision", "cache", "n_jobs", 
 _ENDS = ("random_state", "verbose", "callbacks")
 _HELD_OUT = ("validation_fraction", "early_stopping", "n_iter_no_change", "scoring")
 _FINE_TUNED = (*_TRAINED, *_HELD_OUT, "checkpoint_dir", "warm_start", "n_views", *_READ, *_ENDS)
-_DOMAINS = ("trade_off", "trade_off_schedule", "bottleneck", "sources", "use_target_labels", "target_domain")
-_DEEP = (*_DOMAINS, *_TRAINED, "checkpoint_dir", *_READ, *_ENDS)
+_DOMAINS = ("trade_off", "trade_off_schedule", "bottleneck", "sources", "use_target_labels", "target_weight")
+_DEEP = (*_DOMAINS, "target_domain", *_TRAINED, "checkpoint_dir", *_READ, *_ENDS)
+_DEEP_CLASSES = (*_DOMAINS, "guard", "target_domain", *_TRAINED, "checkpoint_dir", *_READ, *_ENDS)
 _ADVERSARIAL = ("statistics", "smoothness")
 _NET = ("backbone_", "net_", "plan_")
 _TRAINING = ("history_", "n_iter_", "lr_")
@@ -292,8 +307,8 @@ class Family(NamedTuple):
 _FITTED = (*_NET, "recipe_", *_TRAINING, "lr_range_", *_INPUT)
 _HELD = (*_NET, "recipe_", *_TRAINING, "score_names_", "lr_range_", *_INPUT)
 _ADAPTED = ("minus_one_is_missing_", "source_domains_", *_FITTED)
-_OF_CLASSES = ("classes_", *_ADAPTED)
-_BY_ADVERSARIES = Family("deep", ("backbone", "class_weight", *_ADVERSARIAL, *_DEEP), _OF_CLASSES)
+_OF_CLASSES = ("classes_", "evidence_, fell_back_", *_ADAPTED)
+_BY_ADVERSARIES = Family("deep", ("backbone", "class_weight", *_ADVERSARIAL, *_DEEP_CLASSES), _OF_CLASSES)
 CLASSES = {
     "FineTunedClassifier": Family("fine_tuned", ("backbone", "class_weight", *_FINE_TUNED), _HELD),
     "FineTunedRegressor": Family("fine_tuned", ("backbone", *_FINE_TUNED), (_SCALE, *_HELD)),
@@ -306,7 +321,7 @@ CLASSES = {
     "AdaBNClassifier": Family("source_free", ("estimator", *_PLACES, "verbose")),
 }
 BASES = {  # of all other classes
-    "DeepClassifier": Family("deep", ("backbone", "class_weight", *_DEEP), _OF_CLASSES),
+    "DeepClassifier": Family("deep", ("backbone", "class_weight", *_DEEP_CLASSES), _OF_CLASSES),
     "DeepRegressor": Family("deep", ("backbone", *_DEEP), (_SCALE, *_ADAPTED)),
     "SourceFreeClassifier": Family("source_free", ("estimator", "checkpoint_dir", *_PLACES, *_ENDS)),
 }

@@ -22,6 +22,7 @@ _PLACES = {
     "Recipe": "_recipe",
     "Relabel": "_callbacks",
     "Reporter": "_callbacks",
+    "Restart": "_restart",
     "Rows": "_batches",
     "Targets": "_batches",
     "Trained": "_build",

@@ -21,6 +21,7 @@ from sktransfer._nets._persistence import load_saved
 from sktransfer._nets._progress import begin_fit, end_fit, start_training
 from sktransfer._nets._recipe import Recipe, resolve_recipe
 from sktransfer._nets._recompute import statistics_as_they_are
+from sktransfer._nets._restart import Restart
 from sktransfer._nets._restoring import restore_net
 from sktransfer._nets._settings import TrainingSettings
 from sktransfer._nets._user_callbacks import check_callbacks
@@ -43,6 +44,7 @@ __all__ = [
     "Recipe",
     "Relabel",
     "Reporter",
+    "Restart",
     "Rows",
     "Targets",
     "Trained",

@@ -53,7 +53,10 @@ class Targets:
         Weights by which rows are drawn, with replacement; None takes each row once an epoch.
     domain : ndarray of shape (n,) or None, default=None
         0 for target rows, of which those of weight 0 are unlabelled, 1, 2, ... for the source domains. Batches then
-        pair as many labelled rows with target rows, and an epoch takes each row of the larger side once.
+        pair as many labelled rows with target rows, and an epoch takes each row of the larger side once. Labelled
+        target rows are in every batch, behind the source rows: all of them, or as many as there are source rows.
+    target_weight : float, default=1.0
+        Weight of these, taken together, against that of the source rows of a batch.
     """
 
     def __init__(
@@ -62,13 +65,16 @@ class Targets:
         weights: np.ndarray,
         draw: np.ndarray | None = None,
         domain: np.ndarray | None = None,
+        target_weight: float = 1.0,
     ):
         self.values = values
         self.weights = weights.astype(np.float32)
         self.draw = draw
         self.domain = domain
+        self.target_weight = target_weight
         if domain is not None:
-            self._sides = np.flatnonzero((domain != TARGET) | (weights > 0)), np.flatnonzero(domain == TARGET)
+            self._sides = np.flatnonzero(domain != TARGET), np.flatnonzero(domain == TARGET)
+            self._shown = np.flatnonzero((domain == TARGET) & (weights > 0))
 
     def __len__(self):
         return len(self.values)
@@ -85,8 +91,18 @@ class Targets:
             return Rows(values, weights)
         found = Rows(values, weights, torch.from_numpy(self.domain[rows]))
         # The loss is a mean over all rows of the batch.
-        weights = torch.cat([2 * weights[found.labelled], torch.zeros_like(weights[found.target])])
+        weights = torch.cat([2 * self._balanced(found)[found.labelled], torch.zeros_like(weights[found.target])])
         return found._replace(weights=weights)
+
+    def _balanced(self, rows):
+        """Weights of labelled rows: those of the target count together `target_weight` times what the source does."""
+        shown = rows.domain[rows.labelled] == TARGET
+        n, n_shown = len(shown), int(shown.sum())
+        if not n_shown:
+            return rows.weights
+        of_source, of_target = n / (n - n_shown), self.target_weight * n / n_shown
+        shares = torch.where(shown, of_target, of_source) / (1 + self.target_weight)
+        return rows.weights[rows.labelled] * shares
 
     def chunks(self, batch_size: int, *, shuffle: bool, shard: tuple[int, int] = (0, 1)) -> list[np.ndarray]:
         """Row numbers of each batch of an epoch.
@@ -104,7 +120,14 @@ class Targets:
         if self.domain is None:
             return [chunk[part::parts] for chunk in cut(self._order(shuffle), batch_size)]
         n = max(map(len, self._sides))
-        sides = [cut(_repeated(side, n, shuffle), batch_size) for side in self._sides]
+        source, target = (cut(_repeated(side, n, shuffle), batch_size) for side in self._sides)
+        sides = [source, target]
+        if len(self._shown):
+            n_shown = [min(len(self._shown), len(chunk)) for chunk in source]
+            ends = np.cumsum(n_shown)[:-1]
+            more = (np.split(_repeated(side, sum(n_shown), shuffle), ends) for side in (self._shown, self._sides[1]))
+            shown, beside = more
+            sides = [source, shown, target, beside]
         return [np.concatenate([side[part::parts] for side in pair]) for pair in zip(*sides, strict=True)]
 
     def _order(self, shuffle):
@@ -124,7 +147,7 @@ def in_parts(modality: Modality, samples: Samples, targets: Targets) -> tuple[Sa
     weights = parts.shares(targets.weights)
     draw = None if targets.draw is None else parts.shares(targets.draw)
     domain = None if targets.domain is None else targets.domain[parts.owner]
-    return parts.samples, Targets(targets.values[parts.owner], weights, draw, domain)
+    return parts.samples, Targets(targets.values[parts.owner], weights, draw, domain, targets.target_weight)
 
 
 def _repeated(rows, n, shuffle):

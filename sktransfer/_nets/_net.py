@@ -133,7 +133,11 @@ class TransferNet(WatchedNetMixin, NeuralNet):
             return super().train_step_single(batch, **fit_params)
         self._set_training(True)
         inputs, targets = batch
-        _, loss = self._loss_of_labels(self.infer(inputs, **fit_params), targets, True)
+        outputs = self.infer(inputs, **fit_params)
+        if self.penalty.climbs_itself:
+            loss = self.get_loss(outputs, targets, X=inputs, training=True)
+        else:
+            _, loss = self._loss_of_labels(outputs, targets, True)
         with uphill(self.tuned, loss, self.penalty.smoothness):
             return super().train_step_single(batch, **fit_params)
 

@@ -54,6 +54,10 @@ class Penalty:
         Whether it does nothing where BatchNorm keeps the statistics of the source.
     smoothness : float
         Distance that the weights move up the loss of the labels before the gradient of a step is taken; 0 for none.
+    climbs_itself : bool
+        Whether they move up the whole loss instead, so that a batch is given to the penalty twice.
+    wants_restart : bool
+        Whether the weights should go back to those of the beginning after this step; see :class:`Restart`.
     reports : tuple of str
         Names of figures of a step for the history.
     figures : dict of str to float
@@ -61,6 +65,8 @@ class Penalty:
     """
 
     smoothness = 0.0
+    climbs_itself = False
+    wants_restart = False
     reports: tuple[str, ...] = ()
     figures: Mapping[str, float] = {}
     follows_progress = False

@@ -6,6 +6,7 @@ from sktransfer.adaptation._column_mapping import ColumnMappingAdapter
 from sktransfer.adaptation._coral import CORALAdapter
 from sktransfer.adaptation._easytl import EasyTLClassifier
 from sktransfer.adaptation._gfk import GFKAdapter
+from sktransfer.adaptation._lame import LAMEClassifier
 from sktransfer.adaptation._meda import MEDAClassifier
 from sktransfer.adaptation._mmd import MMDAdapter
 from sktransfer.adaptation._standardizer import DomainStandardizer
@@ -22,6 +23,7 @@ __all__ = [
     "EasyTLClassifier",
     "FeatureAugmentationAdapter",
     "GFKAdapter",
+    "LAMEClassifier",
     "MEDAClassifier",
     "MMDAdapter",
     "OTAdapter",

@@ -8,31 +8,17 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils import Bunch
 
 from sktransfer.adaptation._adapted_mixin import AdaptedMixin
 from sktransfer.adaptation._standardizer import DomainStandardizer
 from sktransfer.domains import check_class_labels, check_number_labels, holds_minus_one, take_rows
 from sktransfer.exceptions import NegativeTransferWarning
-from sktransfer.metrics import evidence_of_models
+from sktransfer.metrics import evidence_of_models, fell_back_message
 from sktransfer.utils._compat import EstimatorOf
 from sktransfer.utils._features import as_table
 from sktransfer.utils._messages import caller_level
 
 __all__ = ["AdaptedClassifier", "AdaptedRegressor"]
-
-
-def _fell_back(adapter: Any, evidence: Bunch) -> str:
-    before, after = (", ".join(f"{value:.2f}" for value in values) for values in _numbers(evidence))
-    return (
-        f"No evidence that {type(adapter).__name__} helps: agreement of the target's predictions with their neighbours "
-        f"(beyond chance, and raw) and accuracy on the way back to the source are {after} with it and {before} "
-        "without. The estimator without adaptation is used; set guard=False to keep the adapted one."
-    )
-
-
-def _numbers(evidence: Bunch) -> zip:
-    return zip(evidence.agreement, evidence.raw_agreement, evidence.return_accuracy, strict=True)
 
 
 class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
@@ -146,7 +132,8 @@ class AdaptedClassifier(AdaptedMixin, ClassifierMixin, BaseEstimator):
             return
         self.fell_back_ = self.evidence_.disagreement > 0 and not self.evidence_.helps
         if self.fell_back_:
-            warnings.warn(_fell_back(self.adapter_, self.evidence_), NegativeTransferWarning, stacklevel=caller_level())
+            message = fell_back_message(type(self.adapter_).__name__, self.evidence_)
+            warnings.warn(message, NegativeTransferWarning, stacklevel=caller_level())
             unchanged = DomainStandardizer(with_mean=False, with_std=False, target_domain=self._target_domain)
             self.estimator_, self.adapter_ = baseline, unchanged.fit(X, sample_domain=domains.names)
 

@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.adaptation._mmd import MMDAdapter
+from sktransfer.adaptation._new_domain import NewDomainMixin
 from sktransfer.adaptation._weighted_fit import fit_weighted
 from sktransfer.domains import (
     Domains,
@@ -59,7 +60,7 @@ def _weighs(adapter: Any) -> bool:
     return hasattr(last_step(adapter) if isinstance(adapter, Pipeline) else adapter, "predict_weights")
 
 
-class AdaptedMixin(MetaEstimatorMixin):
+class AdaptedMixin(NewDomainMixin, MetaEstimatorMixin):
     """Everything that classification and regression share.
 
     Stands left of ClassifierMixin and RegressorMixin, whose ``score`` counts rows without a label.

@@ -1,5 +1,6 @@
 """Standardisation of each domain by itself."""
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,26 @@ class DomainStandardizer(OneToOneFeatureMixin, BaseAdapter):
         self.source_mean_, self.source_scale_ = column_statistics(X[domains.is_source])
         self.target_mean_, self.target_scale_ = column_statistics(X[domains.is_target])
         self.n_features_out_ = X.shape[1]
+
+    def adapt(self, X: Any) -> "DomainStandardizer":
+        """Take the target's statistics from rows of another domain, without source rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows of that domain.
+
+        Returns
+        -------
+        adapted : DomainStandardizer
+            A fitted copy, to which every target domain is the one of `X`.
+        """
+        X = self._check_rows(X)
+        adapted, n_sources = copy(self), len(self.source_domains_)
+        mean, scale = adapted.target_mean_, adapted.target_scale_ = column_statistics(X)
+        adapted.means_ = np.concatenate([self.means_[:n_sources], np.tile(mean, (len(self.means_) - n_sources, 1))])
+        adapted.scales_ = np.concatenate([self.scales_[:n_sources], np.tile(scale, (len(self.scales_) - n_sources, 1))])
+        return adapted
 
     def _transform_rows(self, X: Any, is_target: np.ndarray) -> Any:
         return self._scaled(X, np.where(is_target, 1, 0))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-
-from sktransfer._nets import Recipe, is_batch_norm, plan_training, restore_net
+from sktransfer._nets import Recipe, plan_training
 from sktransfer.deep_adaptation._source_free import SourceFreeClassifier
+from sktransfer.deep_adaptation._statistics import estimate_statistics, keeps_statistics, put_module
 from sktransfer.utils._compat import Interval
 from sktransfer.utils._device import autocast
 
@@ -20,85 +17,7 @@ if TYPE_CHECKING:
 
     from sklearn.base import BaseEstimator
 
-__all__ = ["AdaBNClassifier", "estimate_statistics"]
-
-
-class _Moments:
-    """Mean and variance of each channel over all that came by, in float64."""
-
-    def __init__(self):
-        self.count, self.mean, self.squares = 0, 0.0, 0.0
-
-    def add(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Take in activations ``(n, channels, ...)``; give the mean and the biased variance of these alone."""
-        axes = [axis for axis in range(x.ndim) if axis != 1]
-        own_variance, own_mean = torch.var_mean(x.float(), axes, correction=0)
-        n, mean, variance = x.numel() // x.shape[1], own_mean.cpu().double(), own_variance.cpu().double()
-        total, difference = self.count + n, mean - self.mean
-        # Chan, Golub & LeVeque 1979: parts are merged without cancellation.
-        self.squares = self.squares + variance * n + difference**2 * (self.count * n / total)
-        self.mean = self.mean + difference * (n / total)
-        self.count = total
-        return own_mean, own_variance
-
-    @property
-    def variance(self) -> torch.Tensor:
-        """Unbiased, as BatchNorm keeps it."""
-        return self.squares / max(self.count - 1, 1)
-
-
-def estimate_statistics(
-    module: nn.Module, batches: Iterable[torch.Tensor], *, source_weight: float = 0.0
-) -> dict[nn.Module, int]:
-    """Give all BatchNorm layers of `module` mean and variance of the rows of all batches, in place.
-
-    In the pass each layer normalises a batch by the batch's own statistics, so that the layers behind it see what they
-    would in training; what it keeps is mean and variance over the rows of all batches, ``E[v_b] + Var[m_b]`` and not
-    the mean of the batches' variances.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        Is left in evaluation mode.
-    batches : iterable of torch.Tensor
-        What it takes, on its device.
-    source_weight : float, default=0.0
-        Share w of the statistics that the layers have at first: ``w source + (1 - w) target``, means and variances
-        alike, in the pass and after it.
-
-    Returns
-    -------
-    dict
-        Number of values a channel that each layer saw.
-    """
-    layers: list[Any] = [layer for layer in module.modules() if _keeps_statistics(layer)]
-    source = {layer: (layer.running_mean.clone(), layer.running_var.clone()) for layer in layers}
-    moments = {layer: _Moments() for layer in layers}
-
-    def put(layer, *target):
-        for own, before, new in zip((layer.running_mean, layer.running_var), source[layer], target, strict=True):
-            own.copy_(source_weight * before + (1 - source_weight) * new.to(own))
-
-    def look(layer, inputs):
-        put(layer, *moments[layer].add(inputs[0]))
-
-    module.eval()
-    handles = [layer.register_forward_pre_hook(look) for layer in layers]
-    try:
-        with torch.no_grad():
-            for inputs in batches if layers else ():
-                module(inputs)
-            for layer, found in moments.items():
-                if found.count:
-                    put(layer, found.mean, found.variance)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {layer: found.count for layer, found in moments.items()}
-
-
-def _keeps_statistics(layer):
-    return is_batch_norm(layer) and layer.running_mean is not None
+__all__ = ["AdaBNClassifier"]
 
 
 class AdaBNClassifier(SourceFreeClassifier):
@@ -208,7 +127,7 @@ class AdaBNClassifier(SourceFreeClassifier):
 
     def _plan_adaptation(self, neck):
         backbone = self.backbone_
-        layers = [name for name, layer in backbone.module.named_modules() if _keeps_statistics(layer)]
+        layers = [name for name, layer in backbone.module.named_modules() if keeps_statistics(layer)]
         if not layers and not len(neck):
             raise ValueError(
                 f"{backbone.name} has no BatchNorm layer with statistics that could be adapted. Use TENTClassifier "
@@ -225,10 +144,4 @@ class AdaBNClassifier(SourceFreeClassifier):
         module.to(settings.device)
         with autocast(settings.precision, settings.device):
             estimate_statistics(module, self._dealt(samples, settings), source_weight=self.source_weight)
-        known = {
-            "batch_size": self.batch_size,
-            "batch_norm": settings.recipe.batch_norm,
-            "precision": settings.precision,
-            "bottleneck": module.neck_widths,
-        }
-        restore_net(self, asdict(self.plan_), module.state_dict(), known)
+        put_module(self, module, settings)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import abstractmethod
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._nets import (
     NetEstimator,
@@ -15,11 +17,14 @@ from sktransfer._nets import (
     TrainingSettings,
     begin_fit,
     end_fit,
+    plain_set,
     start_training,
 )
 from sktransfer.backbones import means_table
 from sktransfer.deep_adaptation._adversarial import suit_adversary
 from sktransfer.deep_adaptation._alignment import Alignment
+from sktransfer.deep_adaptation._source_free import rows_of_target
+from sktransfer.deep_adaptation._statistics import dealt, estimate_statistics, keeps_statistics, put_module
 from sktransfer.domains import (
     Domains,
     check_domains,
@@ -33,9 +38,16 @@ from sktransfer.domains import (
 from sktransfer.exceptions import DomainError
 from sktransfer.modalities import readable
 from sktransfer.utils._compat import Interval, StrOptions, fit_context, with_callbacks
+from sktransfer.utils._device import autocast
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import nn
+
+    from sktransfer._nets import TunedModule
     from sktransfer.backbones import Backbone
+    from sktransfer.modalities import Samples
 
 __all__ = ["DeepEstimator"]
 
@@ -70,6 +82,7 @@ class DeepEstimator(NetEstimator):
         "bottleneck": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
         "sources": [StrOptions({"pooled", "separate"})],
         "use_target_labels": ["boolean"],
+        "target_weight": [Interval(Real, 0, None, closed="left")],
         "target_domain": "no_validation",
     }
     _takes_tables = True
@@ -123,6 +136,7 @@ class DeepEstimator(NetEstimator):
         """
         self._take_recipe()
         self._check_settings()
+        given, roles = (X, y), sample_domain
         y = labels_of_fit(y, caller=type(self).__name__)
         refuse_wrapper(
             self,
@@ -142,7 +156,7 @@ class DeepEstimator(NetEstimator):
         self._learn_targets(labels)
         values, weights = self._encode(labels)
         self.source_domains_ = list(domains.source_names)
-        targets = _targets(values, weights, rows, domains)
+        targets = _targets(values, weights, rows, domains, self.target_weight)
         self._suit_epochs(targets)
         settings = self._settings()
         begin_fit(self, X, y, settings.n_epochs)
@@ -154,7 +168,72 @@ class DeepEstimator(NetEstimator):
             seed=seed,
             reported=(X, y),
         )
+        self._look_back(lambda other: other.fit(*given, sample_domain=roles), samples, y, domains)
         return end_fit(self, X, y)
+
+    def _look_back(self, fit: Callable, samples: Samples, y: np.ndarray, domains: Domains) -> None:
+        """Give a subclass the last word on what was trained; `fit` fits another estimator to the same rows."""
+
+    def adapt(self, X: Any, *, fit_weight: float = 0.0) -> DeepEstimator:
+        """Adapt to a domain that :meth:`fit` has not seen, without source rows: by the statistics of its BatchNorm.
+
+        The BatchNorm layers that learned in :meth:`fit`, those of the `bottleneck` among them, get mean and variance of
+        the rows of the new domain [1]_; all weights stay as they are. That undoes what moves and scales the features of
+        all classes alike, and presumes that the classes are about as frequent as they were.
+
+        Parameters
+        ----------
+        X : pictures or array-like of shape (n_samples, n_features)
+            Rows of the new domain, at least two; they need no labels.
+        fit_weight : float, default=0.0
+            Share in [0, 1] that the statistics of :meth:`fit` keep, for where there are few rows.
+
+        Returns
+        -------
+        adapted : object
+            A fitted copy.
+
+        Raises
+        ------
+        ValueError
+            If no BatchNorm layer learned.
+
+        References
+        ----------
+        .. [1] Li, Y., Wang, N., Shi, J., Liu, J. & Hou, X. "Revisiting Batch Normalization For Practical Domain
+           Adaptation", ICLR Workshop 2017.
+        """
+        check_is_fitted(self)
+        if not 0 <= fit_weight <= 1:
+            raise ValueError(f"fit_weight must be in [0, 1], got {fit_weight!r}.")
+        module, settings = copy.deepcopy(self.net_.module_), self._settings()
+        layers = list(self._learned_statistics(module))
+        if not layers:
+            raise ValueError(
+                f"{type(self).__name__} has no BatchNorm layers that learned, whose statistics `adapt` takes from X. "
+                "Fit it with a bottleneck, or with a network whose BatchNorm learns; of a classifier make the source "
+                "model of AdaBNClassifier, TENTClassifier or SHOTClassifier, e.g. SHOTClassifier(model).fit(X)."
+            )
+        rows = rows_of_target(self, self.backbone_, self._samples(X))
+        data = plain_set(
+            rows, self.plan_, backbone=self.backbone_, settings=settings, frozen_features=self._frozen.features
+        )
+        module.to(settings.device)
+        with autocast(settings.precision, settings.device):
+            batches = dealt(data, np.arange(len(rows)), self._batch_size, settings.device)
+            estimate_statistics(module, batches, source_weight=fit_weight, layers=layers)
+        adapted = copy.copy(self)
+        put_module(adapted, module, settings)
+        return adapted
+
+    def _learned_statistics(self, module: TunedModule) -> Iterator[nn.Module]:
+        """Yield the BatchNorm layers that normalised by the batches of the training."""
+        yield from (layer for layer in module.neck.modules() if keeps_statistics(layer))
+        if self.recipe_.batch_norm == "frozen" or self.plan_.start is None:
+            return
+        for name, layer in module.body.get_submodule("model").named_modules():
+            if keeps_statistics(layer) and any(f"{name}.{part}" in self.plan_.learns for part in ("weight", "bias")):
+                yield layer
 
     def _check_settings(self):
         if means_table(self.backbone):
@@ -255,7 +334,7 @@ class DeepEstimator(NetEstimator):
         return tags
 
 
-def _targets(values, weights, rows, domains):
+def _targets(values, weights, rows, domains, target_weight):
     """Values, weights and domains of all rows; unlabelled ones have weight 0 and a value that means nothing."""
     n = len(domains.is_target)
     all_values = np.zeros((n, *values.shape[1:]), dtype=values.dtype)
@@ -264,4 +343,4 @@ def _targets(values, weights, rows, domains):
     domain = np.zeros(n, dtype=np.int64)
     for number, name in enumerate(domains.source_names, start=1):
         domain[domains.rows_of(name)] = number
-    return Targets(all_values, all_weights, domain=domain)
+    return Targets(all_values, all_weights, domain=domain, target_weight=target_weight)

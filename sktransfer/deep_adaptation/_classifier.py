@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from sktransfer._nets import WeightedLoss, cross_entropy
 from sktransfer.base import labelled_part
 from sktransfer.deep_adaptation._base import DeepEstimator
+from sktransfer.deep_adaptation._guard import forget_evidence, stand_back
 from sktransfer.domains import check_class_labels, check_class_weight, holds_minus_one, refuse_scoring
 from sktransfer.utils._compat import StrOptions
 
@@ -57,6 +58,12 @@ class DeepClassifier(ClassifierMixin, DeepEstimator):
     use_target_labels : bool, default=False
         Whether target rows that have a label are learned from beside the source rows. If not, no label of a target row
         is read.
+    target_weight : float, default=1.0
+        Weight of the labelled target rows, taken together, against that of the source rows in the loss of the labels,
+        where ``use_target_labels=True``; 1 counts both alike, however few they are.
+    guard : bool, default=False
+        Whether to stand back to training on the source alone, with a ``NegativeTransferWarning``, where
+        :func:`transfer_evidence` on the unlabelled target rows does not speak for the adaptation. Trains twice.
     target_domain : label or list of labels, default="target"
         Domains that are the target.
     weights : str, path-like or None, default="pretrained"
@@ -114,6 +121,9 @@ class DeepClassifier(ClassifierMixin, DeepEstimator):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels.
+    evidence_, fell_back_ : dict or None, bool
+        What :func:`transfer_evidence` found, None where it could not be had, with a ``FitFailedWarning``; and whether
+        the guard stood back, so that all else is of the training without adaptation. With ``guard=True`` only.
     minus_one_is_missing_ : bool
         Whether -1 in integer labels means "no label" in :meth:`score`; not where it is one of the classes.
     source_domains_ : list
@@ -148,6 +158,7 @@ class DeepClassifier(ClassifierMixin, DeepEstimator):
     _parameter_constraints = {
         **DeepEstimator._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, None],
+        "guard": ["boolean"],
     }
     _multilabel = False
 
@@ -161,6 +172,8 @@ class DeepClassifier(ClassifierMixin, DeepEstimator):
         bottleneck: int | Sequence[int] | None = 256,
         sources: str = "pooled",
         use_target_labels: bool = False,
+        target_weight: float = 1.0,
+        guard: bool = False,
         target_domain: Any = "target",
         weights: str | os.PathLike[str] | None = "pretrained",
         recipe: str | Recipe = "auto",
@@ -188,6 +201,8 @@ class DeepClassifier(ClassifierMixin, DeepEstimator):
         self.bottleneck = bottleneck
         self.sources = sources
         self.use_target_labels = use_target_labels
+        self.target_weight = target_weight
+        self.guard = guard
         self.target_domain = target_domain
         self.weights = weights
         self.recipe = recipe
@@ -210,6 +225,11 @@ class DeepClassifier(ClassifierMixin, DeepEstimator):
 
     def _minus_one_is_missing(self, labels):
         return not holds_minus_one(labels)
+
+    def _look_back(self, fit, samples, y, domains):
+        forget_evidence(self)
+        if self.guard:
+            stand_back(self, fit, samples, y, domains)
 
     def _learn_targets(self, labels):
         check_class_labels(labels)

@@ -70,6 +70,12 @@ class JANClassifier(DeepClassifier):
     use_target_labels : bool, default=False
         Whether target rows that have a label are learned from beside the source rows. If not, no label of a target row
         is read.
+    target_weight : float, default=1.0
+        Weight of the labelled target rows, taken together, against that of the source rows in the loss of the labels,
+        where ``use_target_labels=True``; 1 counts both alike, however few they are.
+    guard : bool, default=False
+        Whether to stand back to training on the source alone, with a ``NegativeTransferWarning``, where
+        :func:`transfer_evidence` on the unlabelled target rows does not speak for the adaptation. Trains twice.
     target_domain : label or list of labels, default="target"
         Domains that are the target.
     weights : str, path-like or None, default="pretrained"
@@ -127,6 +133,9 @@ class JANClassifier(DeepClassifier):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels.
+    evidence_, fell_back_ : dict or None, bool
+        What :func:`transfer_evidence` found, None where it could not be had, with a ``FitFailedWarning``; and whether
+        the guard stood back, so that all else is of the training without adaptation. With ``guard=True`` only.
     minus_one_is_missing_ : bool
         Whether -1 in integer labels means "no label" in :meth:`score`; not where it is one of the classes.
     source_domains_ : list
@@ -194,6 +203,8 @@ class JANClassifier(DeepClassifier):
         bottleneck: int | Sequence[int] | None = 256,
         sources: str = "pooled",
         use_target_labels: bool = False,
+        target_weight: float = 1.0,
+        guard: bool = False,
         target_domain: Any = "target",
         weights: str | os.PathLike[str] | None = "pretrained",
         recipe: str | Recipe = "auto",
@@ -223,6 +234,8 @@ class JANClassifier(DeepClassifier):
         self.bottleneck = bottleneck
         self.sources = sources
         self.use_target_labels = use_target_labels
+        self.target_weight = target_weight
+        self.guard = guard
         self.target_domain = target_domain
         self.weights = weights
         self.recipe = recipe

@@ -52,6 +52,9 @@ class DeepRegressor(RegressorMixin, DeepEstimator):
     use_target_labels : bool, default=False
         Whether target rows that have a label are learned from beside the source rows. If not, no label of a target row
         is read.
+    target_weight : float, default=1.0
+        Weight of the labelled target rows, taken together, against that of the source rows in the loss of the labels,
+        where ``use_target_labels=True``; 1 counts both alike, however few they are.
     target_domain : label or list of labels, default="target"
         Domains that are the target.
     weights : str, path-like or None, default="pretrained"
@@ -149,6 +152,7 @@ class DeepRegressor(RegressorMixin, DeepEstimator):
         bottleneck: int | Sequence[int] | None = 256,
         sources: str = "pooled",
         use_target_labels: bool = False,
+        target_weight: float = 1.0,
         target_domain: Any = "target",
         weights: str | os.PathLike[str] | None = "pretrained",
         recipe: str | Recipe = "auto",
@@ -175,6 +179,7 @@ class DeepRegressor(RegressorMixin, DeepEstimator):
         self.bottleneck = bottleneck
         self.sources = sources
         self.use_target_labels = use_target_labels
+        self.target_weight = target_weight
         self.target_domain = target_domain
         self.weights = weights
         self.recipe = recipe

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, is_classifier
+from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
@@ -37,16 +37,19 @@ from sktransfer._nets import (
 )
 from sktransfer.backbones import means_table
 from sktransfer.base import LabelledScoreMixin
+from sktransfer.deep_adaptation._statistics import dealt
 from sktransfer.domains import holds_minus_one, refuse_scoring
 from sktransfer.modalities import Samples, readable
-from sktransfer.utils._batch import Batch, to_device
+from sktransfer.utils._batch import Batch
 from sktransfer.utils._compat import Interval, fit_context, with_callbacks
 from sktransfer.utils._random import isolated_rng
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["SourceFreeClassifier", "entropy_loss", "load_source"]
+    from sktransfer.backbones import Backbone
+
+__all__ = ["SourceFreeClassifier", "entropy_loss", "load_source", "row_entropies", "rows_of_target"]
 
 _INPUT = ("input_spec_", "n_features_in_", "feature_names_in_")
 
@@ -64,8 +67,13 @@ def entropy_loss(scores: torch.Tensor) -> torch.Tensor:
     torch.Tensor of shape ()
         From 0, where every row is certain, to ``log(n_classes)``.
     """
+    return row_entropies(scores).mean()
+
+
+def row_entropies(scores: torch.Tensor) -> torch.Tensor:
+    """Entropy of the class probabilities of each row, in nats: ``(n, n_classes) -> (n,)``."""
     log_p = functional.log_softmax(scores, dim=1)
-    return -(log_p.exp() * log_p).sum(1).mean()
+    return -(log_p.exp() * log_p).sum(1)
 
 
 class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
@@ -150,14 +158,7 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
         samples = source.backbone_.modality.open(self, X, reset=False)
         if self.on_error == "drop" and source._is_of_a_table:
             raise ValueError("on_error='drop' has no meaning for tables: leave it at 'raise'.")
-        (samples,) = readable(samples, on_error=self.on_error, n_jobs=self.n_jobs)
-        if len(samples) < 2:
-            raise ValueError(
-                f"{type(self).__name__} learns what target rows have in common and needs at least 2 of them; got 1 "
-                "sample. Pass more target rows; they need no labels."
-            )
-        parts = source.backbone_.modality.parts(samples)
-        return samples if parts is None else parts.samples
+        return rows_of_target(self, source.backbone_, samples)
 
     def _settings_of(self, recipe: Recipe, callbacks: Sequence[Any] | None = None) -> TrainingSettings:
         return TrainingSettings.on(
@@ -171,11 +172,7 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
         )
 
     def _dealt(self, samples: Samples, settings: TrainingSettings) -> Iterator[Batch]:
-        """Yield rows dealt out to batches in turn: the same every time, and rows sorted by class are mixed."""
-        n = len(samples)
-        n_batches = min(-(-n // self.batch_size), n // 2)  # a batch of one row has no variance
-        for inputs, _ in self._rows(samples, settings).batches([np.arange(b, n, n_batches) for b in range(n_batches)]):
-            yield to_device(inputs, settings.device)
+        return dealt(self._rows(samples, settings), np.arange(len(samples)), self.batch_size, settings.device)
 
     def _learn(self, module: TunedModule, samples: Samples, reported: Any, *, weight: float, callbacks=()) -> None:
         """Train `module`; `weight` is that of a row in the loss of labels, which `callbacks` have to give."""
@@ -219,6 +216,26 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
 
     def _penalty(self):
         return None
+
+    def adapt(self, X: Any) -> SourceFreeClassifier:
+        """Adapt the source model to a domain that :meth:`fit` has not seen.
+
+        Parameters
+        ----------
+        X : pictures or array-like of shape (n_samples, n_features)
+            Rows of that domain, at least two; they need no labels.
+
+        Returns
+        -------
+        adapted : object
+            A copy with the same parameters, fitted to X from the source model as it was, not from what :meth:`fit` made
+            of it. It writes no checkpoints.
+        """
+        check_is_fitted(self)
+        copy = clone(self)
+        if hasattr(copy, "checkpoint_dir"):
+            copy.checkpoint_dir = None  # the folder holds the training of this one
+        return copy.fit(X)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Estimate class probabilities.
@@ -295,6 +312,18 @@ class SourceFreeClassifier(LabelledScoreMixin, ClassifierMixin, NetEstimator):
         if getattr(self.estimator, "_takes_tables", False) and means_table(getattr(self.estimator, "backbone", "")):
             tags.input_tags.three_d_array = tags.input_tags.string = False
         return tags
+
+
+def rows_of_target(estimator: Any, backbone: Backbone, samples: Samples) -> Samples:
+    """Leave out what cannot be read, where `on_error` of the estimator says so, and take samples apart into rows."""
+    (samples,) = readable(samples, on_error=estimator.on_error, n_jobs=estimator.n_jobs)
+    if len(samples) < 2:
+        raise ValueError(
+            f"{type(estimator).__name__} learns what target rows have in common and needs at least 2 of them; got 1 "
+            "sample. Pass more target rows; they need no labels."
+        )
+    parts = backbone.modality.parts(samples)
+    return samples if parts is None else parts.samples
 
 
 def load_source(estimator: Any, caller: str) -> BaseEstimator:

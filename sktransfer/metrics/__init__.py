@@ -25,6 +25,7 @@ from sktransfer.metrics._label_shift import class_proportions, label_shift_dista
 from sktransfer.metrics._relational import leep_score, nce_score, nleep_score, parc_score
 from sktransfer.metrics._transfer_evidence import (
     evidence_of_models,
+    fell_back_message,
     neighborhood_agreement_score,
     return_accuracy_score,
     transfer_evidence,
@@ -42,6 +43,7 @@ __all__ = [
     "cross_fit_confusion",
     "energy_distance",
     "evidence_of_models",
+    "fell_back_message",
     "frechet_distance",
     "gbc_score",
     "h_score",

@@ -18,7 +18,13 @@ from sktransfer.utils._deviations import ColumnScaler, column_statistics
 from sktransfer.utils._tables import check_table
 from sktransfer.utils._threads import small_algebra
 
-__all__ = ["evidence_of_models", "neighborhood_agreement_score", "return_accuracy_score", "transfer_evidence"]
+__all__ = [
+    "evidence_of_models",
+    "fell_back_message",
+    "neighborhood_agreement_score",
+    "return_accuracy_score",
+    "transfer_evidence",
+]
 
 # Chosen on 549 pairs of task and adapter, see benchmarks/accuracy/guard.md: the least rise of the agreement in units of
 # 1 / sqrt(n_target); the greatest falls that are put up with; and the rise that makes up for a greater fall of the raw
@@ -264,6 +270,17 @@ def evidence_of_models(
         take_rows(table, domains.target_rows),
         y_pred=model.predict(target),
         y_baseline=baseline.predict(target),
+    )
+
+
+def fell_back_message(name: str, evidence: Bunch) -> str:
+    """Say that there is no evidence for the adaptation by what is called `name`, and what is used instead."""
+    numbers = zip(evidence.agreement, evidence.raw_agreement, evidence.return_accuracy, strict=True)
+    before, after = (", ".join(f"{value:.2f}" for value in values) for values in numbers)
+    return (
+        f"No evidence that {name} helps: agreement of the target's predictions with their neighbours (beyond chance, "
+        f"and raw) and accuracy on the way back to the source are {after} with it and {before} without. The estimator "
+        "without adaptation is used; set guard=False to keep the adapted one."
     )
 
 

@@ -90,8 +90,30 @@ class TestPairs:
         assert set(labelled) == {*range(7), 7, 8}
         assert set(target) == set(range(7, 12))
         _, weights, domain = targets.of(np.array([7, 0, 8, 9]))
+        # Both kinds of labelled rows count alike.
         assert weights.tolist() == [6.0, 2.0, 0.0, 0.0]
         assert domain.tolist() == [0, 1, 0, 0]
+
+    def test_labelled_target_rows_are_in_every_batch(self):
+        targets = paired(n_labelled_target=2)
+        for batch_size in (2, 3, 7):
+            for labelled, target in halves(targets, batch_size):
+                of_target = labelled >= 7
+                assert of_target.sum() == min(2, (~of_target).sum())
+                assert len(labelled) == len(target)
+        assert {row for labelled, _ in halves(targets, 3) for row in labelled} == {*range(7), 7, 8}
+
+    @pytest.mark.parametrize("target_weight", [0.0, 1.0, 3.0])
+    def test_labelled_target_rows_count_together_by_their_weight(self, target_weight):
+        targets = paired(n_labelled_target=2)
+        targets.weights[:9] = 1
+        targets.target_weight = target_weight
+        labelled, target = halves(targets, 4)[0]
+        _, weights, domain = targets.of(np.concatenate([labelled, target]))
+        of_target = (domain == 0)[: len(labelled)]
+        shares = [float(weights[: len(labelled)][side].sum()) for side in (of_target, ~of_target)]
+        assert weights.mean() == pytest.approx(1)
+        assert shares[0] == pytest.approx(target_weight * shares[1])
 
     def test_order_is_that_of_the_seed(self):
         def flat(*args, **options):

@@ -10,7 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
 from sktransfer import FineTunedClassifier
-from sktransfer.deep_adaptation._adabn import AdaBNClassifier, estimate_statistics
+from sktransfer.deep_adaptation._adabn import AdaBNClassifier
+from sktransfer.deep_adaptation._statistics import estimate_statistics
 
 
 def drawn(*shape, seed=0):
