@@ -24,6 +24,7 @@ YAMNET = "mobilenetv1_100.yamnet_audioset"
 LABELS = {"fsdd": "digit", "emodb": "emotion"}
 LAYERS = (None, 3, 2, 1)
 BLOCKS = tuple(f"blocks.{place}" for place in ("2.0", "2.1", "3.0", "3.1", "3.2", "3.3", "3.5", "4.1"))
+STAGES = (3, 2, 1)  # of the bundled network
 POOLINGS = ("avg", "time")
 
 
@@ -54,6 +55,11 @@ def mfcc_statistics(X):
 def yamnet():
     """Describe the network, in its folder."""
     return AudioBackbone(f"local-dir:{data_folder()}/weights/{YAMNET}")
+
+
+def mini(**options):
+    """Describe the network that comes with the package."""
+    return AudioBackbone("sktransfer_mini", **options)
 
 
 def candidates(X, backbone, layers=LAYERS, poolings=POOLINGS):
@@ -148,8 +154,8 @@ def main():
             "YAMNet, last layer, averaged": ({"last, avg": found["last, avg"]}, linear),
             "YAMNet, layer and pooling chosen": (found, linear),
             "YAMNet, block chosen, averaged": (candidates(X, yamnet(), BLOCKS, ("avg",)), linear),
-            "audio:sktransfer_mini, chosen": (candidates(X, AudioBackbone("sktransfer_mini")), linear),
-            "the same with random weights": (candidates(X, AudioBackbone("sktransfer_mini", weights=None)), linear),
+            "audio:sktransfer_mini, stage chosen, averaged": (candidates(X, mini(), STAGES, ("avg",)), linear),
+            "the same with random weights": (candidates(X, mini(weights=None), STAGES, ("avg",)), linear),
         }
         rows = []
         for how, change in (("as they are", lambda f: f), ("by speaker", lambda f, s=speaker: by_speaker(f, s))):

@@ -1,13 +1,13 @@
 """Generated sounds: voices, bells, noises, engines, birds, tunes; no recording of anything.
 
-Every generator takes a random generator and gives `LENGTH` samples at 16 kHz.
+Every generator takes a random generator and gives `LENGTH` samples at 16 kHz, half as long again as a window.
 """
 
 import numpy as np
 from scipy.signal import butter, fftconvolve, lfilter, sosfilt
 
 RATE = 16000
-LENGTH = 15600  # 96 frames of 25 ms every 10 ms
+LENGTH = 24000
 TIME = np.arange(LENGTH) / RATE
 
 
@@ -53,19 +53,21 @@ def band(rng, sound, low=100, high=7000):
 
 def voiced(rng):
     """Pulses of a throat through moving resonances: what vowels are made of."""
-    pitch = glide(rng, 80, 350, rng.integers(2, 5)) * (1 + 0.01 * rng.standard_normal(LENGTH).cumsum() / 100)
+    voice, throat = np.exp(rng.uniform(np.log(80), np.log(380))), rng.uniform(0.85, 1.25)  # of a man to that of a child
+    pitch = glide(rng, 0.7 * voice, 1.5 * voice, rng.integers(2, 6))
+    pitch *= 1 + 0.01 * rng.standard_normal(LENGTH).cumsum() / 100
     saw = (phase(pitch) / (2 * np.pi)) % 1
     source = np.diff(np.where(saw < rng.uniform(0.3, 0.7), saw, 0), prepend=0) + 0.02 * noise(rng, 0)
     out = np.zeros(LENGTH)
-    block = 800
+    block = 400
     tracks = [
         glide(rng, *limits, rng.integers(2, 6)) for limits in ((250, 900), (800, 2600), (2000, 3600), (3000, 5000))
     ]
     for track in tracks:
         width, state = rng.uniform(60, 250), np.zeros(2)
+        radius = np.exp(-np.pi * width / RATE)
         for start in range(0, LENGTH, block):
-            radius = np.exp(-np.pi * width / RATE)
-            poles = [1, -2 * radius * np.cos(2 * np.pi * track[start] / RATE), radius**2]
+            poles = [1, -2 * radius * np.cos(2 * np.pi * throat * track[start] / RATE), radius**2]
             part, state = lfilter([1 - radius], poles, source[start : start + block], zi=state)
             out[start : start + block] += part
     return out / (out.std() + 1e-9)
@@ -175,8 +177,9 @@ def sound(rng):
         out = out + rng.uniform(0, 1) * fftconvolve(out, room / np.linalg.norm(room))[:LENGTH]
     if rng.random() < 0.4:  # a narrow line, as of a telephone
         out = sosfilt(butter(4, rng.uniform(2500, 6000), "low", fs=RATE, output="sos"), out)
-    if rng.random() < 0.3:
-        out[int(rng.uniform(0.2, 1) * LENGTH) :] = 0  # shorter than a window
-    out = out / (np.abs(out).max() + 1e-9) * 10 ** rng.uniform(-2, 0)
+    out = out / (np.abs(out).max() + 1e-9) * 10 ** rng.uniform(-1.5, 0)
     hiss = noise(rng)
-    return (out + hiss / (hiss.std() + 1e-9) * 10 ** rng.uniform(-5, -2)).astype(np.float32)
+    out += hiss / (hiss.std() + 1e-9) * 10 ** rng.uniform(-5, -2)
+    if rng.random() < 0.3:
+        out[int(rng.uniform(0.2, 1) * LENGTH) :] = 0  # ends before the window does
+    return out.astype(np.float32)

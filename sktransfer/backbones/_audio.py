@@ -84,7 +84,7 @@ class AudioBackbone(BackboneDescription):
     >>> tones = [np.sin(np.arange(n) * 0.2) for n in (8000, 16000, 40000)]
     >>> backbone = AudioBackbone("sktransfer_mini", time_steps=4)
     >>> PretrainedFeatureExtractor(backbone, pooling="time", layer=1).fit_transform(tones).shape
-    (3, 192)
+    (3, 512)
     """
 
     def __init__(

@@ -47,6 +47,13 @@ __all__ = [
 BUNDLED = {"sktransfer_mini": Path(__file__).parent / "sktransfer_mini"}
 _BUNDLED_ELSEWHERE = ("text:sktransfer_mini", "audio:sktransfer_mini")
 
+# MobileNetV1 as far as its second layers of 512 channels, of which the last one is a product of two narrow ones.
+_SHORT = (
+    ("dsa_r1_k3_s1_c64",),
+    ("dsa_r2_k3_s2_c128",),
+    ("dsa_r2_k3_s2_c256",),
+    ("dsa_r1_k3_s2_c512", "ds_r1_k3_s1_c176", "cn_r1_k1_s1_c512"),
+)
 _AUGMENT: dict[str, dict[str, Any]] = {
     "light": {"scale": (0.7, 1.0), "color_jitter": None},
     "default": {"scale": (0.35, 1.0), "color_jitter": 0.3},
@@ -56,6 +63,25 @@ _AUGMENT: dict[str, dict[str, Any]] = {
 }
 _HUB = ("hf-hub", "hf_hub")
 _PATH_CHARACTERS = frozenset("/\\:")  # in no name of timm's
+
+
+def mobilenetv1_short(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """Create the first half of a MobileNetV1: the architecture of the bundled network for sounds.
+
+    Parameters
+    ----------
+    pretrained : bool, default=False
+        There are no published weights.
+    **kwargs
+        Of timm's EfficientNet.
+    """
+    family: Any = timm.models.efficientnet
+    blocks = family.decode_arch_def([list(stage) for stage in _SHORT])
+    told = {"block_args": blocks, "num_features": 0, "stem_size": 32, "act_layer": nn.ReLU6, **kwargs}
+    return timm.models.build_model_with_cfg(family.EfficientNet, "mobilenetv1_short", pretrained, **told)
+
+
+timm.models.register_model(mobilenetv1_short)
 
 
 def list_backbones(pattern: str = "*") -> list[str]:
@@ -83,7 +109,7 @@ def list_backbones(pattern: str = "*") -> list[str]:
     """
     bundled = [*BUNDLED, *_BUNDLED_ELSEWHERE]
     found = [name for name in bundled if any(fnmatch.fnmatch(part, pattern) for part in (name, name.split(":")[-1]))]
-    return found + timm.list_models(pattern)
+    return found + timm.list_models(pattern, exclude_filters=mobilenetv1_short.__name__)
 
 
 def create_timm_model(name: str, *, pretrained: bool, **kwargs: Any) -> nn.Module:

@@ -25,6 +25,7 @@ def test_names_include_the_bundled_networks():
     bundled = ["sktransfer_mini", "text:sktransfer_mini", "audio:sktransfer_mini"]
     assert list_backbones()[:3] == list_backbones("sktransfer*") == list_backbones("*mini")[:3] == bundled
     assert list_backbones("audio:*") == bundled[2:]
+    assert "mobilenetv1_short" not in list_backbones("mobilenetv1*")
     assert "resnet18" in list_backbones("resnet*")
     assert list_backbones("no such network") == []
 
