@@ -16,7 +16,7 @@ quickstart: $(VENV)/.installed-plot
 	$(BIN)/python docs/examples/quickstart.py
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 # Every dependency at its declared lower bound, on the oldest Python declared. Fills 6.2 gigabytes of disk: old releases of
 # torch come with CUDA's libraries. Not green yet: the tests of what trains and computes are, some of tables, sparse matrices

@@ -47,11 +47,11 @@ class CheckedTransferredGradientBoostingRegressor(_DomainSupplied, TransferredGr
 
 ESTIMATORS = [
     CheckedTransferredForestClassifier(RandomForestClassifier(10), random_state=0),
-    CheckedTransferredGradientBoostingClassifier(LogisticRegression(), max_iter=15, cv=3),
-    CheckedTransferredGradientBoostingRegressor(Ridge(), max_iter=15, cv=3),
+    CheckedTransferredGradientBoostingClassifier(LogisticRegression(), max_iter=5, cv=2),
+    CheckedTransferredGradientBoostingRegressor(Ridge(), max_iter=5, cv=2),
     CheckedTransferredRidge(),
     CheckedTransferredRidge(Ridge(0.1), alpha=1.0),
-    CheckedTransferredLogisticRegression(cv=3, Cs=5),
+    CheckedTransferredLogisticRegression(cv=2, Cs=3),
     CheckedTransferredLogisticRegression(LogisticRegression(C=10.0), C=1.0),
 ]
 

@@ -107,14 +107,15 @@ class RowsBackboneSearch(BackboneSearch):
 
 
 SEARCHED = {"backbones": ["test_efficientnet", "test_resnet"], "weights": None, "image_size": 32, "refine": 0}
+SMALL = {**TINY, "image_size": 16}  # where more than the head is trained
 
 ESTIMATORS = [
     RowsExtractor(**TINY),
     RowsClassifier(**TINY, max_epochs=20, lr=0.01, random_state=0),
-    RowsClassifier(**TINY, trainable=1, max_epochs=8, lr=0.02, random_state=0),
-    RowsClassifier(**TINY, trainable="all", max_epochs=3, lr=0.01, random_state=0),
+    RowsClassifier(**SMALL, trainable=1, max_epochs=8, lr=0.02, random_state=0),
+    RowsClassifier(**SMALL, trainable="all", max_epochs=3, lr=0.01, random_state=0),
     RowsRegressor(**TINY, max_epochs=80, lr=0.08, random_state=0),
-    RowsRegressor(**TINY, trainable=1, max_epochs=20, lr=0.02, loss="huber", random_state=0),
+    RowsRegressor(**SMALL, trainable=1, max_epochs=20, lr=0.02, loss="huber", random_state=0),
     RowsPixelClassifier("test_efficientnet", weights=None, random_state=0),
     RowsSegmenter(
         "test_efficientnet", weights=None, layers=(0, 1), batch_size=64, max_epochs=10, lr=0.05, random_state=0

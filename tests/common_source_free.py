@@ -67,7 +67,7 @@ class _SourceSupplied:
     def fit(self, X, y=None):
         given = self.estimator
         if given is None:
-            source = SuppliedDANNClassifier(None, bottleneck=32, max_epochs=15, lr=0.02, batch_size=64, random_state=0)
+            source = SuppliedDANNClassifier(None, bottleneck=32, max_epochs=5, lr=0.05, batch_size=64, random_state=0)
             self.estimator = source.fit(X, y)
         try:
             return super().fit(X, y)

@@ -5,6 +5,8 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from scipy.linalg import LinAlgError, solve_triangular
+from scipy.optimize import nnls
 from sklearn.exceptions import ConvergenceWarning
 
 from sktransfer.base import BaseWeighter
@@ -25,10 +27,12 @@ from sktransfer.weighting._common import (
 
 __all__ = ["KLIEPWeighter", "kliep_coefficients", "likelihood_cross_validation"]
 
-# What a fit takes of each kernel value, in seconds: measured on 8000 rows.
-_SECONDS_A_VALUE = 2.6e-7
+# What a fit takes of each kernel value, in seconds: measured on 16,000 rows.
+_SECONDS_A_VALUE = 5e-8
 
 _TINY = np.finfo(np.float64).tiny
+_EM_STEPS = 10  # before each step of Newton's method, which costs about as much
+_RIDGE = 1e-10  # times the mean of the diagonal
 
 
 def kliep_coefficients(
@@ -38,7 +42,8 @@ def kliep_coefficients(
 
     With p_l = alpha_l mean_i phi_l(x_i) the constraint reads sum_l p_l = 1: these are the proportions of a mixture
     whose components are the phi_l divided by their source means, and the EM steps of a mixture climb to the one
-    maximum. By concavity, max_l (gradient_l) - 1 bounds what is missing from above.
+    maximum; slowly, so that each tenth step is followed by a step of Newton's method under alpha >= 0. By concavity,
+    max_l (gradient_l) - 1 bounds what is missing from above.
 
     Parameters
     ----------
@@ -65,16 +70,44 @@ def kliep_coefficients(
     # Only the ratios within a row matter for the steps; the largest entry of each is scaled to 1.
     components = components / np.maximum(components.max(axis=1, keepdims=True), _TINY)
     p, gap = np.full(used.sum(), 1.0 / used.sum()), np.inf
-    for _ in range(max_iter):
+    for step in range(1, max_iter + 1):
         gradient = components.T @ (1.0 / np.maximum(components @ p, _TINY)) / len(components)
         gap = float(gradient.max() - 1.0)
         if gap <= tol:
             break
         p = p * gradient
         p /= p.sum()
+        if step % _EM_STEPS == 0:
+            p = _climb(components, p)
     alpha = np.zeros(len(source_mean))
     alpha[used] = p / source_mean[used]
     return alpha, gap
+
+
+def _climb(components: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Go from proportions p towards the maximum of the likelihood's quadratic approximation, as far as it rises.
+
+    Without the constraint on the sum the objective is sum_l p_l - mean_j log (C p)_j, with the same minimum. Its
+    approximation at p is q' B'B q / 2 - (2 mean(B) - 1)' q with B_jl = C_jl / (C p)_j / sqrt(n): least squares, q >= 0.
+    """
+    relative = components / np.maximum(components @ p, _TINY)[:, None]
+    curvature = relative.T @ relative / len(relative)
+    curvature.flat[:: len(p) + 1] += _RIDGE * np.trace(curvature) / len(p)
+    try:
+        root = np.linalg.cholesky(curvature).T
+        goal = solve_triangular(root, 2 * relative.mean(axis=0) - 1, trans="T")
+        found = nnls(root, goal, maxiter=30 * len(p))[0]
+    except (LinAlgError, RuntimeError, ValueError):  # ill-conditioned beyond the ridge; the EM steps need none of it
+        return p
+    if not found.sum() > 0:
+        return p
+    found /= found.sum()
+    level = np.log(np.maximum(components @ p, _TINY)).mean()
+    for part in (1.0, 0.5, 0.25):
+        moved = p + part * (found - p)
+        if np.log(np.maximum(components @ moved, _TINY)).mean() > level:
+            return moved
+    return p
 
 
 def likelihood_cross_validation(

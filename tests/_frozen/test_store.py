@@ -2,18 +2,16 @@ import os
 import resource
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 import warnings
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
 from common_frozen import count_pictures, make_pictures
 from common_pictures import TINY
+from common_process import run_code
 from numpy.testing import assert_array_equal
 
 from sktransfer import PretrainedFeatureExtractor, clear_cache
@@ -503,23 +501,22 @@ def test_the_home_folder_is_meant_by_a_tilde(monkeypatch, tmp_path):
 
 
 SECOND_PROCESS = """
-import sys
 from common_frozen import count_pictures, make_pictures
 from common_pictures import TINY
+from common_process import run_code
 from sktransfer import PretrainedFeatureExtractor
 
 with count_pictures() as seen:
-    features = PretrainedFeatureExtractor(**TINY, cache=sys.argv[1]).fit_transform(make_pictures(6))
+    features = PretrainedFeatureExtractor(**TINY, cache={folder!r}).fit_transform(make_pictures(6))
 print(sum(seen), features.tobytes().hex())
 """
 
 
 def test_a_second_process_passes_no_picture_through_the_network(folder, expected):
     extract(folder)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    command = [sys.executable, "-W", "error", "-c", SECOND_PROCESS, str(folder)]
-    output = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True).stdout
-    assert output.split() == ["0", expected.tobytes().hex()]
+    code, printed, error = run_code(SECOND_PROCESS.format(folder=str(folder)))
+    assert code == 0, error
+    assert printed.split() == ["0", expected.tobytes().hex()]
 
 
 def test_an_empty_path_is_refused():

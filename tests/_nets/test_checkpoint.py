@@ -3,13 +3,12 @@
 import errno
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from common_nets import assert_same_bits, phased, pictures, state, targets, tiny_backbone, train
+from common_process import run_code
 from skorch.callbacks import Callback
 
 from sktransfer._nets import Checkpoint, WeightedLoss, cross_entropy
@@ -359,16 +358,8 @@ fit({folder!r}, Kill(), ema_decay=0.6, probe_epochs=1)
 def test_a_killed_process_goes_on_to_the_same_weights(tmp_path):
     here = Path(__file__).resolve().parent
     script = SCRIPT.replace("{tests!r}", repr(str(here))).replace("{folder!r}", repr(str(tmp_path / "c")))
-    path = os.pathsep.join([str(here.parent), str(here.parents[1]), os.environ.get("PYTHONPATH", "")])
-    run = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert run.returncode == -signal.SIGKILL, run.stderr
+    code, _, error = run_code(script)
+    assert code == -signal.SIGKILL, error
     assert Checkpoint(tmp_path / "c").epochs_done == 2
     changes = {"ema_decay": 0.6, "probe_epochs": 1}
     assert_same_training(fit(tmp_path / "c", **changes), fit(**changes))

@@ -4,13 +4,11 @@ import errno
 import os
 import pickle
 import signal
-import subprocess
-import sys
-import textwrap
 
 import numpy as np
 import pytest
 import torch
+from common_process import run_code
 from common_recipe import with_recipe
 from skorch.callbacks import Callback
 
@@ -27,7 +25,7 @@ def few(digits):
 
 
 KILLED = """
-    import os, signal, sys
+    import os, signal
     from skorch.callbacks import Callback
     from sklearn.datasets import load_digits
     from sktransfer import FineTunedClassifier, Recipe
@@ -39,9 +37,9 @@ KILLED = """
                 os.kill(os.getpid(), signal.SIGKILL)
 
     X, y = load_digits(return_X_y=True)
-    clf = FineTunedClassifier(**{options}, checkpoint_dir=sys.argv[1], callbacks=[Kill()] if {kill} else None)
+    clf = FineTunedClassifier(**{options}, checkpoint_dir={folder!r}, callbacks=[Kill()] if {kill} else None)
     clf.fit(X[:60], y[:60])
-    clf.save(sys.argv[2])
+    clf.save({model!r})
 """
 
 
@@ -57,14 +55,13 @@ def test_killed_in_the_middle_of_an_epoch_and_called_again(few, tmp_path, option
     options = with_recipe(**{**TINY, **options})
 
     def run(kill):
-        code = textwrap.dedent(KILLED).format(moment=moment, options=options, kill=kill)
-        command = [sys.executable, "-c", code, str(tmp_path / "run"), str(tmp_path / "model")]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        folders = {"folder": str(tmp_path / "run"), "model": str(tmp_path / "model")}
+        return run_code(KILLED.format(moment=moment, options=options, kill=kill, **folders))
 
-    assert run(kill=True).returncode == -signal.SIGKILL
+    assert run(kill=True)[0] == -signal.SIGKILL
     assert (tmp_path / "run" / "checkpoint.pt").exists() == (moment[0] > 1)
-    again = run(kill=False)
-    assert again.returncode == 0, again.stderr
+    code, _, error = run(kill=False)
+    assert code == 0, error
     resumed = FineTunedClassifier.load(tmp_path / "model")
     unbroken = FineTunedClassifier(**options).fit(*few)
     np.testing.assert_array_equal(resumed.predict_proba(few[0]), unbroken.predict_proba(few[0]))

@@ -38,10 +38,9 @@ def answers(packages, estimator, X, path):
     return outputs[1], session
 
 
-@pytest.mark.parametrize("trainable", ["head", 1])
 @pytest.mark.parametrize(
-    ("backbone", "weights"),
-    [("sktransfer_mini", "pretrained"), ("resnet18", None), ("vit_tiny_patch16_224", None)],
+    ("backbone", "weights", "trainable"),
+    [("sktransfer_mini", "pretrained", "head"), ("resnet18", None, 1), ("test_vit", None, 1)],
 )
 def test_probabilities_are_those_of_the_classifier(packages, few, tmp_path, capfd, backbone, weights, trainable):
     X, y = few[0], np.array(["a", "b", "c"])[few[1] % 3]

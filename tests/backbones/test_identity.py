@@ -5,10 +5,7 @@ import enum
 import functools
 import importlib.util
 import itertools
-import os
 import pickle
-import subprocess
-import sys
 import types
 import warnings
 from pathlib import Path
@@ -17,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from common_frozen import count_pictures, make_pictures
+from common_process import run_code
 from numpy.testing import assert_array_equal
 from torch import nn
 from torch.nn.utils import parametrize
@@ -379,12 +377,9 @@ def test_the_same_class_built_again_in_another_process_has_the_same_key(tmp_path
         SOURCE
         + "from test_identity import identity; nn.Linear(1, 1).register_forward_hook(print); print(identity(Own()).key)"
     )
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path]),
-    }
-    command = [sys.executable, "-c", code]
-    printed = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True).stdout
+    place = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+    status, printed, error = run_code(place + code)
+    assert status == 0, error
     with torch.random.fork_rng():
         assert printed.strip() == identity(module.Own()).key
 

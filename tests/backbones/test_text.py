@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from common_process import run_code
 from common_texts import BLOCKS, LENGTH, WIDTH, reviews, write_encoder, write_static
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
@@ -178,12 +179,13 @@ def test_saved_without_pickle_and_without_the_folder(folder, tmp_path):
     expected = model.predict_proba(X)
     shutil.rmtree(here)
     clear_cache()
-    code = (
-        "import sys, numpy as np; from sktransfer import FineTunedClassifier;"
-        "np.save(sys.argv[2], FineTunedClassifier.load(sys.argv[1]).predict_proba(sys.argv[3:]))"
-    )
     out = tmp_path / "out.npy"
-    subprocess.run([sys.executable, "-c", code, tmp_path / "model", out, *X], check=True)
+    code, _, error = run_code(f"""
+        import numpy as np
+        from sktransfer import FineTunedClassifier
+        np.save({str(out)!r}, FineTunedClassifier.load({str(tmp_path / "model")!r}).predict_proba({X!r}))
+    """)
+    assert code == 0, error
     assert_allclose(np.load(out), expected, atol=1e-6)
 
 

@@ -53,8 +53,8 @@ def test_rows_of_zeros_have_a_finite_gradient(loss):
 
 
 def test_beats_source_only_and_makes_norms_greater():
-    accuracy, norms = np.zeros((2, 3)), np.zeros((2, 3))
-    for seed in range(3):
+    accuracy, norms = np.zeros((2, 2)), np.zeros((2, 2))
+    for seed in range(2):
         X, y, sample_domain = easy_pair(seed, "shapes")
         target = sample_domain == "target"
         for row, trade_off in enumerate((0.0, 0.05)):

@@ -1,5 +1,6 @@
 """What holds for every method of the room."""
 
+import functools
 import pickle
 
 import numpy as np
@@ -23,8 +24,8 @@ METHODS = [
     if issubclass(cls := getattr(deep_adaptation, name), (DeepClassifier, DeepRegressor))
 ]
 # Few steps, of which every part of a method is one.
-FAST = {"bottleneck": 8, "max_epochs": 4, "batch_size": 16, "random_state": 0}
-PICTURES = {**FAST, "backbone": "test_resnet", "weights": None, "image_size": 32}
+FAST = {"bottleneck": 8, "max_epochs": 3, "batch_size": 16, "random_state": 0}
+PICTURES = {**FAST, "backbone": "test_resnet", "weights": None, "image_size": 32, "max_epochs": 2}
 every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
 
 
@@ -47,11 +48,23 @@ def answers(fitted, X):
     return fitted.predict_proba(X) if is_classifier(fitted) else fitted.predict(X)
 
 
+@pytest.fixture(scope="module")
+def plain(table):
+    """`plain(method)`: one fit of each method on the table, for all tests that only look at it."""
+    X, y, domain = table
+
+    @functools.cache
+    def fitted(method):
+        return method(None, **FAST).fit(X, targets(method, y), sample_domain=domain)
+
+    return fitted
+
+
 @every_method
 class TestTables:
-    def test_target_labels_are_not_read(self, method, table):
+    def test_target_labels_are_not_read(self, method, table, plain):
         X, y, domain = table
-        expected = answers(method(None, **FAST).fit(X, targets(method, y), sample_domain=domain), X)
+        expected = answers(plain(method), X)
         is_target = domain == "target"
         permuted, missing = targets(method, y), targets(method, y).astype(object)
         permuted = permuted.copy()
@@ -60,12 +73,11 @@ class TestTables:
         for other in (permuted, missing):
             assert_array_equal(answers(method(None, **FAST).fit(X, other, sample_domain=domain), X), expected)
 
-    def test_missing_labels_mark_the_target(self, method, table):
+    def test_missing_labels_mark_the_target(self, method, table, plain):
         X, y, domain = table
-        expected = method(None, **FAST).fit(X, targets(method, y), sample_domain=domain)
         masked = targets(method, y).astype(float)
         masked[domain == "target"] = np.nan
-        assert_array_equal(answers(method(None, **FAST).fit(X, masked), X), answers(expected, X))
+        assert_array_equal(answers(method(None, **FAST).fit(X, masked), X), answers(plain(method), X))
 
     def test_same_seed_same_model_and_the_callers_data_and_generators_are_left_alone(self, method, table):
         X, y, domain = (array.copy() for array in table)
@@ -81,9 +93,8 @@ class TestTables:
         assert torch.equal(torch.random.get_rng_state(), before[2])
         assert_array_equal(np.random.get_state()[1], before[3])  # noqa: NPY002
 
-    def test_pickle_and_file_give_the_same_answers(self, method, table, tmp_path):
-        X, y, domain = table
-        fitted = method(None, **FAST).fit(X, targets(method, y), sample_domain=domain)
+    def test_pickle_and_file_give_the_same_answers(self, method, table, plain, tmp_path):
+        X, fitted = table[0], plain(method)
         assert_array_equal(answers(pickle.loads(pickle.dumps(fitted)), X), answers(fitted, X))
         fitted.save(tmp_path / "model")
         loaded = method.load(tmp_path / "model")
@@ -91,9 +102,8 @@ class TestTables:
         assert_array_equal(loaded.transform(X), fitted.transform(X))
         assert loaded.history_ == fitted.history_
 
-    def test_rows_do_not_depend_on_their_company(self, method, table):
-        X, y, domain = table
-        fitted = method(None, **FAST).fit(X, targets(method, y), sample_domain=domain)
+    def test_rows_do_not_depend_on_their_company(self, method, table, plain):
+        X, fitted = table[0], plain(method)
         assert_array_equal(answers(fitted, X[5:8]), answers(fitted, X)[5:8])
 
     def test_trade_off_counts(self, method, table):
@@ -126,12 +136,12 @@ class TestTables:
         fitted = method(None, **{**FAST, "batch_size": 2}).fit(X, targets(method, y), sample_domain=domain)
         assert np.isfinite(answers(fitted, X)).all()
 
-    def test_killed_training_goes_on_where_it_was(self, method, table, tmp_path):
+    def test_killed_training_goes_on_where_it_was(self, method, table, plain, tmp_path):
         from skorch.callbacks import Callback
 
         class Stop(Callback):
             def on_epoch_begin(self, net, **kwargs):
-                if net.history[-1, "epoch"] == 4:
+                if net.history[-1, "epoch"] == 3:
                     raise RuntimeError("power cut")
 
         X, y, domain = table
@@ -139,8 +149,7 @@ class TestTables:
         with pytest.raises(RuntimeError, match="power cut"):
             method(None, **options, callbacks=[Stop()]).fit(X, targets(method, y), sample_domain=domain)
         resumed = method(None, **options).fit(X, targets(method, y), sample_domain=domain)
-        unbroken = method(None, **FAST).fit(X, targets(method, y), sample_domain=domain)
-        assert_array_equal(answers(resumed, X), answers(unbroken, X))
+        assert_array_equal(answers(resumed, X), answers(plain(method), X))
 
     def test_searches_and_routing(self, method, table):
         order = np.random.default_rng(0).permutation(70)
@@ -161,7 +170,7 @@ class TestTables:
 
 @every_method
 class TestPictures:
-    @pytest.mark.parametrize("trainable", ["head", 1, "all"])
+    @pytest.mark.parametrize("trainable", ["head", "all"])
     def test_pictures_learn_and_travel(self, method, pictures, trainable, tmp_path):
         X, y, domain = pictures
         fitted = method(**{**PICTURES, "trainable": trainable}).fit(X, targets(method, y), sample_domain=domain)

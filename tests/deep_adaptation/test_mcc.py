@@ -52,8 +52,8 @@ def test_extreme_scores_have_finite_gradients():
 
 
 def test_beats_source_only_and_makes_the_confusion_smaller():
-    accuracy, confusion = np.zeros((2, 3)), np.zeros((2, 3))
-    for seed in range(3):
+    accuracy, confusion = np.zeros((2, 2)), np.zeros((2, 2))
+    for seed in range(2):
         X, y, sample_domain = easy_pair(seed)
         target = sample_domain == "target"
         for row, trade_off in enumerate((0.0, 1.0)):

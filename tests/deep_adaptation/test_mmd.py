@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from common_deep import easy_pair, two_sides
+from common_deep import easy_pair, source_only, two_sides
 from numpy.testing import assert_allclose
 from scipy.spatial.distance import cdist, pdist
 
@@ -129,16 +129,11 @@ def test_discrepancy_falls(cls):
 @both
 def test_beats_the_source_alone_on_an_easy_pair(cls):
     gains = []
-    for seed in range(3):
+    for seed in range(2):
         X, y, domain = easy_pair(seed)
         target = domain == "target"
-        scores = [
-            cls("sktransfer_mini", trade_off=trade_off, random_state=seed)
-            .fit(X, y, sample_domain=domain)
-            .score(X[target], y[target])
-            for trade_off in (0.0, 3.0)
-        ]
-        gains.append(scores[1] - scores[0])
+        clf = cls("sktransfer_mini", trade_off=3.0, random_state=seed).fit(X, y, sample_domain=domain)
+        gains.append(clf.score(X[target], y[target]) - source_only(seed))
     assert np.mean(gains) > 0.03
 
 
