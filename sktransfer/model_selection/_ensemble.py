@@ -105,8 +105,9 @@ def greedy_weights(
     """Choose models one after another, each as often as it lowers the loss of the average the most.
 
     Greedy selection with replacement [1]_ by the log loss, of numbers by the squared error. The loss and not the
-    accuracy, which is the same for nearly all averages where rows are few. It begins with every model once and adds as
-    many as there are rows, so that few rows, which prove little, leave all nearly alike. Of equals the first is taken.
+    accuracy, which is the same for nearly all averages where rows are few. It begins with every model once and adds
+    one for as many rows as there are models, so that few rows, which prove little, leave all nearly alike. Of equals
+    the first is taken.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ def greedy_weights(
         answers = answers[:, np.arange(len(y)), np.searchsorted(classes, y)]
     counts = np.ones(len(answers)) if initial is None else np.array(initial, dtype=np.float64)
     total = counts @ answers
-    for _ in range(min(len(y), _MOST_STEPS)):
+    for _ in range(min(len(y) // max(np.count_nonzero(counts), 1), _MOST_STEPS)):
         means = (total + answers) / (counts.sum() + 1)
         losses = (means - y) ** 2 if classes is None else -np.log(np.maximum(means, _LEAST))
         chosen = int(np.argmin(losses.mean(axis=1)))
