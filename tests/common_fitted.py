@@ -51,6 +51,8 @@ def fitted(name):
     if name in _SOURCE_FREE:
         source = sktransfer.FineTunedClassifier(**NET, trainable=1).fit(images, labels)
         return cls(source, **({} if name == "AdaBNClassifier" else {"max_epochs": 1})).fit(images), images
+    if name == "LAMEClassifier":
+        return cls(LogisticRegression().fit(X, y)).fit(X), X
     if name in ("FineTunedClassifier", "FineTunedRegressor", "BackboneSearch", "PretrainedFeatureExtractor"):
         return _META[name](cls).fit(images, labels), images
     if name in ("FineTunedSegmenter", "PixelClassifier"):

@@ -475,6 +475,7 @@ NOT_OF_TABLES = {
         ("FineTunedSegmenter", "PixelClassifier", "mean_iou_scorer", "object_features", "pixel_accuracy_scorer"),
         PICTURES,
     ),
+    **dict.fromkeys(("GradCAMDisplay", "rank_backbones", "make_image_domains"), PICTURES),
     "TokenSaliencyDisplay": "reads texts: tests/inspection",
     **dict.fromkeys(("BSS", "CoTuning", "DELTA", "L2SP", "LwF", "RKD", "StochNorm"), "holds parameters of a training"),
     **dict.fromkeys(("clear_cache", "keep_freed_memory", "list_backbones", "load_backbone"), "takes no rows"),

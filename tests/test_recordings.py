@@ -288,7 +288,7 @@ def test_estimators_of_pictures_refuse_recordings_by_name(sounds, paths):
     for adapter in (FourierAdapter(), PixelAdapter()):
         with pytest.raises(InvalidImageError, match=r"Row 0 .*0\.wav.* it is a recording, not an image"):
             adapter.fit(paths, y, sample_domain=domain)
-        with pytest.raises(ValueError, match="recordings go to a network for them"):
+        with pytest.raises(TypeError, match=r"changes the pixels of pictures, and X holds recordings\. .*audio:NAME"):
             adapter.fit(X, y, sample_domain=domain)
 
 

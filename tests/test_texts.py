@@ -31,7 +31,7 @@ from sktransfer import (
     clear_cache,
     rank_backbones,
 )
-from sktransfer.exceptions import InvalidImageError, InvalidTextError
+from sktransfer.exceptions import InvalidTextError
 from sktransfer.modalities import Texts
 
 X, Y = reviews(60)
@@ -187,7 +187,7 @@ def test_a_frame_with_texts_and_numbers(folder):
 
 
 def test_methods_of_pixels_refuse_texts():
-    with pytest.raises(InvalidImageError, match="Row 0 of X cannot be read as a picture"):
+    with pytest.raises(TypeError, match=r"changes the pixels of pictures, and X holds texts\. .*text:NAME"):
         PixelAdapter().fit(X, Y, sample_domain=DOMAIN)
 
 

@@ -133,7 +133,7 @@ def greedy_weights(
         answers = answers[:, np.arange(len(y)), np.searchsorted(classes, y)]
     counts = np.ones(len(answers)) if initial is None else np.array(initial, dtype=np.float64)
     total = counts @ answers
-    for _ in range(min(len(y) // max(np.count_nonzero(counts), 1), _MOST_STEPS)):
+    for _ in range(min(len(y) // max(int(np.count_nonzero(counts)), 1), _MOST_STEPS)):
         means = (total + answers) / (counts.sum() + 1)
         losses = (means - y) ** 2 if classes is None else -np.log(np.maximum(means, _LEAST))
         chosen = int(np.argmin(losses.mean(axis=1)))

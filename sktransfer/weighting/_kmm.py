@@ -403,7 +403,7 @@ class KMMWeighter(BaseWeighter):
             return KernelProduct(Xs, **params), kappa
         announce(
             "KMMWeighter",
-            seconds=2000.0 * 4.0 * n * self.n_landmarks / 2e9,
+            seconds=6000.0 * 4.0 * n * self.n_landmarks / 2e9,
             why=f"it takes some thousand steps, each with {self.n_landmarks} numbers for each of {n} source rows",
             instead="Set a larger tol or fewer n_landmarks, or take RuLSIFWeighter.",
         )
