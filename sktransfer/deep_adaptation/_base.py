@@ -235,21 +235,29 @@ class DeepEstimator(NetEstimator):
             if keeps_statistics(layer) and any(f"{name}.{part}" in self.plan_.learns for part in ("weight", "bias")):
                 yield layer
 
-    def _check_settings(self):
+    def _check_for_tables(self) -> None:
+        for of, silences in ((self, _FOR_NETWORKS), (self.recipe_, _FOR_NETWORKS_IN_RECIPES)):
+            for name, silent in silences.items():
+                if getattr(of, name) != silent:
+                    raise ValueError(
+                        f"{name}={getattr(of, name)!r} has no meaning for tables (backbone=None): leave it at "
+                        f"{silent!r}, or name a backbone."
+                    )
+
+    def _check_settings(self) -> None:
         if means_table(self.backbone):
-            for of, silences in ((self, _FOR_NETWORKS), (self.recipe_, _FOR_NETWORKS_IN_RECIPES)):
-                for name, silent in silences.items():
-                    if getattr(of, name) != silent:
-                        raise ValueError(
-                            f"{name}={getattr(of, name)!r} has no meaning for tables (backbone=None): leave it at "
-                            f"{silent!r}, or name a backbone."
-                        )
+            self._check_for_tables()
         for name in ("mixup", "cutmix"):
             if getattr(self.recipe_, name):
                 raise ValueError(
                     f"{name}={getattr(self.recipe_, name)} of the recipe would mix rows of source and target, which "
                     f"{type(self).__name__} has to tell apart: leave it at 0."
                 )
+        if self.target_weight != 1 and not self.use_target_labels:
+            raise ValueError(
+                f"target_weight={self.target_weight!r} is what labelled target rows count, and none are read: set "
+                "use_target_labels=True, or leave it at 1."
+            )
         if self.recipe_.batch_size < 2:
             raise ValueError("batch_size=1 of the recipe: a batch needs at least 2 rows of each domain. Pass more.")
         if self.bottleneck is None and self.recipe_.trainable == "head" and self._needs_learning_features:

@@ -91,6 +91,12 @@ def test_class_weights_that_are_none_are_refused(table, kind, class_weight, text
         kind(None, **FAST, class_weight=class_weight).fit(X, y, sample_domain=domain)
 
 
+def test_a_weight_of_labels_that_are_not_read_is_refused():
+    X, y, domain = make_domain_shift(20, 20, random_state=0)
+    with pytest.raises(ValueError, match=r"target_weight=3\.0 .*none are read: set use_target_labels=True"):
+        DANNClassifier(None, target_weight=3.0, max_epochs=1).fit(X, y, sample_domain=domain)
+
+
 def test_labelled_target_rows_are_learned_from():
     # In the target the labels are the other way round; only its own labels can tell.
     X, y, domain = make_domain_shift(60, 60, n_classes=2, shift="none", random_state=0)
