@@ -52,21 +52,27 @@ def counts() -> tuple[int, int]:
     return sum(_counting["pictures"]), len(_counting["networks"])
 
 
-def new_pages(keep: bool) -> int:
-    """Count the pages that the system gives while 20 arrays of 2 MiB are made and freed, one after another."""
-    import contextlib
+def new_pages_and_what_is_given_back() -> tuple[int, list[int]]:
+    """Count the pages that the system gives while 20 arrays of 2 MiB are made and freed, one after another.
+
+    Beside it stand the thresholds with which the allocator was told to give back afterwards. The pages tell that only
+    in a process that does nothing else: here a gap between blocks may hold the array.
+    """
     import resource
+    from unittest.mock import patch
 
     import numpy as np
 
-    from sktransfer._frozen import freed_memory_kept
+    from sktransfer._frozen import _elsewhere
 
-    with freed_memory_kept() if keep else contextlib.nullcontext():
-        np.ones(2**18)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        for _ in range(20):
+    with patch.object(_elsewhere, "give_back_freed_memory", wraps=_elsewhere.give_back_freed_memory) as give_back:
+        with _elsewhere.freed_memory_kept():
             np.ones(2**18)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            for _ in range(20):
+                np.ones(2**18)
+            n_pages = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        return n_pages, [threshold for (threshold,), _ in give_back.call_args_list]
 
 
 class MeanColour(NamedTuple):

@@ -7,7 +7,14 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from common_cluster import KillsItsWorker, MeanColour, counts, local_cluster, new_pages, start_counting
+from common_cluster import (
+    KillsItsWorker,
+    MeanColour,
+    counts,
+    local_cluster,
+    new_pages_and_what_is_given_back,
+    start_counting,
+)
 from common_frozen import count_pictures, make_pictures, write_pictures
 from common_pictures import TINY
 from numpy.testing import assert_allclose, assert_array_equal
@@ -182,12 +189,9 @@ def test_killed_worker_is_replaced(cluster, paths, tmp_path):
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
 def test_tasks_of_dask_get_new_pages_once_and_give_them_back(cluster):
-    def pages(keep):
-        return cluster.submit(new_pages, keep, pure=False).result()
-
-    n_pages = 20 * 2**21 // 4096
-    assert pages(keep=True) < n_pages / 10
-    assert pages(keep=False) > n_pages * 0.9  # Dask's own setting is back
+    n_pages, given_back = cluster.submit(new_pages_and_what_is_given_back, pure=False).result()
+    assert n_pages < 20 * 2**21 / 4096 / 10
+    assert given_back == [2**16]  # Dask's own setting
 
 
 def test_allocator_is_left_alone_outside_of_tasks():

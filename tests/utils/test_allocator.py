@@ -13,6 +13,7 @@ _FAULTS = """
 import resource
 import torch
 from sktransfer import keep_freed_memory
+from sktransfer.utils._allocator import give_back_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -24,18 +25,21 @@ faults()
 before = faults()
 took_effect = keep_freed_memory()
 faults()  # the first blocks are new
-print(took_effect, before, faults())
+after = faults()
+give_back_freed_memory(2**16)
+print(took_effect, before, after, faults())
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator of glibc")
-def test_large_tensors_are_made_of_pages_that_are_there():
+def test_large_tensors_are_made_of_pages_that_are_there_until_they_are_given_back():
     out = subprocess.run([sys.executable, "-c", _FAULTS], capture_output=True, text=True, check=True).stdout.split()
     assert out[0] == "True"
-    before, after = int(out[1]), int(out[2])
+    before, after, given_back = map(int, out[1:])
     # Twenty times 40 MiB are 200,000 pages of 4 KiB; fewer where pages are huge, but at least one a block.
     assert before >= 20
     assert after < before / 10
+    assert given_back >= 20
 
 
 def test_other_libraries_are_left_alone(monkeypatch):
