@@ -48,6 +48,7 @@ _PLACES = {
     "statistics_as_they_are": "_recompute",
     "start_training": "_progress",
     "train_network": "_build",
+    "write_map_onnx": "_onnx",
 }
 __all__ = sorted(_PLACES)
 __getattr__, __dir__ = lazy_names(__name__, _PLACES)

@@ -16,6 +16,7 @@ from sktransfer._nets._map_module import FrozenMaps
 from sktransfer._nets._map_sets import MapTargets
 from sktransfer._nets._module import Outputs, TunedModule
 from sktransfer._nets._net import TransferNet
+from sktransfer._nets._onnx import write_map_onnx
 from sktransfer._nets._penalty import Penalty, PenaltySetup
 from sktransfer._nets._persistence import load_saved
 from sktransfer._nets._progress import begin_fit, end_fit, start_training
@@ -71,4 +72,5 @@ __all__ = [
     "start_training",
     "statistics_as_they_are",
     "train_network",
+    "write_map_onnx",
 ]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sktransfer._frozen import LayerMaps
-from sktransfer._nets._decoders import new_decoder
+from sktransfer._nets._decoders import new_decoder, resized
 from sktransfer._nets._freezing import TrainingPlan
 from sktransfer._nets._module import Outputs, TunedModule
 from sktransfer.backbones import Backbone, Tap
@@ -169,3 +169,8 @@ class MapModule(TunedModule):
         found = self.neck(maps)
         features = found[-1] if isinstance(found, list) else found
         return Outputs(self.head(found), features, [])
+
+    def scores_of(self, outputs: Sequence[torch.Tensor], size: Sequence[int]) -> torch.Tensor:
+        """Map what all layers gave to scores ``(n, k, height, width)`` at pixels."""
+        maps = [layout.map_of(output) for layout, output in zip(self.layouts, outputs, strict=True)]
+        return resized(self.head(self.neck(maps)), size)

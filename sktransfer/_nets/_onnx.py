@@ -8,12 +8,12 @@ import os
 from typing import Any
 
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_regressor
 
 from sktransfer.backbones import to_onnx
 from sktransfer.utils._files import replace_file
 
-__all__ = ["write_onnx"]
+__all__ = ["write_map_onnx", "write_onnx"]
 
 
 def write_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -25,26 +25,60 @@ def write_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
         Fitted.
     path : str or path-like
     """
+    from sktransfer._nets._whole import WholeNetwork
+
     if estimator._is_of_a_table:
         raise ValueError(
             f"export_onnx writes networks for pictures, and {type(estimator).__name__} was fitted to a table "
             "(backbone=None). Use save, pickle or joblib instead."
         )
-    with replace_file(path) as temporary:
-        model = _model(estimator)
-        for key, value in _metadata(estimator).items():
-            model.metadata_props.add(key=key, value=json.dumps(value))
-        temporary.write_bytes(model.SerializeToString())
-
-
-def _model(estimator):
-    from sktransfer._nets._whole import WholeNetwork
-
     network = WholeNetwork(estimator, _outcome(estimator))
     # Two samples: the size 1 would be taken for a constant.
     example = estimator.backbone_.modality.example(2)
-    output = "probabilities" if is_classifier(estimator) else "predictions"
-    return to_onnx(network, example, output=output, any_batch=True, caller=f"{type(estimator).__name__}.export_onnx")
+    _write(estimator, network, example, path, {})
+
+
+def write_map_onnx(
+    estimator: Any, path: str | os.PathLike[str], *, sides: tuple[int, int], stride: int | None, told: dict[str, Any]
+) -> None:
+    """Write backbone and decoder as one model; see ``FineTunedSegmenter.export_onnx``.
+
+    Parameters
+    ----------
+    estimator : FineTunedSegmenter
+        Fitted.
+    path : str or path-like
+    sides : tuple of int
+        Height and width of a picture that the network takes.
+    stride : int or None
+        Other heights and widths are multiples of it; None where there are no others.
+    told : dict
+        What stands in the metadata beside the preparation of the colours, as JSON.
+    """
+    import torch
+
+    from sktransfer._nets._whole import WholeMapNetwork
+
+    network = WholeMapNetwork(estimator)
+    example = torch.zeros(2, estimator.backbone_.in_chans, *sides)
+    with torch.no_grad():
+        network(example[:1])  # the backbone learns how its parts follow each other, which no export could
+    _write(estimator, network, example, path, told, stride=stride)
+
+
+def _write(estimator, network, example, path, told, **options):
+    is_of_numbers = is_regressor(estimator)
+    caller = f"{type(estimator).__name__}.export_onnx"
+    output = "predictions" if is_of_numbers else "probabilities"
+    preprocessing = estimator.backbone_.modality.described(getattr(estimator, "input_spec_", None))
+    metadata = {"preprocessing": {**preprocessing, **told}}
+    if not is_of_numbers:
+        metadata["classes"] = np.asarray(estimator.classes_).tolist()
+    with replace_file(path) as temporary:
+        model = to_onnx(network, example, output=output, any_batch=True, caller=caller, **options)
+        for key, value in metadata.items():
+            model.metadata_props.add(key=key, value=json.dumps(value))
+        temporary.write_bytes(model.SerializeToString())
 
 
 def _outcome(estimator):
@@ -63,10 +97,3 @@ def _outcome(estimator):
         return numbers[:, 0] if estimator._one_dimensional else numbers
 
     return predictions
-
-
-def _metadata(estimator):
-    metadata = {"preprocessing": estimator.backbone_.modality.described(getattr(estimator, "input_spec_", None))}
-    if is_classifier(estimator):
-        metadata["classes"] = np.asarray(estimator.classes_).tolist()
-    return metadata

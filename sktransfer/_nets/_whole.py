@@ -1,4 +1,4 @@
-"""All of a fitted network as one module: frozen part, trained part and head."""
+"""All of a fitted network as one module: frozen part, trained part and head or decoder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from sktransfer.utils._batch import Batch
 
-__all__ = ["WholeNetwork"]
+__all__ = ["WholeMapNetwork", "WholeNetwork"]
 
 
 class WholeNetwork(nn.Module):
@@ -40,3 +40,25 @@ class WholeNetwork(nn.Module):
             x = self.backbone.boundary(x, self.start, self.frozen)
         scores = self.trained(x).scores
         return scores if self.outcome is None else self.outcome(scores)
+
+
+class WholeMapNetwork(nn.Module):
+    """A copy of the network of a fitted estimator that labels pixels, from prepared tiles to probabilities.
+
+    Parameters
+    ----------
+    estimator : NetEstimator
+        Fitted.
+    """
+
+    def __init__(self, estimator: Any):
+        super().__init__()
+        self.backbone = estimator._as_backbone()
+        self.network = self.backbone.module_on(torch.device("cpu"))
+        self.decoder = copy.deepcopy(estimator.net_.module_).cpu()
+        self.eval()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map prepared tiles ``(n, channels, height, width)`` to ``(n, n_classes, height, width)``."""
+        outputs = self.backbone.outputs(x, list(self.decoder.taps))
+        return self.decoder.scores_of(outputs, x.shape[2:]).softmax(1)

@@ -15,11 +15,15 @@ from sktransfer.utils._optional import import_optional
 __all__ = ["given_to", "to_onnx"]
 
 _BATCH, _TOKENS = "batch", "tokens"
+_SIDES = ("cells_down", "cells_across")
 _SAMPLES = "pictures"
 _MANY = 2**31 - 1
+_MOST_CELLS = 2**16
 
 
-def to_onnx(network: nn.Module, example: Batch, *, output: str, any_batch: bool, caller: str) -> Any:
+def to_onnx(
+    network: nn.Module, example: Batch, *, output: str, any_batch: bool, caller: str, stride: int | None = None
+) -> Any:
     """Export a network.
 
     Parameters
@@ -34,6 +38,8 @@ def to_onnx(network: nn.Module, example: Batch, *, output: str, any_batch: bool,
         Whether the model is to take any number of pictures, and not just n; texts it always does.
     caller : str
         Who asks, for the message where a package is missing.
+    stride : int or None, default=None
+        Where the model is to take pictures of any height and width, these are multiples of it.
 
     Returns
     -------
@@ -48,7 +54,10 @@ def to_onnx(network: nn.Module, example: Batch, *, output: str, any_batch: bool,
         network, names, inputs = _Named(network, list(example)).eval(), list(example), tuple(given_to(example).values())
         shapes: Any = (({0: rows, 1: torch.export.Dim(_TOKENS, max=_MANY)},) * len(names),)
     else:
-        names, inputs, shapes = [_SAMPLES], (example,), ({0: rows},)
+        free = {0: rows}
+        for axis, name in enumerate(_SIDES if stride is not None else (), start=2):
+            free[axis] = stride * torch.export.Dim(name, max=_MOST_CELLS)
+        names, inputs, shapes = [_SAMPLES], (example,), (free,)
     # Older releases of onnxscript print what they optimise, whatever `verbose` says.
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
         # What the exporter says of its own and its dependencies' future; the model is complete or there is an error.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._frozen import FeatureCache
 from sktransfer._nets import NetEstimator, Recipe, end_fit, start_training
@@ -354,3 +355,35 @@ class FineTunedSegmenter(BaseSegmenter):
             arrays.
         """
         return together(found for _, found in self._each_answer(X, "predict_proba"))
+
+    def export_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write backbone and decoder as an ONNX model, for programs without Python or torch.
+
+        Its input ``pictures`` is float32 ``(batch, channels, height, width)``, pictures or tiles of them whose colours
+        are prepared as ``mean`` and ``std`` in the metadata entry ``preprocessing`` say, `scale` times as large as they
+        were, height and width multiples of ``stride`` there (:meth:`predict` continues a picture by its mirror image).
+        Of a network that takes one size alone, they are ``input_size``, and ``stride`` is None. The output
+        ``probabilities`` is ``(batch, n_classes, height, width)``, in the order of the metadata entry ``classes``. Both
+        entries are JSON.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Name of the file. A file of this name is replaced once the new one is complete.
+
+        Raises
+        ------
+        ImportError
+            If onnx or onnxscript is not installed (``pip install 'sktransfer[onnx]'``).
+        OSError
+            If the file cannot be written; what was there is unchanged.
+        """
+        from sktransfer._nets import write_map_onnx
+
+        check_is_fitted(self)
+        tiling = self._tiling_of(self.backbone_, self.net_.module_.taps)
+        stride = None if tiling.fixed else tiling.stride
+        told = {"crop_pct": 1.0, "crop_mode": "squash", "scale": float(self.scale), "stride": stride}
+        write_map_onnx(
+            self, path, sides=tiling.fixed or (2 * tiling.stride, 3 * tiling.stride), stride=stride, told=told
+        )

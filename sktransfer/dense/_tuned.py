@@ -58,7 +58,6 @@ class BaseSegmenter(LabelsPixelsMixin, NetEstimator, auto_wrap_output_keys=None)
     fit_transform: Any = _OfRows()
     get_feature_names_out: Any = _OfRows()
     module_: Any = _OfRows()
-    export_onnx: Any = _OfRows()
 
     @abstractmethod
     def __init__(self):

@@ -5,9 +5,11 @@ import pickle
 import numpy as np
 import pytest
 from common_frozen import count_pictures, write_pictures
+from common_onnx import metadata_of
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import softmax
 from sklearn.base import clone, is_classifier
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_validate
 from skorch.callbacks import Callback
 
@@ -78,7 +80,7 @@ class TestWhatItGives:
         assert_allclose(proba.sum(-1), 1, atol=1e-6)
         assert_array_equal(model.classes_[proba.argmax(-1)], predicted)
         assert not is_classifier(model)
-        assert not any(hasattr(model, name) for name in ("transform", "fit_transform", "set_output", "export_onnx"))
+        assert not any(hasattr(model, name) for name in ("transform", "fit_transform", "set_output"))
 
     def test_scores_are_those_of_numpy_on_the_frozen_maps(self, model, data):
         module, (height, width) = model.net_.module_, data[1].shape[1:]
@@ -290,3 +292,35 @@ class TestErrors:
     def test_one_picture(self, model, data):
         with pytest.raises(ValueError, match=r"pass \[X\]"):
             model.predict(data[0][0])
+
+
+class TestOnnx:
+    def test_probabilities_of_any_size_are_those_of_predict_proba(self, data, tmp_path):
+        onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+        few_layers = {"backbone": "test_resnet", "weights": None, "layers": (0, 1), "random_state": 0}
+        fitted = FineTunedSegmenter(**few_layers, max_epochs=1).fit(*map(list, data))
+        fitted.export_onnx(tmp_path / "pixels.onnx")
+        session = onnxruntime.InferenceSession(tmp_path / "pixels.onnx")
+        told, classes = (metadata_of(session)[name] for name in ("preprocessing", "classes"))
+        assert classes == fitted.classes_.tolist()
+        for height, width in ((64, 32), (96, 128)):  # multiples of the stride, which nothing is added to
+            assert height % told["stride"] == width % told["stride"] == 0
+            X, _ = scenes(3, height, width, seed=2)
+            planes = (np.moveaxis(X, -1, 1) / np.float32(255)).astype(np.float32)
+            mean, std = (np.reshape(told[name], (3, 1, 1)).astype(np.float32) for name in ("mean", "std"))
+            (found,) = session.run(["probabilities"], {"pictures": (planes - mean) / std})
+            assert_allclose(np.moveaxis(found, 1, -1), fitted.predict_proba(list(X)), atol=2e-5)
+
+    def test_network_of_one_size(self, data, tmp_path):
+        onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+        fitted = FineTunedSegmenter("test_vit", weights=None, layers=0, max_epochs=1, random_state=0).fit(*data)
+        fitted.export_onnx(tmp_path / "pixels.onnx")
+        session = onnxruntime.InferenceSession(tmp_path / "pixels.onnx")
+        told = metadata_of(session)["preprocessing"]
+        assert told["stride"] is None
+        assert session.get_inputs()[0].shape[1:] == [3, *told["input_size"]]
+
+    def test_unfitted(self, tmp_path):
+        with pytest.raises(NotFittedError):
+            FineTunedSegmenter().export_onnx(tmp_path / "pixels.onnx")
+        assert not list(tmp_path.iterdir())
