@@ -1,6 +1,10 @@
 """Samples of several domains in one container, with their labels and the names of their domains."""
 
+import difflib
+import itertools
+import re
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,8 +14,12 @@ from scipy import sparse
 from sktransfer.domains._labels import as_labels, is_missing, label_kind, mask_labels, missing_labels, plain_labels
 from sktransfer.domains._rows import check_length, n_rows
 from sktransfer.exceptions import DomainError
+from sktransfer.utils._messages import caller_level
 
 __all__ = ["pack_domains", "stack_samples"]
+
+_MOST_PAIRS = 10_000
+_NEAR = 0.85  # of 1: a letter too many in a word of three is 0.857, another letter in one of six 0.833
 
 
 def pack_domains(source: Any, target: Any) -> tuple[Any, np.ndarray, np.ndarray]:
@@ -30,7 +38,8 @@ def pack_domains(source: Any, target: Any) -> tuple[Any, np.ndarray, np.ndarray]
     -------
     X : same container as the samples, n_samples rows
         Source rows in the order given, then target rows; a new object. Frames of which only some columns have the same
-        names give all columns, with missing values where a domain has none: see :class:`ColumnMappingAdapter`.
+        names give all columns, with missing values where a domain has none: see :class:`ColumnMappingAdapter`. Names
+        that differ in a letter or two, or in case, are warned of.
     y : ndarray of shape (n_samples,)
         Labels; where unknown NaN (float labels), -1 (integer labels) or None (strings, booleans, others).
     sample_domain : ndarray of shape (n_samples,)
@@ -262,7 +271,31 @@ def _align_columns(frames, names):
                 f"Domain {name!r} has other columns than domain {names[0]!r}; only in one of them: "
                 f"{sorted(map(str, different))}. Give columns names that say what they hold, or the same columns."
             )
+    _warn_of_names_that_are_near(frames, names)
     return [frame[[column for column in columns if column in set(frame.columns)]] for frame in frames]
+
+
+def _warn_of_names_that_are_near(frames, names):
+    """Warn of a column that another domain may have by another spelling, and that would be missing in both."""
+    for (name, frame), (other_name, other) in itertools.combinations(zip(names, frames, strict=True), 2):
+        own, others = ([*set(a.columns) - set(b.columns)] for a, b in ((frame, other), (other, frame)))
+        if len(own) * len(others) > _MOST_PAIRS:
+            continue  # other tables, and not the same one misspelt
+        for column, found in itertools.product(sorted(own), sorted(others)):
+            if _may_be_one(column, found):
+                warnings.warn(
+                    f"Column {column!r} is in domain {name!r} alone and {found!r} in domain {other_name!r} alone, so "
+                    "that each is missing in the other. If they are one, give them one name.",
+                    stacklevel=caller_level(),
+                )
+
+
+def _may_be_one(name: str, other: str) -> bool:
+    """Say whether two names differ in a letter or two, or in case and signs, and in no number."""
+    plain, other_plain = (re.sub(r"[\W_]", "", word).lower() for word in (name, other))
+    if re.findall(r"\d+", plain) != re.findall(r"\d+", other_plain):
+        return False
+    return bool(plain) and difflib.SequenceMatcher(None, plain, other_plain).ratio() >= _NEAR
 
 
 def _all_columns(frames):

@@ -113,6 +113,22 @@ def test_missing_blocks_keep_categories():
     assert stacked["colour"].dtype == "category"
 
 
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize(("one", "other"), [("blood_pressure", "Blood Pressure"), ("cholesterol", "cholestrol")])
+def test_columns_that_may_be_misspelt_are_named(frame, one, other):
+    parts = {"a": frame({"age": [1.0], one: [2.0]}), "b": frame({"age": [1.0], other: [2.0]})}
+    with pytest.warns(UserWarning, match=f"Column '{one}' is in domain 'a' alone and '{other}' in domain 'b' alone"):
+        pack_domains({"a": (parts["a"], [0])}, {"b": parts["b"]})
+
+
+def test_columns_that_are_numbered_are_others():
+    X, _, _ = pack_domains(
+        {"a": (pd.DataFrame({"x": [0.0], "x1": [1.0], "height": [2.0]}), [0])},
+        {"b": pd.DataFrame({"x": [0.0], "x11": [1.0], "weight": [2.0]})},
+    )
+    assert X.shape == (2, 5)
+
+
 def test_columns_of_one_name_are_refused():
     frame = pd.DataFrame([[1, 2]], columns=["a", "a"])
     with pytest.raises(DomainError, match="several columns of one name"):
