@@ -72,7 +72,10 @@ class _DomainSupplied:
 def _for_checks(cls):
     supplied = type(cls)(f"Supplied{cls.__name__}", (_DomainSupplied, cls), {"__module__": __name__})
     globals()[supplied.__name__] = supplied  # some checks pickle
-    return supplied(None, bottleneck=32, max_epochs=8, lr=0.05, batch_size=64, random_state=0)
+    made = supplied(None, bottleneck=32, max_epochs=4, lr=0.1, batch_size=64, random_state=0)
+    if cls is deep_adaptation.OSBPClassifier or issubclass(cls, DeepRegressor):  # they learn less in a step
+        made.set_params(max_epochs=8, lr=0.05)
+    return made.set_params(discriminator_hidden=16) if hasattr(made, "discriminator_hidden") else made
 
 
 # Every method on tables; on pictures DANN alone, as nothing of the method knows what the features come from.

@@ -3,6 +3,7 @@
 import functools
 
 import numpy as np
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 
 import sktransfer
@@ -23,6 +24,9 @@ _META = {
     "PretrainedFeatureExtractor": lambda cls: cls(**TINY),
     "TrAdaBoostClassifier": lambda cls: cls(n_estimators=3, random_state=0),
     "TrAdaBoostRegressor": lambda cls: cls(n_estimators=3, random_state=0),
+    "TransferredForestClassifier": lambda cls: cls(RandomForestClassifier(5), random_state=0),
+    "TransferredGradientBoostingClassifier": lambda cls: cls(max_iter=3, cv=2, random_state=0),
+    "TransferredGradientBoostingRegressor": lambda cls: cls(max_iter=3, cv=2, random_state=0),
     "TransferSearchCV": lambda cls: cls(None, ["coral"], cv=2, random_state=0),
 }
 _SOURCE_FREE = ("AdaBNClassifier", "SHOTClassifier", "TENTClassifier")

@@ -67,7 +67,9 @@ class _SourceSupplied:
     def fit(self, X, y=None):
         given = self.estimator
         if given is None:
-            source = SuppliedDANNClassifier(None, bottleneck=32, max_epochs=5, lr=0.05, batch_size=64, random_state=0)
+            source = SuppliedDANNClassifier(
+                None, bottleneck=32, discriminator_hidden=16, max_epochs=4, lr=0.1, batch_size=64, random_state=0
+            )
             self.estimator = source.fit(X, y)
         try:
             return super().fit(X, y)
@@ -75,10 +77,15 @@ class _SourceSupplied:
             self.estimator = given
 
 
-def _for_checks(cls):
+def _for_checks(cls, **options):
     supplied = type(cls)(f"Supplied{cls.__name__}", (_SourceSupplied, cls), {"__module__": __name__})
     globals()[supplied.__name__] = supplied  # some checks pickle
-    return supplied(None)
+    return supplied(None, **options)
 
 
-ESTIMATORS = [_for_checks(cls) for cls in (*METHODS, LAMEClassifier)]
+ESTIMATORS = [
+    _for_checks(AdaBNClassifier),
+    _for_checks(TENTClassifier, max_epochs=2),
+    _for_checks(SHOTClassifier, max_epochs=3),
+    _for_checks(LAMEClassifier),
+]

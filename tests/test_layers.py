@@ -6,8 +6,6 @@ import re
 import sys
 from pathlib import Path
 
-import pytest
-
 import sktransfer
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sktransfer"
@@ -52,10 +50,26 @@ def _tree(file):
     return ast.parse(file.read_text(encoding="utf-8"))
 
 
+@functools.cache
+def _nodes(file):
+    return tuple(ast.walk(_tree(file)))
+
+
 def _modules(node):
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+
+
+def _imports(file):
+    """Give the import statements of a file, each with the modules that it names."""
+    return [(node, _modules(node)) for node in _nodes(file) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def _violations(rule):
+    """Give what a rule finds in the files, of those in which it finds something."""
+    found = {_name(file): list(rule(file)) for file in FILES}
+    return {name: lines for name, lines in found.items() if lines}
 
 
 def _on_import(node):
@@ -71,9 +85,12 @@ def _on_import(node):
 
 def upward_imports(tree, room):
     """Rooms of the same or of a higher layer that a file of `room` imports, in functions too."""
+    return _upward([(node, _modules(node)) for node in ast.walk(tree)], room)
+
+
+def _upward(imports, room):
     found = []
-    for node in ast.walk(tree):
-        modules = _modules(node)
+    for node, modules in imports:
         if modules == ["sktransfer"]:
             modules = [f"sktransfer.{alias.name}" for alias in getattr(node, "names", ())]
         for module in modules:
@@ -87,11 +104,9 @@ def upward_imports(tree, room):
     return found
 
 
-@pytest.mark.parametrize("file", FILES, ids=_name)
-def test_imports_point_down(file):
-    room = _room(_name(file))
-    assert room in LAYER_OF, f"{_name(file)} is in no room of LAYERS"
-    assert upward_imports(_tree(file), room) == []
+def test_imports_point_down():
+    assert {_room(_name(file)) for file in FILES} <= set(LAYER_OF), "a file is in no room of LAYERS"
+    assert _violations(lambda file: _upward(_imports(file), _room(_name(file)))) == {}
 
 
 def test_upward_imports_are_found():
@@ -116,17 +131,20 @@ PICTURE_NAMES = {
 
 def picture_names(tree):
     """Names of a file that say picture, image or pixel, but for those that are public and stay."""
-    for node in ast.walk(tree):
+    return _say_picture(ast.walk(tree))
+
+
+def _say_picture(nodes):
+    for node in nodes:
         names = [getattr(node, field, None) for field in ("name", "id", "arg", "attr")]
         for name in names:
             if isinstance(name, str) and PICTURE_WORDS.search(STANDING.sub("", name)):
                 yield name
 
 
-@pytest.mark.parametrize("file", FILES, ids=_name)
-def test_only_rooms_of_pictures_say_picture(file):
-    if not _name(file).startswith(OF_PICTURES):
-        assert {(_name(file), name) for name in picture_names(_tree(file))} <= PICTURE_NAMES
+def test_only_rooms_of_pictures_say_picture():
+    others = [file for file in FILES if not _name(file).startswith(OF_PICTURES)]
+    assert {(_name(file), name) for file in others for name in _say_picture(_nodes(file))} <= PICTURE_NAMES
 
 
 def test_names_of_pictures_are_found():
@@ -134,41 +152,52 @@ def test_names_of_pictures_are_found():
     assert set(picture_names(tree)) == {"crop_pixels", "picture"}
 
 
-@pytest.mark.parametrize("file", FILES, ids=_name)
-def test_imports_are_absolute_and_name_the_room(file):
+def _relative_or_private(file):
     room = _room(_name(file))
-    for node in ast.walk(_tree(file)):
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"line {node.lineno}: relative import"
-        for module in _modules(node):
+    for node, modules in _imports(file):
+        if getattr(node, "level", 0) != 0:
+            yield f"line {node.lineno}: relative import"
+        for module in modules:
             parts = module.split(".")
-            private = parts[0] == "sktransfer" and len(parts) > 2 and parts[1] not in (room, "utils")
             # utils has no public front: its files are what the other rooms share.
-            assert not private, f"line {node.lineno}: {module} is private to its room"
+            if parts[0] == "sktransfer" and len(parts) > 2 and parts[1] not in (room, "utils"):
+                yield f"line {node.lineno}: {module} is private to its room"
 
 
-@pytest.mark.parametrize("file", FILES, ids=_name)
-def test_torch_stays_behind_its_doors(file):
+def test_imports_are_absolute_and_name_the_room():
+    assert _violations(_relative_or_private) == {}
+
+
+def _heavy_imports(file):
     if _name(file).startswith(TORCH_DOORS):
         return
     heavy = {"torch", "torchvision", "timm", "skorch", "pandas", "polars", "matplotlib"}
     for node in _on_import(_tree(file)):
         for module in _modules(node):
-            assert module.split(".")[0] not in heavy, f"line {node.lineno}: {module}"
+            if module.split(".")[0] in heavy:
+                yield f"line {node.lineno}: {module}"
 
 
-@pytest.mark.parametrize("file", FILES, ids=_name)
-def test_one_place_for_each_engine(file):
-    for node in ast.walk(_tree(file)):
-        for module in _modules(node):
+def test_torch_stays_behind_its_doors():
+    assert _violations(_heavy_imports) == {}
+
+
+def _misplaced_engines(file):
+    for node, modules in _imports(file):
+        for module in modules:
             place = ONLY_IN.get(module.split(".")[0])
-            assert place is None or _name(file).startswith(place), f"line {node.lineno}: {module} belongs in {place}"
+            if place is not None and not _name(file).startswith(place):
+                yield f"line {node.lineno}: {module} belongs in {place}"
 
 
-def _written_lines(tree):
+def test_one_place_for_each_engine():
+    assert _violations(_misplaced_engines) == {}
+
+
+def _written_lines(file):
     """Count the lines of signatures and docstrings that tools/shared_parameters.py keeps."""
     count = 0
-    for node in ast.walk(tree):
+    for node in _nodes(file):
         if isinstance(node, ast.ClassDef):
             parts = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
             parts += node.body[:1] if ast.get_docstring(node) else []
@@ -176,37 +205,65 @@ def _written_lines(tree):
     return count
 
 
-@pytest.mark.parametrize("file", FILES, ids=_name)
-def test_house_rules(file):
+def _against_the_house(file):
     text = file.read_text(encoding="utf-8")
-    written = _written_lines(_tree(file)) if _name(file).startswith(("deep_adaptation/", "fine_tuning/")) else 0
-    assert text.count("\n") - written < MAX_LINES
+    written = _written_lines(file) if _name(file).startswith(("deep_adaptation/", "fine_tuning/")) else 0
+    if text.count("\n") - written >= MAX_LINES:
+        yield f"{text.count(chr(10)) - written} lines"
     # The package knows nothing of the machine it was written on.
-    assert "../shared" not in text
-    assert "SKTRANSFER_DATA" not in text
-    for node in ast.walk(_tree(file)):
-        assert not isinstance(node, ast.Assert), f"line {node.lineno}: assert"
+    yield from (word for word in ("../shared", "SKTRANSFER_DATA") if word in text)
+    for node in _nodes(file):
+        if isinstance(node, ast.Assert):
+            yield f"line {node.lineno}: assert"
         called = node.func if isinstance(node, ast.Call) else None
-        assert not (isinstance(called, ast.Name) and called.id == "print"), f"line {node.lineno}: print"
+        if isinstance(called, ast.Name) and called.id == "print":
+            yield f"line {node.lineno}: print"
 
 
-@pytest.mark.parametrize("file", FILES, ids=_name)
-def test_files_are_private_behind_their_room(file):
+def test_house_rules():
+    assert _violations(_against_the_house) == {}
+
+
+def _place_of_file(file):
     parts = _name(file).split("/")
-    if len(parts) == 1:
-        assert parts[0] in ("__init__.py", "base.py", "exceptions.py")
-    else:
-        assert len(parts) == 2
-        assert parts[1].startswith("_")
+    is_front = len(parts) == 1 and parts[0] in ("__init__.py", "base.py", "exceptions.py")
+    if not is_front and not (len(parts) == 2 and parts[1].startswith("_")):
+        yield "is not private behind a room"
 
 
-@pytest.mark.parametrize("room", sorted({_room(_name(file)) for file in FILES} - {"utils", "__init__"}))
-def test_rooms_say_what_is_public(room):
-    front = PACKAGE / room / "__init__.py"
-    front = front if front.exists() else PACKAGE / f"{room}.py"
-    targets = [target for node in _tree(front).body if isinstance(node, ast.Assign) for target in node.targets]
-    names = {name.id for target in targets for name in getattr(target, "elts", [target])}
-    assert "__all__" in names
+def test_files_are_private_behind_their_room():
+    assert _violations(_place_of_file) == {}
+
+
+def test_violations_are_found(tmp_path, monkeypatch):
+    """One file that breaks every rule."""
+    (tmp_path / "metrics").mkdir()
+    file = tmp_path / "metrics" / "open.py"
+    file.write_text(
+        "import timm, torch\nfrom . import x\nfrom sktransfer.base._y import z\nassert print('../shared')\n"
+    )
+    monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
+    monkeypatch.setitem(globals(), "FILES", [file])
+    assert _violations(_relative_or_private) == {
+        "metrics/open.py": ["line 2: relative import", "line 3: sktransfer.base._y is private to its room"]
+    }
+    assert _violations(_heavy_imports) == {"metrics/open.py": ["line 1: timm", "line 1: torch"]}
+    assert _violations(_misplaced_engines) == {"metrics/open.py": ["line 1: timm belongs in backbones/_timm.py"]}
+    assert _violations(_against_the_house) == {"metrics/open.py": ["../shared", "line 4: assert", "line 4: print"]}
+    assert _violations(_place_of_file) == {"metrics/open.py": ["is not private behind a room"]}
+    monkeypatch.setitem(globals(), "MAX_LINES", 4)
+    assert _violations(_against_the_house)["metrics/open.py"][0] == "4 lines"
+
+
+def test_rooms_say_what_is_public():
+    silent = []
+    for room in sorted({_room(_name(file)) for file in FILES} - {"utils", "__init__"}):
+        front = PACKAGE / room / "__init__.py"
+        front = front if front.exists() else PACKAGE / f"{room}.py"
+        targets = [target for node in _tree(front).body if isinstance(node, ast.Assign) for target in node.targets]
+        if "__all__" not in {name.id for target in targets for name in getattr(target, "elts", [target])}:
+            silent.append(room)
+    assert silent == []
 
 
 def test_nothing_but_the_standard_library_shadows_a_room():

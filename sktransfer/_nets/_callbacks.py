@@ -1,6 +1,5 @@
 """skorch callbacks of our own: what happens between the steps and epochs of a training."""
 
-import copy
 import math
 import sys
 import time
@@ -338,22 +337,32 @@ class EpochBar(Callback):
         del self.bar_
 
 
+def _changing(net: Any) -> dict[str, torch.Tensor]:
+    """Give the weights that learn, and all buffers, by name: what is frozen need not be copied every epoch."""
+    learning = {id(parameter) for group in net.optimizer_.param_groups for parameter in group["params"]}
+    return {
+        name: tensor.detach()
+        for name, tensor in net.tuned.state_dict(keep_vars=True).items()
+        if tensor.requires_grad or id(tensor) in learning or not isinstance(tensor, nn.Parameter)
+    }
+
+
 class DivergenceGuard(Callback):
     """End a training whose loss is no longer a number, with the weights of the last epoch that was sound."""
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Keep what training would have left had it ended before the epoch."""
-        self.sound_ = copy.deepcopy(net.tuned.state_dict())
+        """Keep what training would have left had it ended before the epoch: of what the epoch may change."""
+        self.sound_ = {name: tensor.clone() for name, tensor in _changing(net).items()}
 
     def on_epoch_end(self, net: Any, dataset_train: PhasedSet, **kwargs: Any) -> None:
         """Look at the loss of the epoch, and at what its last step left."""
         loss, epoch = net.history[-1, "train_loss"], net.history[-1, "epoch"]
-        lost = [name for name, tensor in net.tuned.state_dict().items() if not tensor.isfinite().all()]
+        lost = [name for name, tensor in _changing(net).items() if not tensor.isfinite().all()]
         # A network may hold infinities of its own, such as a mask.
-        has_lost = any(bool(self.sound_[name].isfinite().all()) for name in lost)
+        has_lost = any(bool(self.sound_[name].isfinite().all()) for name in lost if name in self.sound_)
         if math.isfinite(loss) and not has_lost:
             return
-        net.tuned.load_state_dict(self.sound_)  # those of an earlier training too, in epoch 1
+        net.tuned.load_state_dict(self.sound_, strict=False)  # those of an earlier training too, in epoch 1
         and_weights = ", and weights are no numbers after it," if math.isfinite(loss) else ""
         kept = f" The estimator keeps the weights of epoch {epoch - 1}." if epoch > 1 else ""
         raise DivergenceError(

@@ -154,9 +154,12 @@ class TransferNet(WatchedNetMixin, NeuralNet):
         `device` may be another than that of the training: a model travels.
         """
         module = self.module_.eval().to(device)
+        if isinstance(inputs, np.ndarray):
+            # torch warns of arrays that cannot be written, such as joblib's memory maps.
+            inputs = torch.from_numpy(inputs if inputs.flags.writeable else inputs.copy())
         return forward_in_micro_batches(
             lambda x: getattr(module.run(x, entry), output),
-            torch.from_numpy(inputs) if isinstance(inputs, np.ndarray) else inputs,
+            inputs,
             batch_size=self.settings.recipe.batch_size,
             device=device,
             # What a graphics card gains by, a processor may lose thirty times by.

@@ -65,7 +65,8 @@ class TestDivergenceGuard:
     def epoch(self, *losses, module=None, spoil=None, largest=None):
         """The last of some epochs, in which `spoil` is written into the weights."""
         module = nn.BatchNorm1d(2) if module is None else module
-        net, guard = net_after(*({"train_loss": loss} for loss in losses), tuned=module), DivergenceGuard()
+        made = {"tuned": module, "optimizer_": torch.optim.SGD(module.parameters())}
+        net, guard = net_after(*({"train_loss": loss} for loss in losses), **made), DivergenceGuard()
         guard.on_epoch_begin(net)
         if spoil is not None:
             nn.init.constant_(module.weight, spoil)
@@ -109,6 +110,13 @@ class TestDivergenceGuard:
         self.epoch(1.0, 1.0, module=module)
         with pytest.raises(DivergenceError):
             self.epoch(1.0, 1.0, module=module, spoil=float("nan"))
+
+    def test_of_frozen_weights_no_copy_is_made(self):
+        body, head = nn.BatchNorm1d(2).requires_grad_(False), nn.Linear(2, 1)
+        made = {"tuned": nn.Sequential(body, head), "optimizer_": torch.optim.SGD(head.parameters())}
+        guard = DivergenceGuard()
+        guard.on_epoch_begin(net_after({"train_loss": 1.0}, **made))
+        assert set(guard.sound_) == {"0.running_mean", "0.running_var", "0.num_batches_tracked", "1.weight", "1.bias"}
 
     @pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.5}, {"trainable": "lora"}], ids=str)
     def test_a_training_leaves_what_one_of_an_epoch_less_would(self, changes):

@@ -66,11 +66,11 @@ def test_known_weights_keep_the_promise_under_covariate_shift(method):
     known = FrozenEstimator(KnownClassifier(np.array([[0.0, 0.0], [0.0, 1.5]])).fit(None))
     rng, weighted, plain = np.random.default_rng(0), [], []
     params = {"method": method, "randomized": method == "aps", "confidence_level": 0.8}
-    for seed in range(1000):
+    for seed in range(300):
         X, y = covariate_draw(rng, 200, 0.0)
-        X_new, y_new = covariate_draw(rng, 20, 1.0)
+        X_new, y_new = covariate_draw(rng, 100, 1.0)
         weighter = FrozenEstimator(KnownWeighter(1.0).fit(X, sample_domain=np.resize(["source", "target"], 200)))
-        for found, w in ((weighted, weighter), (plain, None))[: 1 + (seed < 200)]:
+        for found, w in ((weighted, weighter), (plain, None))[: 1 + (seed < 50)]:
             model = WeightedConformalClassifier(known, w, random_state=seed, **params).fit(X, y)
             found.append(hold(model, X_new, y_new))
     assert np.mean(weighted) == pytest.approx(0.8, abs=0.02)
@@ -88,12 +88,12 @@ def test_known_class_weights_keep_the_promise_under_label_shift():
     logits = np.array([[0.0, 1.2, 2.4], np.log(source) - [0.0, 0.72, 2.88]])
     known = FrozenEstimator(KnownClassifier(logits).fit(None))
     rng, weighted, plain = np.random.default_rng(0), [], []
-    for number in range(1000):
+    for number in range(300):
         X, y = label_draw(rng, source, 300)
-        X_new, y_new = label_draw(rng, target, 20)
+        X_new, y_new = label_draw(rng, target, 100)
         weighter = LabelShiftWeighter()
         weighter.classes_, weighter.class_weights_, weighter.n_features_in_ = np.arange(3), target / source, 2
-        for found, w in ((weighted, FrozenEstimator(weighter)), (plain, None))[: 1 + (number < 200)]:
+        for found, w in ((weighted, FrozenEstimator(weighter)), (plain, None))[: 1 + (number < 50)]:
             found.append(hold(WeightedConformalClassifier(known, w).fit(X, y), X_new, y_new))
     assert np.mean(weighted) == pytest.approx(0.9, abs=0.02)
     assert np.mean(plain) < 0.86
@@ -113,9 +113,9 @@ def test_estimated_class_weights_are_near_the_promise():
 
 def test_few_target_labels_keep_the_promise_whatever_has_shifted():
     rng, alone, pooled, plain = np.random.default_rng(2), [], [], []
-    for seed in range(120):
+    for seed in range(60):
         X, y = covariate_draw(rng, 200, 0.0)
-        X_new, y_new = covariate_draw(rng, 60, 1.0, slope=-1.0)  # another rule, too
+        X_new, y_new = covariate_draw(rng, 140, 1.0, slope=-1.0)  # another rule, too
         XX, yy = np.vstack([X, X_new[:40]]), np.concatenate([y, y_new[:40]])
         d = np.repeat(["source", "target"], [200, 40])
         model = WeightedConformalClassifier(LogisticRegression(), use_target_labels=True).fit(XX, yy, sample_domain=d)
@@ -123,7 +123,7 @@ def test_few_target_labels_keep_the_promise_whatever_has_shifted():
         alone.append(hold(model, X_new[40:], y_new[40:]))
         model = WeightedConformalClassifier(LogisticRegression(), random_state=seed).fit(X, y)
         plain.append(hold(model, X_new[40:], y_new[40:]))
-        X_new, y_new = covariate_draw(rng, 60, 1.0)
+        X_new, y_new = covariate_draw(rng, 140, 1.0)
         XX, yy = np.vstack([X, X_new[:40]]), np.concatenate([y, y_new[:40]])
         weighter = FrozenEstimator(KnownWeighter(1.0).fit(XX, sample_domain=d))
         model = WeightedConformalClassifier(LogisticRegression(), weighter, use_target_labels=True, random_state=seed)
