@@ -6,10 +6,20 @@ import multiprocessing
 import os
 import textwrap
 import traceback
+from multiprocessing import forkserver
+from pathlib import Path
+from unittest import mock
 
 # Forked children of one clean process that has imported what is slow, once a session: no state of the test comes along.
 _FRESH = multiprocessing.get_context("forkserver")
 _FRESH.set_forkserver_preload(["common_process_imports"])
+
+
+def _start_server() -> None:
+    """Start the clean process; before Python 3.12.8 it finds only what PYTHONPATH names, and is silent on the rest."""
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with mock.patch.dict(os.environ, {"PYTHONPATH": os.pathsep.join(paths)}):
+        forkserver.ensure_running()
 
 
 def _run(code, out):
@@ -24,6 +34,7 @@ def _run(code, out):
 
 def run_code(code: str) -> tuple[int, str, str]:
     """Run `code` as a program of its own; its return code (or minus the signal that ended it), output, error."""
+    _start_server()
     receiver, sender = _FRESH.Pipe(duplex=False)
     process = _FRESH.Process(target=_run, args=(textwrap.dedent(code), sender))
     process.start()

@@ -1,4 +1,4 @@
-"""What every process of :mod:`common_process` has imported before it is forked."""
+"""What every process of :mod:`common_process` has imported before it is forked: all but timm, which some look for."""
 
 import skorch  # noqa: F401
 import torch

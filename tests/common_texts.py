@@ -38,15 +38,17 @@ def tokenizer():
     return built
 
 
-def write_encoder(folder, *, pooling="mean_tokens", dense=False, normalize=True, prompts=None, kind="bert"):
-    """Write a network of three blocks as sentence-transformers does; ``pooling=None`` as transformers does."""
+def write_encoder(
+    folder, *, pooling="mean_tokens", dense=False, normalize=True, prompts=None, kind="bert", blocks=BLOCKS
+):
+    """Write a network of some blocks as sentence-transformers does; ``pooling=None`` as transformers does."""
     load_torchvision_operators()
     import transformers
 
     folder = Path(folder)
-    sizes = {"vocab_size": len(WORDS), "num_hidden_layers": BLOCKS, "num_attention_heads": 2, "hidden_size": WIDTH}
+    sizes = {"vocab_size": len(WORDS), "num_hidden_layers": blocks, "num_attention_heads": 2, "hidden_size": WIDTH}
     if kind == "distilbert":
-        sizes = {"vocab_size": len(WORDS), "n_layers": BLOCKS, "n_heads": 2, "dim": WIDTH, "hidden_dim": 24}
+        sizes = {"vocab_size": len(WORDS), "n_layers": blocks, "n_heads": 2, "dim": WIDTH, "hidden_dim": 24}
     else:
         sizes["intermediate_size"] = 24
     config = transformers.AutoConfig.for_model(kind, **sizes, max_position_embeddings=LENGTH + 4, pad_token_id=0)

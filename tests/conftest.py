@@ -1,5 +1,6 @@
 """Fixtures of the whole test suite."""
 
+import functools
 import os
 from pathlib import Path
 
@@ -34,3 +35,13 @@ def digits():
     X, y = load_digits(return_X_y=True)
     X.flags.writeable = y.flags.writeable = False
     return X, y
+
+
+@pytest.fixture(scope="session")
+def onnx_operators_once():
+    """Build the exporter's table of operators once: it is ever the same, and a third of what an export takes."""
+    registration = pytest.importorskip("torch.onnx._internal.exporter._registration")
+    with pytest.MonkeyPatch.context() as patch:
+        build = functools.cache(registration.ONNXRegistry.from_torchlib)
+        patch.setattr(registration.ONNXRegistry, "from_torchlib", staticmethod(build))
+        yield

@@ -2,8 +2,6 @@
 
 import pickle
 import random
-import subprocess
-import sys
 import threading
 
 import joblib
@@ -13,6 +11,7 @@ import pytest
 import torch
 from common_frozen import count_pictures, write_pictures
 from common_pictures import TINY
+from common_process import run_code
 from common_recordings import tones, write_tones
 from common_texts import reviews
 from imblearn.over_sampling import RandomOverSampler
@@ -458,10 +457,12 @@ def test_a_pickled_classifier_predicts_the_same(trainable, own, digits):
 
 
 NEW_PROCESS = """
-import sys
+import sys, warnings
+warnings.simplefilter("error")
 import joblib
-models, X = joblib.load(sys.argv[1])
-joblib.dump([model.predict_proba(X) for model in models], sys.argv[2])
+assert not {{"timm", "torchvision"}} & set(sys.modules)
+models, X = joblib.load({file!r})
+joblib.dump([model.predict_proba(X) for model in models], {answers!r})
 """
 
 
@@ -472,8 +473,8 @@ def test_models_dumped_by_joblib_predict_in_a_new_process(digits, tmp_path):
     expected = [model.fit(X, y).predict_proba(X) for model in models]
     joblib.dump((models, X), tmp_path / "in")
     # The network of one's own comes first: nothing before it has imported timm.
-    command = [sys.executable, "-W", "error", "-c", NEW_PROCESS, tmp_path / "in", tmp_path / "out"]
-    subprocess.run(command, timeout=120, check=True)
+    code = NEW_PROCESS.format(file=str(tmp_path / "in"), answers=str(tmp_path / "out"))
+    assert run_code(code) == (0, "", "")
     for result, proba in zip(joblib.load(tmp_path / "out"), expected, strict=True):
         assert_allclose(result, proba, rtol=1e-5)
 

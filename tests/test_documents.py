@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from common_process import run_code
 from PIL import Image
 
 import sktransfer
@@ -36,8 +37,7 @@ def test_the_readmes_first_block_runs_as_typed_and_another_process_predicts(tmp_
     assert frozen > 0.9
     assert tuned > 0.8
     assert BLOCKS[1].startswith(IN_ANOTHER_PROCESS)
-    done = subprocess.run([sys.executable, "-c", BLOCKS[1]], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout == "['star']\n"
+    assert run_code(f"import os\nos.chdir({str(tmp_path)!r})\n{BLOCKS[1]}") == (0, "['star']\n", "")
 
 
 def test_the_readmes_other_blocks_run_as_typed_each_by_itself(tmp_path, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """Networks for texts as ONNX models: for texts of any number and length."""
 
+import json
 import os
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from sktransfer._frozen import _onnx as onnx_module
 runtime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+pytestmark = pytest.mark.usefixtures("onnx_operators_once")
+
 SHARED = Path(os.environ.get("SKTRANSFER_DATA") or Path(__file__).resolve().parents[2] / "shared")
 MINILM = SHARED / "weights" / "all-MiniLM-L6-v2"
 X, Y = reviews(24)
@@ -27,19 +30,14 @@ def no_sessions(monkeypatch):
     monkeypatch.setattr(onnx_module, "_sessions", type(onnx_module._sessions)())
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_encoder(tmp_path_factory.mktemp("text") / "tiny")
-
-
+# An export takes seconds: each kind of network stands for one of its own poolings and one of ours.
 KINDS = {
-    "first token, and a layer behind": (write_encoder, {"pooling": "cls_token", "dense": True}, {}),
-    "second block of transformers": (
+    "first token, and a layer behind": (write_encoder, {"pooling": "cls_token", "dense": True, "blocks": 1}, {}),
+    "two blocks of transformers": (
         write_encoder,
-        {"pooling": None, "kind": "distilbert"},
-        {"layer": 1, "pooling": "max"},
+        {"pooling": None, "kind": "distilbert", "blocks": 2},
+        {"layer": [0, -1], "pooling": "max"},
     ),
-    "mean of tokens of two blocks": (write_encoder, {}, {"layer": [0, -1]}),
     "static": (write_static, {}, {}),
 }
 
@@ -56,10 +54,16 @@ def test_features_are_those_of_the_network(kind, tmp_path):
     assert_allclose(alone, expected[5:6], rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("trainable", ["head", "all"])
-def test_a_tuned_network_answers_from_its_file_alone(folder, tmp_path, trainable):
+@pytest.mark.parametrize(
+    ("backbone", "trainable"),
+    [("blocks", 1), (TextBackbone("sktransfer_mini", prompt="review: ", max_length=64), "head")],
+    ids=["last block", "head, static and a prompt"],
+)
+def test_a_tuned_network_answers_from_its_file_alone(tmp_path, backbone, trainable):
+    if backbone == "blocks":
+        backbone = f"text:{write_encoder(tmp_path / 'network', blocks=2)}"
     y = np.array(["bad", "good"])[Y]
-    clf = FineTunedClassifier(f"text:{folder}", trainable=trainable, max_epochs=1, random_state=0).fit(X[:5], y[:5])
+    clf = FineTunedClassifier(backbone, trainable=trainable, max_epochs=1, random_state=0).fit(X[:5], y[:5])
     clf.export_onnx(tmp_path / "model.onnx")
     session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     assert [(given.name, given.type, given.shape) for given in session.get_inputs()] == [
@@ -73,18 +77,24 @@ def test_a_tuned_network_answers_from_its_file_alone(folder, tmp_path, trainable
     assert metadata_of(session)["classes"] == ["bad", "good"]
 
 
-def test_static_embeddings_and_a_prompt_in_a_file(tmp_path):
-    backbone = TextBackbone("sktransfer_mini", prompt="review: ", max_length=64)
-    reg = FineTunedRegressor(backbone, trainable="all", max_epochs=1, random_state=0).fit(X[:4], Y[:4] * 10.0)
-    reg.export_onnx(tmp_path / "model.onnx")
+def test_numbers_of_a_network_that_learned_from_the_words_on(tmp_path):
+    reg = FineTunedRegressor("text:sktransfer_mini", trainable="all", max_epochs=1, random_state=0)
+    reg.fit(X[:4], Y[:4] * 10.0).export_onnx(tmp_path / "model.onnx")
     session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     (found,) = session.run(["predictions"], tokens_of(session, X[:4]))
     assert_allclose(found, reg.predict(X[:4]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.skipif(not MINILM.exists(), reason="needs all-MiniLM-L6-v2 in SKTRANSFER_DATA")
-def test_minilm(tmp_path):
+def test_blocks_of_minilm(tmp_path):
+    """Two of its six blocks: an export takes seconds a block."""
+    for path in MINILM.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    config = json.loads((MINILM / "config.json").read_text()) | {"num_hidden_layers": 2}
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").write_text(json.dumps(config))
     texts = ["a wonderful novel", "the blender broke after two days, and nobody answers my letters about it", "fine"]
-    expected = PretrainedFeatureExtractor(f"text:{MINILM}", cache=None).fit_transform(texts)
-    by_graph = PretrainedFeatureExtractor(f"text:{MINILM}", cache=tmp_path, engine="onnxruntime")
-    assert_allclose(by_graph.fit_transform(texts), expected, atol=1e-5 * np.abs(expected).max())
+    options = {"backbone": f"text:{tmp_path}", "cache": None}
+    expected = PretrainedFeatureExtractor(**options).fit_transform(texts)
+    by_graph = PretrainedFeatureExtractor(**options, engine="onnxruntime").fit_transform(texts)
+    assert_allclose(by_graph, expected, atol=1e-5 * np.abs(expected).max())

@@ -1,7 +1,5 @@
 import pickle
 import platform
-import subprocess
-import sys
 
 import joblib
 import numpy as np
@@ -17,6 +15,7 @@ from common_cluster import (
 )
 from common_frozen import count_pictures, make_pictures, write_pictures
 from common_pictures import TINY
+from common_process import run_code
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
@@ -28,6 +27,9 @@ from sktransfer._frozen import TrainedNet, _elsewhere, _extract, extract, freed_
 from sktransfer._frozen._elsewhere import n_workers, pack
 from sktransfer.exceptions import InvalidImageError, InvalidImageWarning
 from sktransfer.modalities import open_images
+
+# One process for all, so that there is one cluster.
+pytestmark = pytest.mark.xdist_group("cluster")
 
 
 @pytest.fixture(scope="module")
@@ -244,12 +246,16 @@ def test_on_processes_of_joblib(paths):
     assert sum(seen) == 0
 
 
-def test_parcel_opens_in_a_bare_process():
+def test_parcel_opens_in_a_bare_process(tmp_path):
     backbone = load_backbone(**TINY)
     net = TrainedNet(backbone.module, "features", 10, 4)  # a network of timm's, not behind an object of ours
-    code = "import pickle, sys; print(len(pickle.load(sys.stdin.buffer)))"
-    done = subprocess.run([sys.executable, "-c", code], input=pack((net, backbone)), capture_output=True, check=True)
-    assert done.stdout.split() == [b"3"]
+    (tmp_path / "parcel").write_bytes(pack((net, backbone)))
+    code = f"""
+        import pickle, sys
+        assert not {{"timm", "torchvision"}} & set(sys.modules)
+        print(len(pickle.load(open({str(tmp_path / "parcel")!r}, "rb"))))
+    """
+    assert run_code(code) == (0, "3\n", "")
 
 
 def test_samples_pickle_the_rows_that_are_meant(paths):

@@ -1,13 +1,13 @@
 """ONNX Runtime gives the features of the network, from a graph that is exported once."""
 
 import pickle
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
 from common_frozen import make_pictures
+from common_process import run_code
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
@@ -18,6 +18,8 @@ from sktransfer.exceptions import CacheWarning
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
+
+pytestmark = pytest.mark.usefixtures("onnx_operators_once")
 
 
 @pytest.fixture(autouse=True)
@@ -117,18 +119,22 @@ def test_graphs_are_kept_beside_the_features_or_in_the_cache_of_the_user(tmp_pat
     assert graph_folder(tmp_path / "mine") == str(tmp_path / "mine" / "onnx")
 
 
-def test_a_pickle_travels_by_reference_and_a_bare_process_computes(folder):
+def test_a_pickle_travels_by_reference_and_another_process_computes(folder, tmp_path):
     X = make_pictures(2)
     model = extractor(folder).fit(X)
     expected = model.transform(X)
     content = pickle.dumps((model, X))
     assert len(content) < 10_000
-    code = (
-        "import pickle, sys; model, X = pickle.load(sys.stdin.buffer);"
-        "sys.stdout.buffer.write(pickle.dumps(model.transform(X)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], input=content, capture_output=True, check=True)
-    assert_array_equal(pickle.loads(done.stdout), expected)
+    (tmp_path / "in").write_bytes(content)
+    code = f"""
+        import pickle, pathlib, sys
+        assert "onnxruntime" not in sys.modules
+        folder = pathlib.Path({str(tmp_path)!r})
+        model, X = pickle.loads((folder / "in").read_bytes())
+        (folder / "out").write_bytes(pickle.dumps(model.transform(X)))
+    """
+    assert run_code(code) == (0, "", "")
+    assert_array_equal(pickle.loads((tmp_path / "out").read_bytes()), expected)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,20 @@ import numpy as np
 import pytest
 from common_files import little_room
 from sklearn.exceptions import NotFittedError
+from torch import nn
 
 from sktransfer import FineTunedClassifier, FineTunedRegressor
 from sktransfer.modalities import open_images
+from sktransfer.utils._random import isolated_rng
 
 TINY = {"backbone": "test_resnet", "weights": None, "image_size": 32, "random_state": 0, "max_epochs": 1}
+
+
+def own(trainable="head"):
+    """Options with the smallest network: an export takes a second for each layer or two."""
+    with isolated_rng(0):
+        network = nn.Sequential(nn.Conv2d(3, 6, 3, stride=4), nn.BatchNorm2d(6), nn.ReLU())
+    return {"backbone": network, "image_size": 32, "random_state": 0, "max_epochs": 1, "trainable": trainable}
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +29,7 @@ def few(digits):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def packages():
+def packages(onnx_operators_once):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
     return pytest.importorskip("onnxruntime")
@@ -40,7 +49,7 @@ def answers(packages, estimator, X, path):
 
 @pytest.mark.parametrize(
     ("backbone", "weights", "trainable"),
-    [("sktransfer_mini", "pretrained", "head"), ("resnet18", None, 1), ("test_vit", None, 1)],
+    [("sktransfer_mini", "pretrained", "head"), ("test_resnet", None, 1), ("test_vit", None, 1)],
 )
 def test_probabilities_are_those_of_the_classifier(packages, few, tmp_path, capfd, backbone, weights, trainable):
     X, y = few[0], np.array(["a", "b", "c"])[few[1] % 3]
@@ -56,7 +65,7 @@ def test_probabilities_are_those_of_the_classifier(packages, few, tmp_path, capf
 
 
 def test_metadata_say_how_to_prepare_pictures_and_what_the_columns_are(packages, few, tmp_path):
-    clf = FineTunedClassifier(**TINY).fit(few[0], few[1] % 2 == 0)
+    clf = FineTunedClassifier(**own()).fit(few[0], few[1] % 2 == 0)
     _, session = answers(packages, clf, few[0][:2], tmp_path / "m")
     metadata = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
     assert metadata["classes"] == [False, True]
@@ -66,14 +75,14 @@ def test_metadata_say_how_to_prepare_pictures_and_what_the_columns_are(packages,
 
 
 def test_network_that_learned_from_the_picture_on(packages, few, tmp_path):
-    clf = FineTunedClassifier(**{**TINY, "trainable": "all"}).fit(*few)
+    clf = FineTunedClassifier(**own("all")).fit(*few)
     found, _ = answers(packages, clf, few[0][:5], tmp_path / "m")
     np.testing.assert_allclose(found, clf.predict_proba(few[0][:5]), rtol=1e-4, atol=1e-6)
 
 
 def test_several_labels_a_picture_have_probabilities_of_their_own(packages, few, tmp_path):
     y = np.column_stack([few[1] > 3, few[1] % 2]).astype(int)
-    clf = FineTunedClassifier(**TINY).fit(few[0], y)
+    clf = FineTunedClassifier(**own()).fit(few[0], y)
     found, _ = answers(packages, clf, few[0][:5], tmp_path / "m")
     np.testing.assert_allclose(found, clf.predict_proba(few[0][:5]), rtol=1e-4, atol=1e-6)
 
@@ -81,7 +90,7 @@ def test_several_labels_a_picture_have_probabilities_of_their_own(packages, few,
 @pytest.mark.parametrize("columns", [1, 2])
 def test_predictions_are_in_the_units_of_the_targets(packages, few, tmp_path, columns):
     y = np.column_stack([few[1] * 10.0 + 500, few[1] % 3])[:, :columns].squeeze()
-    reg = FineTunedRegressor(**TINY).fit(few[0], y)
+    reg = FineTunedRegressor(**own()).fit(few[0], y)
     found, session = answers(packages, reg, few[0][:5], tmp_path / "m")
     assert session.get_outputs()[0].name == "predictions"
     assert found.shape == reg.predict(few[0][:5]).shape
@@ -99,7 +108,7 @@ def test_failed_export_leaves_the_old_file(few, tmp_path):
 
 
 def test_package_that_is_missing_is_named_with_its_extra(few, tmp_path, monkeypatch):
-    clf = FineTunedClassifier(**TINY).fit(*few)
+    clf = FineTunedClassifier(**own()).fit(*few)
     monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
     with pytest.raises(ImportError, match=r"FineTunedClassifier\.export_onnx needs.*sktransfer\[onnx\]"):
         clf.export_onnx(tmp_path / "m")
@@ -107,4 +116,4 @@ def test_package_that_is_missing_is_named_with_its_extra(few, tmp_path, monkeypa
 
 def test_before_fit(tmp_path):
     with pytest.raises(NotFittedError):
-        FineTunedClassifier(**TINY).export_onnx(tmp_path / "m")
+        FineTunedClassifier(**own()).export_onnx(tmp_path / "m")

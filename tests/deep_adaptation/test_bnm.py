@@ -56,6 +56,7 @@ def test_beats_source_only_and_makes_the_norm_greater():
         target = sample_domain == "target"
         for row, trade_off in enumerate((0.0, 1.0)):
             clf = BNMClassifier("sktransfer_mini", trade_off=trade_off, random_state=seed)
+            clf.set_params(bottleneck=64, max_epochs=15, lr=0.003)
             clf.fit(X, y, sample_domain=sample_domain)
             accuracy[row, seed] = clf.score(X[target], y[target])
             loss[row, seed] = expected_loss(clf.predict_proba(X[target]))

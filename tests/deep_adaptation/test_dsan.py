@@ -101,12 +101,12 @@ def test_classes_come_nearer():
 
 
 def test_beats_the_source_alone_on_an_easy_pair():
-    gains = []
+    gains, options = [], {"bottleneck": 64, "max_epochs": 15, "lr": 0.01}
     for seed in range(2):
-        X, y, domain = easy_pair(seed)
+        X, y, domain = easy_pair(seed, n=100)
         target = domain == "target"
         scores = [
-            DSANClassifier("sktransfer_mini", trade_off=trade_off, random_state=seed)
+            DSANClassifier("sktransfer_mini", trade_off=trade_off, random_state=seed, **options)
             .fit(X, y, sample_domain=domain)
             .score(X[target], y[target])
             for trade_off in (0.0, 1.0)

@@ -103,12 +103,12 @@ def test_cost_of_the_features_falls():
 
 @needs_pot
 def test_beats_the_source_alone_on_an_easy_pair():
-    gains = []
+    gains, options = [], {"bottleneck": 64, "max_epochs": 15, "lr": 0.003}
     for seed in range(2):
         X, y, domain = easy_pair(seed)
         target = domain == "target"
         scores = [
-            DeepJDOTClassifier("sktransfer_mini", trade_off=trade_off, random_state=seed)
+            DeepJDOTClassifier("sktransfer_mini", trade_off=trade_off, random_state=seed, **options)
             .fit(X, y, sample_domain=domain)
             .score(X[target], y[target])
             for trade_off in (0.0, 1.0)

@@ -106,11 +106,11 @@ def test_features_leave_less_room_for_disagreement():
 def test_beats_the_source_alone_on_an_easy_pair():
     gains = []
     for seed in range(2):
-        X, y, domain = easy_pair(seed, "shapes")
-        clf = MCDClassifier("sktransfer_mini", bottleneck=128, max_epochs=30, random_state=seed)
+        X, y, domain = easy_pair(seed, "shapes", n=100)
+        clf = MCDClassifier("sktransfer_mini", bottleneck=32, max_epochs=15, lr=0.05, random_state=seed)
         clf.fit(X, y, sample_domain=domain)
-        gains.append(clf.score(X[domain == "target"], y[domain == "target"]) - source_only(seed, "shapes"))
-    assert np.mean(gains) > 0.12
+        gains.append(clf.score(X[domain == "target"], y[domain == "target"]) - source_only(seed, "shapes", n=100))
+    assert np.mean(gains) > 0.08
 
 
 def test_smallest_batches():

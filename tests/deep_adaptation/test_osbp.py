@@ -71,7 +71,7 @@ def test_unknown_rows_are_found_and_known_classes_kept():
         X, y, sample_domain = open_pair(seed)
         target = sample_domain == "target"
         is_known = np.isin(y[target], KNOWN)
-        options = {"backbone": "sktransfer_mini", "random_state": seed}
+        options = {"backbone": "sktransfer_mini", "bottleneck": 64, "random_state": seed}
         clf = OSBPClassifier(**options).fit(X, y, sample_domain=sample_domain)
         predicted = clf.predict(X[target])
         found[seed] = (predicted[~is_known] == -1).mean()

@@ -22,6 +22,8 @@ runtime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 pytest.importorskip("skl2onnx")
 
+pytestmark = pytest.mark.usefixtures("onnx_operators_once")
+
 TEXTS = ["a wonderful novel", "this story moved me", "the blender broke", "a sharp kitchen knife", "an author"]
 SHELVES = ["books", "books", "kitchen", "kitchen", "books"]
 

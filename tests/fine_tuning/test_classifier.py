@@ -274,7 +274,7 @@ def test_real_pictures_with_imagenet_weights(shared_data):
 
 def test_what_nobody_says_of_rates_leaves_the_source_calm():
     X, y = load_digits(return_X_y=True)
-    X, y = X[:40], y[:40]
+    X, y = X[:10], y[:10]
 
     def taken(**options):
         model = FineTunedClassifier("sktransfer_mini", max_epochs=1, random_state=0, **options).fit(X, y)

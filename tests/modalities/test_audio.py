@@ -1,10 +1,9 @@
 import io
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from common_process import run_code
 from common_recordings import RATE, tone
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator
@@ -236,12 +235,13 @@ def test_entries_of_a_dataset_are_asked_for_once_a_pass(modality):
 
 def test_a_missing_package_is_named(tmp_path):
     code = (
-        "import sys; sys.modules['soundfile'] = None\n"
+        f"import os, sys; os.chdir({str(tmp_path)!r}); sys.modules['soundfile'] = None\n"
         "from sktransfer import AudioBackbone, PretrainedFeatureExtractor\n"
         "e = PretrainedFeatureExtractor(AudioBackbone('test_resnet', weights=None, clip_seconds=0.32))\n"
         "e.fit_transform([[0.0] * 500])\n"
         "try:\n    e.transform(['setup.cfg'])\nexcept ImportError as error:\n    print(error)\n"
     )
     (tmp_path / "setup.cfg").write_text("x")
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
-    assert "pip install 'sktransfer[audio]'" in found.stdout
+    status, printed, error = run_code(code)
+    assert (status, error) == (0, "")
+    assert "pip install 'sktransfer[audio]'" in printed

@@ -201,11 +201,10 @@ def test_resolve_threads(monkeypatch):
 
 
 @pytest.mark.parametrize("backend", ["loky", "multiprocessing", "threading"])
-@pytest.mark.parametrize("n_jobs", [None, -1, 8])
-def test_threads_of_all_workers_are_never_more_than_the_cores(backend, n_jobs, monkeypatch):
+def test_threads_of_all_workers_are_never_more_than_the_cores(backend, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # which is the user's own word, for workers too
     n_cores = joblib.cpu_count()
     for workers in (2, n_cores + 1):
-        tasks = [joblib.delayed(resolve_threads)(n_jobs)] * 2
+        tasks = [joblib.delayed(resolve_threads)(n_jobs) for n_jobs in (None, -1, 8)]
         threads = joblib.Parallel(n_jobs=workers, backend=backend)(tasks)
         assert max(threads) <= max(1, n_cores // workers)

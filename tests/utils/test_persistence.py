@@ -1,8 +1,8 @@
 """Unpickling in a process that has run no other code of the package."""
 
 import pickle
-import subprocess
-import sys
+
+from common_process import run_code
 
 from sktransfer import PretrainedFeatureExtractor
 from sktransfer.backbones._timm import create_timm_model
@@ -18,6 +18,9 @@ def test_a_bare_process_can_unpickle_an_estimator_with_a_network_of_timm(tmp_pat
     with isolated_rng(0):
         module = create_timm_model("test_resnet", pretrained=False)
     (tmp_path / "estimator").write_bytes(pickle.dumps(PretrainedFeatureExtractor(module)))
-    code = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb')).backbone.num_classes)"
-    command = [sys.executable, "-c", code, tmp_path / "estimator"]
-    assert subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout == "1000\n"
+    code = f"""
+        import pickle, sys
+        assert not {{"timm", "torchvision"}} & set(sys.modules)
+        print(pickle.load(open({str(tmp_path / "estimator")!r}, "rb")).backbone.num_classes)
+    """
+    assert run_code(code) == (0, "1000\n", "")
