@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     from sktransfer._frozen import FeatureCache
     from sktransfer._nets import Recipe
 
-__all__ = ["FixMatchClassifier", "adaptive_thresholds", "fixmatch_loss", "perturbed_maps", "perturbed_rows"]
+__all__ = [
+    "FixMatchClassifier",
+    "adaptive_thresholds",
+    "aligned_scores",
+    "fixmatch_loss",
+    "perturbed_maps",
+    "perturbed_rows",
+]
 
 
 def fixmatch_loss(
@@ -84,6 +91,28 @@ def adaptive_thresholds(threshold: float, certainty: torch.Tensor, frequency: to
     .. [1] Wang, Y. et al. "FreeMatch: Self-adaptive Thresholding for Semi-supervised Learning", ICLR 2023.
     """
     return threshold * certainty * frequency / frequency.max()
+
+
+def aligned_scores(scores: torch.Tensor, source_shares: torch.Tensor, target_shares: torch.Tensor) -> torch.Tensor:
+    """Scores whose probabilities are ``p_k source_k / target_k``, to sum 1: the classes as often as in the source [1]_.
+
+    Parameters
+    ----------
+    scores : torch.Tensor of shape (n, k)
+        Of target rows.
+    source_shares, target_shares : torch.Tensor of shape (k,)
+        Mean probabilities of the classes in each domain.
+
+    Returns
+    -------
+    torch.Tensor of shape (n, k)
+
+    References
+    ----------
+    .. [1] Berthelot, D. et al. "AdaMatch: A Unified Approach to Semi-Supervised Learning and Domain Adaptation", ICLR
+       2022.
+    """
+    return scores + (source_shares.clamp_min(1e-6) / target_shares.clamp_min(1e-6)).log()
 
 
 def perturbed_maps(maps: torch.Tensor, noise: float) -> torch.Tensor:
@@ -156,24 +185,31 @@ def _kept_statistics(module: nn.Module) -> Iterator[None]:
 class _FixMatch(Alignment):
     """Self-training on views of the target rows."""
 
-    def __init__(self, threshold: float, thresholds: str, noise: float, **options: Any):
+    def __init__(self, threshold: float, thresholds: str, noise: float, align_classes: bool, **options: Any):
         super().__init__(**options)
+        self.align_classes = align_classes
         self.threshold = threshold
         self.thresholds = thresholds
         self.noise = noise
 
     def build(self, n_features, n_outputs):
         """Begin the averages that thresholds adapt to."""
-        if self.thresholds == "fixed":
+        sizes = {} if self.thresholds == "fixed" else {"certainty": 1, "frequency": n_outputs}
+        if self.align_classes:
+            sizes |= {"of_source": n_outputs, "of_target": n_outputs}
+        if not sizes:
             return None
-        sizes = {"certainty": 1, "frequency": n_outputs}
         return nn.ModuleDict({name: RunningMean(size, 1 / n_outputs) for name, size in sizes.items()})
 
     def align(self, part, source, target, strength, module):
         """Compute the loss of the views of a batch."""
-        thresholds = self.threshold
-        if part is not None:
-            proba = target.scores.detach().float().softmax(1)
+        thresholds, scores = self.threshold, target.scores.detach().float()
+        if self.align_classes:
+            means = [side.scores.detach().float().softmax(1).mean(0) for side in (source, target)]
+            shares = [part[name].update(mean) for name, mean in zip(("of_source", "of_target"), means, strict=True)]
+            scores = aligned_scores(scores, *shares)
+        if self.thresholds == "adaptive":
+            proba = scores.softmax(1)
             certainty = part["certainty"].update(proba.max(1).values.mean(0, keepdim=True))
             thresholds = adaptive_thresholds(thresholds, certainty, part["frequency"].update(proba.mean(0)))
         perturb = perturbed_maps if module.entry == 0 and target.inputs.ndim == 4 else perturbed_rows
@@ -181,7 +217,7 @@ class _FixMatch(Alignment):
         inputs = torch.cat([source.inputs, perturb(target.inputs, self.noise)])
         with _kept_statistics(module):
             view_scores = module.run(inputs, module.entry).scores[len(source.inputs) :]
-        return strength * fixmatch_loss(target.scores.float(), view_scores.float(), thresholds)
+        return strength * fixmatch_loss(scores, view_scores.float(), thresholds)
 
 
 class FixMatchClassifier(DeepClassifier):
@@ -210,6 +246,10 @@ class FixMatchClassifier(DeepClassifier):
         How much a view differs, in [0, 1): the share of the numbers that are replaced; in pictures the sides of the
         part that is covered, the change of contrast, the change of brightness in standard deviations, and four times
         the move.
+    align_classes : bool, default=False
+        Whether predictions for target rows are brought to the shares that the classes have in the predictions for the
+        source before they are believed, by running means of both (distribution alignment [3]_). For targets that have
+        the classes about as often as the source.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss of the labels, at least 0; ``"balanced"`` is inversely proportional to their
         frequencies.
@@ -337,6 +377,8 @@ class FixMatchClassifier(DeepClassifier):
     .. [1] Sohn, K. et al. "FixMatch: Simplifying Semi-Supervised Learning with Consistency and Confidence", NeurIPS
        2020.
     .. [2] Wang, Y. et al. "FreeMatch: Self-adaptive Thresholding for Semi-supervised Learning", ICLR 2023.
+    .. [3] Berthelot, D. et al. "AdaMatch: A Unified Approach to Semi-Supervised Learning and Domain Adaptation", ICLR
+       2022.
 
     Examples
     --------
@@ -352,6 +394,7 @@ class FixMatchClassifier(DeepClassifier):
         "threshold": [Interval(Real, 0, 1, closed="both")],
         "thresholds": [StrOptions({"adaptive", "fixed"})],
         "noise": [Interval(Real, 0, 1, closed="left")],
+        "align_classes": ["boolean"],
     }
     _needs_learning_features = _looks_at_source = False
 
@@ -362,6 +405,7 @@ class FixMatchClassifier(DeepClassifier):
         threshold: float = 0.95,
         thresholds: str = "adaptive",
         noise: float = 0.2,
+        align_classes: bool = False,
         class_weight: Mapping[Any, float] | str | None = None,
         trade_off: float = 1.0,
         trade_off_schedule: str = "ramp",
@@ -394,6 +438,7 @@ class FixMatchClassifier(DeepClassifier):
         self.threshold = threshold
         self.thresholds = thresholds
         self.noise = noise
+        self.align_classes = align_classes
         self.class_weight = class_weight
         self.trade_off = trade_off
         self.trade_off_schedule = trade_off_schedule
@@ -423,4 +468,4 @@ class FixMatchClassifier(DeepClassifier):
         self.callbacks = callbacks
 
     def _alignment(self, **options):
-        return _FixMatch(self.threshold, self.thresholds, self.noise, **options)
+        return _FixMatch(self.threshold, self.thresholds, self.noise, self.align_classes, **options)

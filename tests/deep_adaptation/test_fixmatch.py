@@ -10,6 +10,7 @@ from skorch.callbacks import Callback
 from sktransfer.deep_adaptation._fixmatch import (
     FixMatchClassifier,
     adaptive_thresholds,
+    aligned_scores,
     fixmatch_loss,
     perturbed_maps,
     perturbed_rows,
@@ -46,6 +47,23 @@ def test_nobody_certain_costs_nothing():
 def test_rare_classes_are_believed_earlier():
     thresholds = adaptive_thresholds(0.9, torch.tensor([0.8]), torch.tensor([0.6, 0.3, 0.1]))
     np.testing.assert_allclose(thresholds, 0.9 * 0.8 * np.array([1, 1 / 2, 1 / 6]), rtol=1e-6)
+
+
+def test_aligned_classes_are_as_frequent_as_in_the_source():
+    given, source, target = scores().detach(), torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.1, 0.6, 0.3])
+    expected = softmax(given, axis=1) * np.array([5.0, 0.5, 2 / 3])
+    expected /= expected.sum(1, keepdims=True)
+    np.testing.assert_allclose(softmax(aligned_scores(given, source, target), axis=1), expected, rtol=1e-6)
+
+
+def test_aligned_classes_change_what_is_believed():
+    X, y, sample_domain = easy_pair(0, n=40)
+    options = {"max_epochs": 2, "random_state": 0, "thresholds": "fixed", "threshold": 0.3}
+    fitted = [
+        FixMatchClassifier("sktransfer_mini", align_classes=align, **options).fit(X, y, sample_domain=sample_domain)
+        for align in (False, True)
+    ]
+    assert fitted[0].history_[-1]["penalty"] != fitted[1].history_[-1]["penalty"]
 
 
 def test_views_of_rows_keep_the_distribution_of_every_column():
