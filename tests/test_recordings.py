@@ -244,6 +244,7 @@ def test_extractors_pickle_small_and_know_their_weights(sounds):
     assert load_backbone(small()) is extractor.backbone_
 
 
+@pytest.mark.usefixtures("onnx_operators_once")
 def test_onnx(sounds, tmp_path):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

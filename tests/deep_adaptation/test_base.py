@@ -189,6 +189,7 @@ def test_own_source_model_as_backbone(table):
         FineTunedClassifier(clf, max_epochs=1, regularizer="lwf").fit(X[:60], y[:60])
 
 
+@pytest.mark.usefixtures("onnx_operators_once")
 def test_a_table_is_no_network_for_pictures(table, tmp_path):
     X, y, domain = table
     clf = DANNClassifier(None, **FAST).fit(X, y, sample_domain=domain)

@@ -295,6 +295,7 @@ class TestErrors:
 
 
 class TestOnnx:
+    @pytest.mark.usefixtures("onnx_operators_once")
     def test_probabilities_of_any_size_are_those_of_predict_proba(self, data, tmp_path):
         onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
         few_layers = {"backbone": "test_resnet", "weights": None, "layers": (0, 1), "random_state": 0}
@@ -311,6 +312,7 @@ class TestOnnx:
             (found,) = session.run(["probabilities"], {"pictures": (planes - mean) / std})
             assert_allclose(np.moveaxis(found, 1, -1), fitted.predict_proba(list(X)), atol=2e-5)
 
+    @pytest.mark.usefixtures("onnx_operators_once")
     def test_network_of_one_size(self, data, tmp_path):
         onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
         fitted = FineTunedSegmenter("test_vit", weights=None, layers=0, max_epochs=1, random_state=0).fit(*data)

@@ -508,6 +508,7 @@ def mirrored(pictures):
 
 
 @pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
+@pytest.mark.usefixtures("onnx_operators_once")
 def test_features_of_two_views_are_the_mean_of_the_picture_and_its_mirror_image(engine, tmp_path):
     pytest.importorskip("onnxruntime" if engine == "onnxruntime" else "torch")
     big = make_pictures(3, size=42)  # of which the network takes the 40 in the middle, so that mirror images are exact
