@@ -108,6 +108,7 @@ class OnnxLayers(NamedTuple):
 
     def _export(self):
         name = self.layers.backbone.name
+        import_optional("onnxruntime", extra="onnx", caller=_CALLER)  # before an export that nothing would run
         try:
             network = LayersModule(self.layers).eval()
             model = to_onnx(network, self._example(), output="features", any_batch=False, caller=_CALLER)

@@ -80,6 +80,8 @@ def export_onnx(pipeline: Pipeline | PretrainedFeatureExtractor, path: str | os.
     extractor, rest = _split(pipeline)
     check_is_fitted(pipeline)
     onnx = import_optional("onnx", extra="onnx", caller=_CALLER)
+    for package in ("onnxruntime", "skl2onnx") if rest else ("onnxruntime",):
+        import_optional(package, extra="onnx", caller=_CALLER)  # before the export, which takes seconds
     modality = extractor.backbone_.modality
     model = _model_of_features(extractor)
     tail = make_pipeline(*rest) if rest else None
