@@ -67,18 +67,21 @@ def write_map_onnx(
 
 
 def _write(estimator, network, example, path, told, **options):
-    is_of_numbers = is_regressor(estimator)
     caller = f"{type(estimator).__name__}.export_onnx"
-    output = "predictions" if is_of_numbers else "probabilities"
-    preprocessing = estimator.backbone_.modality.described(getattr(estimator, "input_spec_", None))
-    metadata = {"preprocessing": {**preprocessing, **told}}
-    if not is_of_numbers:
-        metadata["classes"] = np.asarray(estimator.classes_).tolist()
+    output = "predictions" if is_regressor(estimator) else "probabilities"
     with replace_file(path) as temporary:
         model = to_onnx(network, example, output=output, any_batch=True, caller=caller, **options)
-        for key, value in metadata.items():
+        for key, value in _metadata(estimator, told).items():
             model.metadata_props.add(key=key, value=json.dumps(value))
         temporary.write_bytes(model.SerializeToString())
+
+
+def _metadata(estimator, told):
+    preprocessing = estimator.backbone_.modality.described(getattr(estimator, "input_spec_", None))
+    metadata = {"preprocessing": {**preprocessing, **told}}
+    if not is_regressor(estimator):
+        metadata["classes"] = np.asarray(estimator.classes_).tolist()
+    return metadata
 
 
 def _outcome(estimator):

@@ -139,7 +139,7 @@ def test_an_exported_network_of_bands_says_how_pictures_are_prepared():
     model = FineTunedClassifier(small("adapt"), max_epochs=1, random_state=0).fit(bands(5), Y)
     with torch.inference_mode():
         assert model.module_(torch.zeros(2, 5, 32, 32)).shape == (2, 2)
-    said = _onnx._metadata(model)["preprocessing"]
+    said = _onnx._metadata(model, {})["preprocessing"]
     assert (said["in_chans"], said["channels"], said["value_range"]) == (5, "all", (0, 4095))
     assert said["color"] == "5 channels"
 
