@@ -81,6 +81,7 @@ _ROOM_OF = {
     "RuLSIFWeighter": "weighting",
     "SHOTClassifier": "deep_adaptation",
     "SegmentationDisplay": "inspection",
+    "SelfSupervisedBackbone": "self_supervised",
     "SoftNeighborhoodDensityScorer": "model_selection",
     "SourceSelector": "weighting",
     "SourceTargetShuffleSplit": "model_selection",
@@ -163,6 +164,7 @@ _ROOMS = {
     "metrics",
     "model_selection",
     "picture_adaptation",
+    "self_supervised",
     "weighting",
 }
 

@@ -148,6 +148,7 @@ from sktransfer.parameter_transfer import (
     TransferredRidge,
 )
 from sktransfer.picture_adaptation import FourierAdapter, PixelAdapter
+from sktransfer.self_supervised import SelfSupervisedBackbone
 from sktransfer.utils._allocator import keep_freed_memory
 from sktransfer.weighting import (
     DomainClassifierWeighter,
@@ -240,6 +241,7 @@ __all__ = [
     "RuLSIFWeighter",
     "SHOTClassifier",
     "SegmentationDisplay",
+    "SelfSupervisedBackbone",
     "SoftNeighborhoodDensityScorer",
     "SourceSelector",
     "SourceTargetShuffleSplit",

@@ -22,6 +22,7 @@ _META = {
     "PixelAdapter": lambda cls: cls(max_epochs=1, device="cpu", random_state=0),
     "PixelClassifier": lambda cls: cls("test_resnet", weights=None, cache=None, random_state=0),
     "PretrainedFeatureExtractor": lambda cls: cls(**TINY),
+    "SelfSupervisedBackbone": lambda cls: cls("sktransfer_mini", max_epochs=1, cache=None, random_state=0),
     "TrAdaBoostClassifier": lambda cls: cls(n_estimators=3, random_state=0),
     "TrAdaBoostRegressor": lambda cls: cls(n_estimators=3, random_state=0),
     "TransferredForestClassifier": lambda cls: cls(RandomForestClassifier(5), random_state=0),
@@ -57,7 +58,8 @@ def fitted(name):
         return cls(source, **({} if name == "AdaBNClassifier" else {"max_epochs": 1})).fit(images), images
     if name == "LAMEClassifier":
         return cls(LogisticRegression().fit(X, y)).fit(X), X
-    if name in ("FineTunedClassifier", "FineTunedRegressor", "BackboneSearch", "PretrainedFeatureExtractor"):
+    of_pictures = ("FineTunedClassifier", "FineTunedRegressor", "PretrainedFeatureExtractor", "SelfSupervisedBackbone")
+    if name in ("BackboneSearch", *of_pictures):
         return _META[name](cls).fit(images, labels), images
     if name in ("FineTunedSegmenter", "PixelClassifier"):
         return _META[name](cls).fit(images, (images.mean(-1) > images.mean()).astype(int)), images

@@ -15,6 +15,7 @@ from sktransfer import (
     FineTunedSegmenter,
     PixelClassifier,
     PretrainedFeatureExtractor,
+    SelfSupervisedBackbone,
 )
 from sktransfer.domains import check_class_labels, check_length, labels_of_fit
 from sktransfer.modalities import Images
@@ -66,6 +67,10 @@ class RowsClassifier(_RowsArePictures, FineTunedClassifier):
 
 
 class RowsRegressor(_RowsArePictures, FineTunedRegressor):
+    pass
+
+
+class RowsSelfSupervised(_RowsArePictures, SelfSupervisedBackbone):
     pass
 
 
@@ -135,6 +140,7 @@ ESTIMATORS = [
     RowsSegmenter(
         "test_efficientnet", weights=None, layers=(0, 1), batch_size=64, max_epochs=4, lr=0.2, random_state=0
     ),
+    RowsSelfSupervised(**SMALL, trainable=1, max_epochs=1, n_views=2, augment="light", random_state=0),
     RowsBackboneSearch(**SEARCHED),
     RowsBackboneSearch(KNeighborsRegressor(3), **SEARCHED),
 ]

@@ -475,6 +475,7 @@ PICTURES = "reads pictures: tests/modalities and the tests of its room"
 NOT_OF_TABLES = {
     **dict.fromkeys(("BackboneSearch", "FineTunedClassifier", "FineTunedRegressor", "FixMatchClassifier"), PICTURES),
     **dict.fromkeys(("FourierAdapter", "PixelAdapter", "PretrainedFeatureExtractor", "grad_cam"), PICTURES),
+    "SelfSupervisedBackbone": PICTURES,
     **dict.fromkeys(
         ("FineTunedSegmenter", "PixelClassifier", "mean_iou_scorer", "object_features", "pixel_accuracy_scorer"),
         PICTURES,

@@ -20,6 +20,7 @@ LAYERS = (
     {
         *("feature_extraction", "few_labels", "fine_tuning", "adaptation", "weighting"),
         *("deep_adaptation", "dense", "picture_adaptation", "parameter_transfer"),
+        "self_supervised",
     },
     {"model_selection", "inspection"},
     {"__init__"},

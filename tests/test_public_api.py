@@ -86,6 +86,7 @@ CLASSES = (
     "RuLSIFWeighter",
     "SHOTClassifier",
     "SegmentationDisplay",
+    "SelfSupervisedBackbone",
     "SoftNeighborhoodDensityScorer",
     "SourceSelector",
     "SourceTargetShuffleSplit",
@@ -183,6 +184,7 @@ ROOMS = (
     "model_selection",
     "parameter_transfer",
     "picture_adaptation",
+    "self_supervised",
     "weighting",
 )
 DOCS = Path(__file__).resolve().parents[1] / "docs"

@@ -30,6 +30,7 @@ _PLACES = {
     "TrainingSettings": "_settings",
     "TransferNet": "_net",
     "TunedModule": "_module",
+    "ViewsModule": "_views",
     "WeightedLoss": "_losses",
     "begin_fit": "_progress",
     "check_callbacks": "_user_callbacks",
@@ -48,6 +49,8 @@ _PLACES = {
     "statistics_as_they_are": "_recompute",
     "start_training": "_progress",
     "train_network": "_build",
+    "train_on_views": "_views",
+    "views_at": "_views",
     "write_map_onnx": "_onnx",
 }
 __all__ = sorted(_PLACES)

@@ -26,6 +26,7 @@ from sktransfer._nets._restart import Restart
 from sktransfer._nets._restoring import restore_net
 from sktransfer._nets._settings import TrainingSettings
 from sktransfer._nets._user_callbacks import check_callbacks
+from sktransfer._nets._views import ViewsModule, train_on_views, views_at
 
 __all__ = [
     "TARGET",
@@ -53,6 +54,7 @@ __all__ = [
     "TrainingSettings",
     "TransferNet",
     "TunedModule",
+    "ViewsModule",
     "WeightedLoss",
     "begin_fit",
     "check_callbacks",
@@ -72,5 +74,7 @@ __all__ = [
     "start_training",
     "statistics_as_they_are",
     "train_network",
+    "train_on_views",
+    "views_at",
     "write_map_onnx",
 ]
