@@ -82,8 +82,8 @@ class SelfSupervisedBackbone(BackboneHolderMixin, ClassNamePrefixFeaturesOutMixi
     ----------
     backbone_ : Backbone
         The network as it was after training.
-    plan_ : TrainingPlan
-        Where training began, and the names of the parameters that learned.
+    learned_ : list of str
+        Names of the network's parameters that learned.
     history_ : list of dict
         One entry an epoch: ``epoch``, ``train_loss``, ``dur`` (seconds).
     n_features_out_ : int
@@ -228,7 +228,7 @@ class SelfSupervisedBackbone(BackboneHolderMixin, ClassNamePrefixFeaturesOutMixi
                 device=device,
                 verbose=self.verbose,
             )
-        self.plan_ = plan
+        self.learned_ = sorted(plan.learns)
         body: Any = module.tuned.cpu().body
         self.backbone_ = backbone.tuned(body, None)
         self.n_features_out_ = self.backbone_.n_features
