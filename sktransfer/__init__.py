@@ -163,6 +163,7 @@ _ROOMS = {
     "inspection",
     "metrics",
     "model_selection",
+    "parameter_transfer",
     "picture_adaptation",
     "self_supervised",
     "weighting",

@@ -13,7 +13,9 @@ from sktransfer import fine_tuning as fine_tuning
 from sktransfer import inspection as inspection
 from sktransfer import metrics as metrics
 from sktransfer import model_selection as model_selection
+from sktransfer import parameter_transfer as parameter_transfer
 from sktransfer import picture_adaptation as picture_adaptation
+from sktransfer import self_supervised as self_supervised
 from sktransfer import weighting as weighting
 from sktransfer._frozen import FeatureCache, clear_cache
 from sktransfer._nets import Recipe

@@ -148,9 +148,9 @@ def report(done):
     return f"""# Pretraining that goes on, on pictures without a label
 
 Mean accuracy of the classes in percent on test pictures, {LABELS} labels a class, mean of {DRAWS} draws of the labels
-and of {" to ".join(map(str, trainings))} trainings. In brackets the points gained on the network as it was. An ImageNet
-MobileNetV2; the defaults of `SelfSupervisedBackbone` (its last two stages, 10 epochs, 4 views) on the pool: 450 blood
-cells, 336 aerial pictures, 450 X-rays of 28 pixels.
+and of the trainings ({" to ".join(map(str, trainings))} each). In brackets the points gained on the network as it was.
+An ImageNet MobileNetV2; the defaults of `SelfSupervisedBackbone` (its last two stages, 10 epochs, 4 views) on the pool:
+450 blood cells, 336 aerial pictures, 450 X-rays of 28 pixels.
 
 {table(done, MODELS[0])}
 
