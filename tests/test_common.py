@@ -111,7 +111,7 @@ def test_a_network_of_ones_own_stays_as_it_was(estimator):
     fitted = type(estimator)(**estimator.get_params(deep=False)).fit(X, y)
     assert fitted.backbone is network
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-    learned = fitted.net_.module_.body.model.state_dict()
+    learned = fitted._as_backbone().module.state_dict()
     assert not all(torch.equal(tensor, before[name]) for name, tensor in learned.items())
 
 

@@ -90,7 +90,8 @@ class _Schedule(Callback):
         done = self.step_ / self.n_steps
         body, head = net.optimizer_.param_groups
         falling = (1 + math.cos(math.pi * done)) / 2
-        body["lr"], head["lr"] = self.lr * falling * (done >= _WARM_UP), _HEAD_RATE * falling
+        is_warm = self.step_ >= int(_WARM_UP * self.n_steps)
+        body["lr"], head["lr"] = self.lr * falling * is_warm, _HEAD_RATE * falling
         self.step_ += 1
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:

@@ -77,6 +77,12 @@ def test_the_last_stage_learns_and_the_rest_stays(method, X, network):
     assert [entry["epoch"] for entry in fitted.history_] == list(range(1, 9))
 
 
+def test_one_step_is_enough_to_learn(X, network):
+    once = SelfSupervisedBackbone(network, **{**FAST, "max_epochs": 1, "batch_size": 32}).fit(X)
+    assert not torch.equal(once.backbone_.module.state_dict()["2.0.weight"], network.state_dict()["2.0.weight"])
+    assert once.learned_ == ["2.0.bias", "2.0.weight", "2.1.bias", "2.1.weight"]
+
+
 def test_views_of_a_picture_come_nearer_each_other_than_to_others(X, network):
     def nearness(backbone):
         extractor = PretrainedFeatureExtractor(backbone, cache=None)
