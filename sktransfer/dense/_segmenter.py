@@ -360,8 +360,9 @@ class FineTunedSegmenter(BaseSegmenter):
         """Write backbone and decoder as an ONNX model, for programs without Python or torch.
 
         Its input ``pictures`` is float32 ``(batch, channels, height, width)``, pictures or tiles of them whose colours
-        are prepared as ``mean`` and ``std`` in the metadata entry ``preprocessing`` say, `scale` times as large as they
-        were, height and width multiples of ``stride`` there (:meth:`predict` continues a picture by its mirror image).
+        are prepared as ``mean`` and ``std`` in the metadata entry ``preprocessing`` say, brought to ``image_size``
+        there, or ``scale`` times as large as they were where that is None, height and width multiples of ``stride``
+        (:meth:`predict` continues a picture by its mirror image).
         Of a network that takes one size alone, they are ``input_size``, and ``stride`` is None. The output
         ``probabilities`` is ``(batch, n_classes, height, width)``, in the order of the metadata entry ``classes``. Both
         entries are JSON.
@@ -383,7 +384,7 @@ class FineTunedSegmenter(BaseSegmenter):
         check_is_fitted(self)
         tiling = self._tiling_of(self.backbone_, self.net_.module_.taps)
         stride = None if tiling.fixed else tiling.stride
-        told = {"crop_pct": 1.0, "crop_mode": "squash", "scale": float(self.scale), "stride": stride}
-        write_map_onnx(
-            self, path, sides=tiling.fixed or (2 * tiling.stride, 3 * tiling.stride), stride=stride, told=told
-        )
+        told = {"crop_pct": 1.0, "crop_mode": "squash", "stride": stride}
+        told |= {"scale": tiling.scale, "image_size": tiling.size}
+        sides = tiling.fixed or (2 * tiling.stride, 3 * tiling.stride)
+        write_map_onnx(self, path, sides=sides, stride=stride, told=told)

@@ -315,11 +315,13 @@ class TestOnnx:
     @pytest.mark.usefixtures("onnx_operators_once")
     def test_network_of_one_size(self, data, tmp_path):
         onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
-        fitted = FineTunedSegmenter("test_vit", weights=None, layers=0, max_epochs=1, random_state=0).fit(*data)
+        options = {"layers": 0, "image_size": (40, 60), "max_epochs": 1, "random_state": 0}
+        fitted = FineTunedSegmenter("test_vit", weights=None, **options).fit(*data)
         fitted.export_onnx(tmp_path / "pixels.onnx")
         session = onnxruntime.InferenceSession(tmp_path / "pixels.onnx")
         told = metadata_of(session)["preprocessing"]
         assert told["stride"] is None
+        assert told["image_size"] == [40, 60]
         assert session.get_inputs()[0].shape[1:] == [3, *told["input_size"]]
 
     def test_unfitted(self, tmp_path):
